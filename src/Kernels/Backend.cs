@@ -1,0 +1,154 @@
+namespace XDeepServe.Kernels;
+
+/// <summary>
+/// A device that runs whole-tensor operations. Operations are ordered as on a stream: each sees what earlier ones wrote,
+/// but nothing above may read a result before <see cref="Synchronize"/>. No operation takes host data or returns any, so
+/// that a step can be captured as a graph; <see cref="Upload{T}"/> and <see cref="Download{T}"/> stand outside a step.
+/// Calls come from one thread at a time. A row's result does not depend on the other rows.
+/// </summary>
+public abstract class Backend : IDisposable
+{
+    /// <summary>One line about the device, for logs and results.</summary>
+    public abstract string Description { get; }
+
+    /// <summary>Memory for tensors, zeroed. The caller disposes it.</summary>
+    public abstract Arena CreateArena(long bytes);
+
+    /// <summary>Takes a weight in: uses the mapped rows as they are where it can, else repacks them once, in parallel.</summary>
+    /// <param name="source">The rows; its memory outlives the weight.</param>
+    /// <param name="target">Type to hold the weight in: the source's own (F16 is widened to F32), or F32, or Q8_0 to quantise while loading.</param>
+    public abstract Weight Prepare(WeightSource source, ElementType target);
+
+    /// <summary>Copies host values into the front of <paramref name="destination"/> (contiguous rows), ordered with the operations.</summary>
+    public abstract void Upload<T>(Tensor destination, ReadOnlySpan<T> source) where T : unmanaged;
+
+    /// <summary>Copies the front of <paramref name="source"/> (contiguous rows) to the host after all earlier operations; waits.</summary>
+    public abstract void Download<T>(Tensor source, Span<T> destination) where T : unmanaged;
+
+    /// <summary>Returns when every operation so far has finished.</summary>
+    public abstract void Synchronize();
+
+    /// <summary>ids[i] = tokens[slots[i], positions[i]]: the step's input, without a detour over the host.</summary>
+    public abstract void GatherTokens(Tensor ids, Tensor tokens, Tensor slots, Tensor positions);
+
+    /// <summary>output[i, :] = table[ids[i], :]. <paramref name="output"/> is F32 <c>[tokens, hidden]</c>.</summary>
+    public abstract void Embed(Tensor output, Weight table, Tensor ids);
+
+    /// <summary>output[i, :] = input[rows[i], :] for F32 matrices.</summary>
+    public abstract void GatherRows(Tensor output, Tensor input, Tensor rows);
+
+
+    /// <summary>Root-mean-square norm of each run of gain.Columns values of each row. May run in place.</summary>
+    /// <param name="output">F32 <c>[tokens, n·width]</c>.</param>
+    /// <param name="input">F32, same shape.</param>
+    /// <param name="gain">F32 <c>[1, width]</c>.</param>
+    /// <param name="epsilon">Added to the mean square.</param>
+    public abstract void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon);
+
+    /// <summary>residual += delta, then output = RmsNorm(residual).</summary>
+    public abstract void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon);
+
+    /// <summary>residual += delta.</summary>
+    public abstract void Add(Tensor residual, Tensor delta);
+
+    /// <summary>Rotates, in place, columns [start, start + table.Columns) of each head.</summary>
+    /// <param name="values">F32 <c>[tokens, heads·headWidth]</c>.</param>
+    /// <param name="positions">I32 <c>[tokens, 1]</c>.</param>
+    /// <param name="table">F32 <c>[positions, width]</c>: width/2 cosines, then width/2 sines.</param>
+    /// <param name="headWidth">Columns of one head.</param>
+    /// <param name="start">First rotated column within a head.</param>
+    /// <param name="interleaved">Pairs are (2i, 2i+1) (DeepSeek) instead of (i, i + width/2).</param>
+    public abstract void Rope(Tensor values, Tensor positions, Tensor table, int headWidth, int start, bool interleaved);
+
+    /// <summary>output = input · weightᵀ (+ bias). F32 <c>[tokens, weight.Rows]</c> from <c>[tokens, weight.Columns]</c>.</summary>
+    public abstract void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default);
+
+    /// <summary>output[:, i] = silu(input[:, i]) · input[:, n + i]; input F32 <c>[tokens, 2n]</c>, output <c>[tokens, n]</c>.</summary>
+    public abstract void SwiGlu(Tensor output, Tensor input);
+
+    /// <summary>
+    /// Writes this step's keys (or values, or latents) into the paged cache. Cache: F32 or BF16
+    /// <c>[blocks, heads·blockSize·width]</c>, inside a block head by head, a head's positions one behind the other.
+    /// </summary>
+    /// <param name="cache">One layer's cache.</param>
+    /// <param name="rows">F32 <c>[tokens, heads·width]</c>.</param>
+    /// <param name="batch">Where the rows belong.</param>
+    /// <param name="heads">Heads in a row (1 for a latent).</param>
+    public abstract void WriteCache(Tensor cache, Tensor rows, PagedBatch batch, int heads);
+
+    /// <summary>Causal grouped-query attention of the step's rows over the paged cache, which holds these rows already.</summary>
+    /// <param name="output">F32 <c>[tokens, heads·width]</c>.</param>
+    /// <param name="query">F32 <c>[tokens, heads·width]</c>.</param>
+    /// <param name="keys">Cache as in <see cref="WriteCache"/>.</param>
+    /// <param name="values">Cache as in <see cref="WriteCache"/>.</param>
+    /// <param name="batch">Where the rows belong.</param>
+    /// <param name="heads">Query heads.</param>
+    /// <param name="cacheHeads">Key and value heads; divides <paramref name="heads"/>.</param>
+    /// <param name="scale">Factor on the scores.</param>
+    public abstract void PagedAttention(Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale);
+
+    /// <summary>
+    /// Multi-head latent attention over a cache of compressed latents. The backend picks the absorbed form (few rows) or the
+    /// expanded form (many rows) for each sequence; the two are equal up to rounding.
+    /// </summary>
+    /// <param name="output">F32 <c>[tokens, heads·valueWidth]</c>.</param>
+    /// <param name="query">F32 <c>[tokens, heads·(plainWidth + ropeWidth)]</c>, rotated.</param>
+    /// <param name="latents">Cache with one head of width rank + ropeWidth: normed latent, then rotated shared key.</param>
+    /// <param name="expand">kv_b: F32 or BF16, one group, rows heads·(plainWidth + valueWidth), columns rank.</param>
+    /// <param name="batch">Where the rows belong.</param>
+    /// <param name="shape">Widths.</param>
+    public abstract void LatentAttention(Tensor output, Tensor query, Tensor latents, Weight expand, PagedBatch batch, LatentShape shape);
+
+    /// <summary>Chooses experts: ids I32 <c>[tokens, topK]</c> in falling order of (biased) score, gates F32 <c>[tokens, topK]</c> without bias.</summary>
+    /// <param name="ids">Chosen experts.</param>
+    /// <param name="gates">Their weights.</param>
+    /// <param name="logits">F32 <c>[tokens, experts]</c>.</param>
+    /// <param name="bias">F32 <c>[1, experts]</c> correction bias, used for choosing only; may be empty.</param>
+    /// <param name="rule">How to choose.</param>
+    public abstract void Route(Tensor ids, Tensor gates, Tensor logits, Tensor bias, RoutingRule rule);
+
+    /// <summary>
+    /// output[t·topK + k, :] = input[row, :] · weight[ids[t, k]]ᵀ, one row per (token, expert).
+    /// row is t when <paramref name="input"/> has as many rows as <paramref name="ids"/>, else t·topK + k.
+    /// </summary>
+    public abstract void GroupedLinear(Tensor output, Tensor input, Weight weight, Tensor ids);
+
+    /// <summary>output[t, :] = Σ_k gates[t, k] · rows[t·topK + k, :] in order of k, plus shared[t, :] if given.</summary>
+    public abstract void CombineExperts(Tensor output, Tensor rows, Tensor gates, Tensor shared = default);
+
+    /// <summary>
+    /// Draws the next token of every row: bias, penalties, temperature, min-p, top-k, top-p, then one draw from a counter-based
+    /// generator (seed, index). Writes ids and also Tokens[slot, length]. Leaves the logits as they are.
+    /// </summary>
+    /// <param name="ids">I32 <c>[rows, 1]</c>.</param>
+    /// <param name="logits">F32 <c>[rows, vocabulary]</c>.</param>
+    /// <param name="batch">Parameters of each row.</param>
+    public abstract void Sample(Tensor ids, Tensor logits, SamplingBatch batch);
+
+    /// <summary>Log-probabilities (log-softmax of the raw logits) of chosen tokens and of the best ones.</summary>
+    /// <param name="chosen">F32 <c>[rows, 2]</c>: log-probability and rank (1 = best) of the chosen id.</param>
+    /// <param name="topIds">I32 <c>[rows, k]</c>: best ids, falling; may be empty.</param>
+    /// <param name="topValues">F32 <c>[rows, k]</c>: their log-probabilities.</param>
+    /// <param name="logits">F32 <c>[rows, vocabulary]</c>.</param>
+    /// <param name="ids">I32 <c>[rows, 1]</c>.</param>
+    public abstract void LogProbabilities(Tensor chosen, Tensor topIds, Tensor topValues, Tensor logits, Tensor ids);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Release();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Gives the device back.</summary>
+    protected abstract void Release();
+}
+
+/// <summary>Widths of multi-head latent attention, in elements.</summary>
+/// <param name="Heads">Query heads.</param>
+/// <param name="Plain">Query and key columns without rotation, per head (qk_nope_head_dim).</param>
+/// <param name="Rope">Rotated columns (qk_rope_head_dim), shared by all heads on the key side.</param>
+/// <param name="Value">Value columns per head (v_head_dim).</param>
+/// <param name="Rank">Width of the compressed latent (kv_lora_rank).</param>
+/// <param name="Scale">Factor on the scores.</param>
+public readonly record struct LatentShape(int Heads, int Plain, int Rope, int Value, int Rank, float Scale);

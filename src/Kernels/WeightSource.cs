@@ -1,0 +1,23 @@
+namespace XDeepServe.Kernels;
+
+/// <summary>
+/// Where the rows of a weight matrix lie before a backend prepares them: row-major pieces, one behind the other.
+/// The memory (as a rule a mapped file) stays valid for as long as any weight made from it lives.
+/// </summary>
+/// <param name="Type">Storage type: F32, F16, BF16 or Q8_0.</param>
+/// <param name="Columns">Input features: elements in a row.</param>
+/// <param name="Groups">Number of equally tall matrices in the source: experts, or 1.</param>
+/// <param name="Pieces">The pieces in order; group g holds rows g·R to (g+1)·R - 1 of their concatenation.</param>
+public sealed record WeightSource(ElementType Type, int Columns, int Groups, IReadOnlyList<WeightPiece> Pieces)
+{
+    /// <summary>Rows over all groups.</summary>
+    public int TotalRows => Pieces.Sum(piece => piece.Rows);
+
+    /// <summary>Output features: rows of one group.</summary>
+    public int Rows => TotalRows / Groups;
+}
+
+/// <summary>A contiguous run of rows.</summary>
+/// <param name="Address">First byte.</param>
+/// <param name="Rows">Number of rows.</param>
+public readonly record struct WeightPiece(nint Address, int Rows);
