@@ -1,0 +1,37 @@
+using System.Runtime.InteropServices;
+
+namespace XDeepServe.Kernels.Cpu;
+
+/// <summary>Binds the calling thread to one core, where the system can.</summary>
+internal static unsafe partial class ThreadAffinity
+{
+    private const int MaskWords = 16; // 1024 processors, the size of the C library's cpu_set_t
+
+    /// <summary>Binds the calling thread to the <paramref name="index"/>-th core that this process may use.</summary>
+    /// <returns>False where the system has no such call or refuses; the thread then stays where the scheduler puts it.</returns>
+    public static bool Bind(int index)
+    {
+        if (!OperatingSystem.IsLinux())
+            return false;
+        ulong* allowed = stackalloc ulong[MaskWords];
+        new Span<ulong>(allowed, MaskWords).Clear();
+        if (GetAffinity(0, MaskWords * sizeof(ulong), allowed) < 0)
+            return false;
+        for (int processor = 0; processor < MaskWords * 64; processor++)
+        {
+            if ((allowed[processor / 64] >> (processor % 64) & 1) == 0 || index-- > 0)
+                continue;
+            ulong* chosen = stackalloc ulong[MaskWords];
+            new Span<ulong>(chosen, MaskWords).Clear();
+            chosen[processor / 64] = 1UL << (processor % 64);
+            return SetAffinity(0, MaskWords * sizeof(ulong), chosen) == 0;
+        }
+        return false;
+    }
+
+    [LibraryImport("libc", EntryPoint = "sched_getaffinity")]
+    private static partial int GetAffinity(int thread, nuint bytes, ulong* mask);
+
+    [LibraryImport("libc", EntryPoint = "sched_setaffinity")]
+    private static partial int SetAffinity(int thread, nuint bytes, ulong* mask);
+}
