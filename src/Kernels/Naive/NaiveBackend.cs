@@ -1,0 +1,202 @@
+using System.Runtime.InteropServices;
+
+namespace XDeepServe.Kernels.Naive;
+
+/// <summary>
+/// The twin that tests compare against: every operation as its definition reads, one value at a time, sums in double.
+/// Far too slow to serve with.
+/// </summary>
+public sealed unsafe partial class NaiveBackend : Backend
+{
+    /// <inheritdoc/>
+    public override string Description => "naive reference (1 thread)";
+
+    /// <inheritdoc/>
+    public override Arena CreateArena(long bytes)
+    {
+        void* memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 64), 64);
+        NativeMemory.Clear(memory, (nuint)Math.Max(bytes, 64));
+        return new Arena((nint)memory, bytes, () => NativeMemory.AlignedFree(memory));
+    }
+
+    /// <inheritdoc/>
+    public override Weight Prepare(WeightSource source, ElementType target)
+    {
+        float[] values = new float[(long)source.TotalRows * source.Columns];
+        int at = 0;
+        foreach (WeightPiece piece in source.Pieces)
+        {
+            int count = piece.Rows * source.Columns;
+            Span<float> destination = values.AsSpan(at, count);
+            switch (source.Type)
+            {
+                case ElementType.F32: new ReadOnlySpan<float>((void*)piece.Address, count).CopyTo(destination); break;
+                case ElementType.F16: Quantization.ToSingle(new ReadOnlySpan<Half>((void*)piece.Address, count), destination); break;
+                case ElementType.BF16: BFloat16.ToSingle(new ReadOnlySpan<ushort>((void*)piece.Address, count), destination); break;
+                case ElementType.Q8_0: Quantization.FromQ8_0(new ReadOnlySpan<byte>((void*)piece.Address, (int)source.Type.Bytes(count)), destination); break;
+                default: throw new ArgumentException($"A weight cannot be of {source.Type}.");
+            }
+            at += count;
+        }
+        if (target == ElementType.Q8_0 && source.Type != ElementType.Q8_0)
+        {
+            byte[] blocks = new byte[target.Bytes(values.LongLength)];
+            Quantization.ToQ8_0(values, blocks);
+            Quantization.FromQ8_0(blocks, values);
+        }
+        return new NaiveWeight(target, source.Groups, source.Rows, source.Columns, values);
+    }
+
+    /// <inheritdoc/>
+    public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source) =>
+        source.CopyTo(new Span<T>((void*)destination.Address, source.Length));
+
+    /// <inheritdoc/>
+    public override void Download<T>(Tensor source, Span<T> destination) =>
+        new ReadOnlySpan<T>((void*)source.Address, destination.Length).CopyTo(destination);
+
+    /// <inheritdoc/>
+    public override void Synchronize()
+    {
+    }
+
+    /// <inheritdoc/>
+    public override void GatherTokens(Tensor ids, Tensor tokens, Tensor slots, Tensor positions)
+    {
+        for (int i = 0; i < ids.Rows; i++)
+            ids.Int(i) = tokens.Int(slots.Int(i), positions.Int(i));
+    }
+
+    /// <inheritdoc/>
+    public override void Embed(Tensor output, Weight table, Tensor ids)
+    {
+        for (int i = 0; i < ids.Rows; i++)
+            ((NaiveWeight)table).Row(0, ids.Int(i)).CopyTo(output.Floats(i));
+    }
+
+    /// <inheritdoc/>
+    public override void GatherRows(Tensor output, Tensor input, Tensor rows)
+    {
+        for (int i = 0; i < rows.Rows; i++)
+            input.Floats(rows.Int(i)).CopyTo(output.Floats(i));
+    }
+
+    /// <inheritdoc/>
+    public override void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon)
+    {
+        int width = gain.Columns;
+        for (int row = 0; row < input.Rows; row++)
+        {
+            for (int start = 0; start < input.Columns; start += width)
+            {
+                double squares = 0;
+                for (int i = 0; i < width; i++)
+                    squares += (double)input.Get(row, start + i) * input.Get(row, start + i);
+                double factor = 1 / Math.Sqrt(squares / width + epsilon);
+                for (int i = 0; i < width; i++)
+                    output.Set(row, start + i, input.Get(row, start + i) * factor * gain.Get(0, i));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon)
+    {
+        Add(residual, delta);
+        RmsNorm(output, residual, gain, epsilon);
+    }
+
+    /// <inheritdoc/>
+    public override void Add(Tensor residual, Tensor delta)
+    {
+        for (int row = 0; row < residual.Rows; row++)
+            for (int i = 0; i < residual.Columns; i++)
+                residual.Set(row, i, residual.Get(row, i) + delta.Get(row, i));
+    }
+
+    /// <inheritdoc/>
+    public override void Rope(Tensor values, Tensor positions, Tensor table, int headWidth, int start, bool interleaved)
+    {
+        int half = table.Columns / 2;
+        for (int row = 0; row < values.Rows; row++)
+        {
+            for (int head = start; head < values.Columns; head += headWidth)
+            {
+                for (int i = 0; i < half; i++)
+                {
+                    int first = head + (interleaved ? 2 * i : i);
+                    int second = interleaved ? first + 1 : first + half;
+                    double cosine = table.Get(positions.Int(row), i), sine = table.Get(positions.Int(row), half + i);
+                    double a = values.Get(row, first), b = values.Get(row, second);
+                    values.Set(row, first, a * cosine - b * sine);
+                    values.Set(row, second, b * cosine + a * sine);
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default)
+    {
+        for (int row = 0; row < input.Rows; row++)
+            for (int i = 0; i < weight.Rows; i++)
+                output.Set(row, i, Dot(input.Floats(row), ((NaiveWeight)weight).Row(0, i)) + (bias.IsEmpty ? 0 : bias.Get(0, i)));
+    }
+
+    /// <inheritdoc/>
+    public override void GroupedLinear(Tensor output, Tensor input, Weight weight, Tensor ids)
+    {
+        for (int token = 0; token < ids.Rows; token++)
+        {
+            for (int k = 0; k < ids.Columns; k++)
+            {
+                int row = token * ids.Columns + k;
+                ReadOnlySpan<float> from = input.Floats(input.Rows == ids.Rows ? token : row);
+                for (int i = 0; i < weight.Rows; i++)
+                    output.Set(row, i, Dot(from, ((NaiveWeight)weight).Row(ids.Int(token, k), i)));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void SwiGlu(Tensor output, Tensor input)
+    {
+        int width = output.Columns;
+        for (int row = 0; row < output.Rows; row++)
+        {
+            for (int i = 0; i < width; i++)
+            {
+                double gate = input.Get(row, i);
+                output.Set(row, i, gate / (1 + Math.Exp(-gate)) * input.Get(row, width + i));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void CombineExperts(Tensor output, Tensor rows, Tensor gates, Tensor shared = default)
+    {
+        for (int token = 0; token < output.Rows; token++)
+        {
+            for (int i = 0; i < output.Columns; i++)
+            {
+                double sum = 0;
+                for (int k = 0; k < gates.Columns; k++)
+                    sum += (double)gates.Get(token, k) * rows.Get(token * gates.Columns + k, i);
+                output.Set(token, i, sum + (shared.IsEmpty ? 0 : shared.Get(token, i)));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Release()
+    {
+    }
+
+    private static double Dot(ReadOnlySpan<float> left, ReadOnlySpan<float> right)
+    {
+        double sum = 0;
+        for (int i = 0; i < left.Length; i++)
+            sum += (double)left[i] * right[i];
+        return sum;
+    }
+}

@@ -1,0 +1,14 @@
+namespace XDeepServe.Kernels.Naive;
+
+/// <summary>A weight of the naive backend: singles, as read.</summary>
+internal sealed class NaiveWeight(ElementType type, int groups, int rows, int columns, float[] values)
+    : Weight(type, groups, rows, columns)
+{
+    /// <summary>Row <paramref name="row"/> of matrix <paramref name="group"/>.</summary>
+    public ReadOnlySpan<float> Row(int group, int row) => values.AsSpan((group * Rows + row) * Columns, Columns);
+
+    /// <inheritdoc/>
+    protected override void Release()
+    {
+    }
+}
