@@ -20,4 +20,5 @@ public sealed record WeightSource(ElementType Type, int Columns, int Groups, IRe
 /// <summary>A contiguous run of rows.</summary>
 /// <param name="Address">First byte.</param>
 /// <param name="Rows">Number of rows.</param>
-public readonly record struct WeightPiece(nint Address, int Rows);
+/// <param name="File">The mapped file that holds them, if one does: a backend that copied the rows gives their pages back.</param>
+public readonly record struct WeightPiece(nint Address, int Rows, MappedFile? File = null);

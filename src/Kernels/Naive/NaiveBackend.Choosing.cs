@@ -101,11 +101,12 @@ public sealed unsafe partial class NaiveBackend
                 break;
             }
         }
+        // The draw walks the kept tokens in order of id, so that nothing needs the whole order.
         ulong seed = (uint)batch.Integers.Int(row, 1) | (ulong)(uint)batch.Integers.Int(row, 2) << 32;
         double draw = RandomStream.Uniform(seed, (uint)batch.Integers.Int(row, 3)) * weights.Take(kept).Sum();
-        for (int k = 0; k < kept; k++)
+        foreach (int k in Enumerable.Range(0, kept).OrderBy(k => order[k]))
             if ((draw -= weights[k]) < 0)
                 return order[k];
-        return order[kept - 1];
+        return order.Take(kept).Max();
     }
 }

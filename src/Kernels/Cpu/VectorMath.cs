@@ -1,0 +1,107 @@
+using System.Runtime.Intrinsics;
+
+namespace XDeepServe.Kernels.Cpu;
+
+/// <summary>
+/// Loops over rows of singles. The order of every sum depends on the length alone, never on alignment, so that a row gives the
+/// same bits wherever it lies. (512-bit vectors are split by the compiler where the processor's are narrower.)
+/// </summary>
+internal static unsafe class VectorMath
+{
+    private const int Lanes = 16;
+
+    /// <summary>target += addend.</summary>
+    public static void Add(float* target, float* addend, int count)
+    {
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            (Vector512.Load(target + i) + Vector512.Load(addend + i)).Store(target + i);
+        for (; i < count; i++)
+            target[i] += addend[i];
+    }
+
+    /// <summary>target = factor x source + target, each element rounded once.</summary>
+    public static void MultiplyAdd(float* target, float* source, float factor, int count)
+    {
+        Vector512<float> factors = Vector512.Create(factor);
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            Vector512.FusedMultiplyAdd(factors, Vector512.Load(source + i), Vector512.Load(target + i)).Store(target + i);
+        for (; i < count; i++)
+            target[i] = MathF.FusedMultiplyAdd(factor, source[i], target[i]);
+    }
+
+    /// <summary>values *= factor.</summary>
+    public static void Scale(float* values, float factor, int count)
+    {
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            (Vector512.Load(values + i) * factor).Store(values + i);
+        for (; i < count; i++)
+            values[i] *= factor;
+    }
+
+    /// <summary>Sum of left x right.</summary>
+    public static float Dot(float* left, float* right, int count)
+    {
+        Vector512<float> sums = default;
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            sums = Vector512.FusedMultiplyAdd(Vector512.Load(left + i), Vector512.Load(right + i), sums);
+        float sum = Vector512.Sum(sums);
+        for (; i < count; i++)
+            sum = MathF.FusedMultiplyAdd(left[i], right[i], sum);
+        return sum;
+    }
+
+    /// <summary>The largest value; NaN counts as negative infinity.</summary>
+    public static float Largest(float* values, int count)
+    {
+        Vector512<float> most = Vector512.Create(float.NegativeInfinity);
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            most = Vector512.MaxNumber(most, Vector512.Load(values + i));
+        float largest = float.NegativeInfinity;
+        for (int lane = 0; lane < Lanes; lane++)
+            largest = MathF.Max(largest, most[lane]);
+        for (; i < count; i++)
+            if (values[i] > largest)
+                largest = values[i];
+        return largest;
+    }
+
+    /// <summary>Index of the first of the largest values; 0 if none is a number.</summary>
+    public static int IndexOfLargest(float* values, int count)
+    {
+        float largest = Largest(values, count);
+        Vector512<float> wanted = Vector512.Create(largest);
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+        {
+            ulong found = Vector512.Equals(Vector512.Load(values + i), wanted).ExtractMostSignificantBits();
+            if (found != 0)
+                return i + System.Numerics.BitOperations.TrailingZeroCount(found);
+        }
+        for (; i < count; i++)
+            if (values[i] == largest)
+                return i;
+        return 0;
+    }
+
+    /// <summary>target = e^((source - shift) x factor); returns the sum. May run in place.</summary>
+    public static float Exponential(float* target, float* source, float shift, float factor, int count)
+    {
+        Vector512<float> sums = default;
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+        {
+            Vector512<float> power = Vector512.Exp((Vector512.Load(source + i) - Vector512.Create(shift)) * factor);
+            power.Store(target + i);
+            sums += power;
+        }
+        float sum = Vector512.Sum(sums);
+        for (; i < count; i++)
+            sum += target[i] = Vector128.Exp(Vector128.CreateScalar((source[i] - shift) * factor))[0];
+        return sum;
+    }
+}
