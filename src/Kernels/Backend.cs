@@ -16,7 +16,7 @@ public abstract class Backend : IDisposable
 
     /// <summary>Takes a weight in: uses the mapped rows as they are where it can, else repacks them once, in parallel.</summary>
     /// <param name="source">The rows; its memory outlives the weight.</param>
-    /// <param name="target">Type to hold the weight in: the source's own (F16 is widened to F32), or F32, or Q8_0 to quantise while loading.</param>
+    /// <param name="target">Type to hold the weight in: the source's own (F16 is widened to F32), or F32, or Q8_0 to quantise while loading (rows that are not whole blocks of 32 keep their type).</param>
     public abstract Weight Prepare(WeightSource source, ElementType target);
 
     /// <summary>Copies host values into the front of <paramref name="destination"/> (contiguous rows), ordered with the operations.</summary>

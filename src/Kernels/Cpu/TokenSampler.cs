@@ -85,7 +85,7 @@ internal readonly unsafe ref struct TokenSampler
             topK = int.MaxValue;
         if (topK == int.MaxValue && topP >= 1)
             return ulong.MaxValue;
-        // Enough buckets to hold the cut: all that top-k may need, or those that hold the share top-p asks for.
+        // Enough buckets to hold the cut: all that top-k keeps, or without it those that hold the share top-p asks for.
         int* sizes = stackalloc int[Buckets];
         double* masses = stackalloc double[Buckets];
         new Span<int>(sizes, Buckets).Clear();
@@ -108,7 +108,7 @@ internal readonly unsafe ref struct TokenSampler
             size += sizes[lastBucket];
             mass += masses[lastBucket];
         }
-        while (lastBucket < Buckets - 1 && size < topK && mass < topP * total);
+        while (lastBucket < Buckets - 1 && (topK < int.MaxValue ? size < topK : mass < topP * total));
         int count = 0;
         for (int id = 0; id < vocabulary; id++)
             if (weights[id] >= floor && Bucket(logits[id], most) <= lastBucket)
@@ -117,8 +117,9 @@ internal readonly unsafe ref struct TokenSampler
         int kept = Math.Min(count, topK);
         if (topP >= 1)
             return candidates[kept - 1];
-        if (topK < int.MaxValue && kept == topK)
+        if (topK < int.MaxValue)
         {
+            // Top-p is a share of what top-k left.
             total = 0;
             for (int k = 0; k < kept; k++)
                 total += weights[(int)(candidates[k] & uint.MaxValue)];

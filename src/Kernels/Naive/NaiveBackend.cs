@@ -38,6 +38,8 @@ public sealed unsafe partial class NaiveBackend : Backend
             }
             at += count;
         }
+        if (target == ElementType.Q8_0 && source.Columns % ElementTypes.BlockLength != 0)
+            target = source.Type;
         if (target == ElementType.Q8_0 && source.Type != ElementType.Q8_0)
         {
             byte[] blocks = new byte[target.Bytes(values.LongLength)];

@@ -1,0 +1,99 @@
+namespace XDeepServe.Kernels.Tests;
+
+public sealed class AttentionTests
+{
+    private const int BlockSize = 16;
+
+    [Theory]
+    [InlineData(ElementType.F32)]
+    [InlineData(ElementType.BF16)]
+    public void Paged_attention_agrees_with_the_naive_twin(ElementType type)
+    {
+        foreach ((int heads, int cacheHeads, int width) in new[] { (1, 1, 8), (4, 2, 24), (6, 2, 64), (8, 1, 80) })
+        {
+            using Bench bench = new(heads);
+            PagedBatch batch = Batch(bench, (3, 3), (1, 40), (19, 300), (1, 1));
+            (Tensor keys, Tensor values) = (Cache(bench, type, cacheHeads * width), Cache(bench, type, cacheHeads * width));
+            Tensor query = bench.Normal(batch.Tokens, heads * width), expected = bench.Empty(batch.Tokens, heads * width), actual = bench.Copy(expected);
+            bench.Naive.PagedAttention(expected, query, keys, values, batch, heads, cacheHeads, 0.3f);
+            bench.Cpu.PagedAttention(actual, query, keys, values, batch, heads, cacheHeads, 0.3f);
+            Bench.Close(expected, actual, 1e-5);
+        }
+    }
+
+    [Theory]
+    [InlineData(ElementType.F32, ElementType.F32)]
+    [InlineData(ElementType.BF16, ElementType.BF16)]
+    [InlineData(ElementType.F32, ElementType.BF16)]
+    public void Latent_attention_agrees_with_the_naive_twin_in_both_forms(ElementType type, ElementType weightType)
+    {
+        foreach (LatentShape shape in new[] { new LatentShape(4, 16, 8, 16, 32, 0.2f), new LatentShape(3, 10, 6, 12, 20, 0.3f), new LatentShape(6, 64, 32, 64, 128, 0.1f) })
+        {
+            using Bench bench = new(shape.Rank);
+            // 70 rows: many enough for the expanded form; the others take the absorbed one.
+            PagedBatch batch = Batch(bench, (1, 300), (70, 280), (2, 2), (1, 17));
+            (Weight cpu, Weight naive) = bench.Weight(weightType, 1, shape.Heads * (shape.Plain + shape.Value), shape.Rank);
+            Tensor latents = Cache(bench, type, shape.Rank + shape.Rope);
+            Tensor query = bench.Normal(batch.Tokens, shape.Heads * (shape.Plain + shape.Rope));
+            Tensor expected = bench.Empty(batch.Tokens, shape.Heads * shape.Value), actual = bench.Copy(expected);
+            bench.Naive.LatentAttention(expected, query, latents, naive, batch, shape);
+            bench.Cpu.LatentAttention(actual, query, latents, cpu, batch, shape);
+            Bench.Close(expected, actual, 1e-5);
+        }
+    }
+
+    [Fact]
+    public void A_row_is_the_same_alone_in_a_chunk_and_in_a_batch()
+    {
+        using Bench bench = new(1);
+        const int Heads = 6, CacheHeads = 3, Width = 32, Context = 530;
+        PagedBatch whole = Batch(bench, (Context, Context), (1, 9), (4, 100));
+        (Tensor keys, Tensor values) = (Cache(bench, ElementType.F32, CacheHeads * Width), Cache(bench, ElementType.F32, CacheHeads * Width));
+        Tensor query = bench.Normal(whole.Tokens, Heads * Width), together = bench.Empty(whole.Tokens, Heads * Width), alone = bench.Copy(together);
+        bench.Cpu.PagedAttention(together, query, keys, values, whole, Heads, CacheHeads, 0.2f);
+        for (int start = 0; start < Context;)
+        {
+            int count = Math.Min(Context - start, bench.Random.Next(1, 90));
+            PagedBatch part = new(
+                whole.Positions.Slice(start, count), bench.Integers(0, count), bench.Integers(start + count), whole.Blocks.Slice(0, 1), BlockSize);
+            bench.Cpu.PagedAttention(alone.Slice(start, count), query.Slice(start, count), keys, values, part, Heads, CacheHeads, 0.2f);
+            start += count;
+        }
+        Bench.Same(together.Take(Context), alone.Take(Context));
+    }
+
+    [Theory]
+    [InlineData(ElementType.F32)]
+    [InlineData(ElementType.BF16)]
+    public void The_cache_is_written_where_the_naive_twin_writes_it(ElementType type)
+    {
+        using Bench bench = new(4);
+        PagedBatch batch = Batch(bench, (5, 20), (1, 33));
+        Tensor rows = bench.Normal(batch.Tokens, 3 * 12), expected = Cache(bench, type, 36), actual = bench.Copy(expected);
+        bench.Naive.WriteCache(expected, rows, batch, 3);
+        bench.Cpu.WriteCache(actual, rows, batch, 3);
+        Bench.Same(expected, actual);
+    }
+
+    private static Tensor Cache(Bench bench, ElementType type, int rowWidth) => bench.Normal(48, BlockSize * rowWidth, type);
+
+    /// <summary>Sequences of (rows in this step, positions after it), over shuffled blocks.</summary>
+    private static PagedBatch Batch(Bench bench, params (int Rows, int Context)[] sequences)
+    {
+        int[] blocks = [.. Enumerable.Range(0, 48)];
+        bench.Random.Shuffle(blocks);
+        int most = sequences.Max(sequence => (sequence.Context + BlockSize - 1) / BlockSize), next = 0;
+        Tensor table = bench.Empty(sequences.Length, most, ElementType.I32);
+        List<int> starts = [0], positions = [], contexts = [];
+        for (int sequence = 0; sequence < sequences.Length; sequence++)
+        {
+            (int rows, int context) = sequences[sequence];
+            positions.AddRange(Enumerable.Range(context - rows, rows));
+            starts.Add(positions.Count);
+            contexts.Add(context);
+            for (int block = 0; block < (context + BlockSize - 1) / BlockSize; block++)
+                table.Int(sequence, block) = blocks[next++ % blocks.Length];
+        }
+        return new PagedBatch(bench.Integers([.. positions]), bench.Integers([.. starts]), bench.Integers([.. contexts]), table, BlockSize);
+    }
+}
