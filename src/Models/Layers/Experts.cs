@@ -1,0 +1,33 @@
+using XDeepServe.Kernels;
+
+namespace XDeepServe.Models.Layers;
+
+/// <summary>The routed experts of a layer: one output row per (row, chosen expert). Knows nothing of routing.</summary>
+/// <param name="gateUp">Per expert gate, then up: groups of <c>[2·width, hidden]</c>.</param>
+/// <param name="down">Per expert <c>[hidden, width]</c>.</param>
+public sealed class Experts(Weight gateUp, Weight down)
+{
+    /// <summary>Columns of the residual stream.</summary>
+    public int Hidden => down.Rows;
+
+    /// <summary>Experts held.</summary>
+    public int Count => down.Groups;
+
+    /// <summary>Scratch that <see cref="Run"/> takes for this many (row, expert) pairs.</summary>
+    public long ScratchBytes(int pairs) => Scratch.Size(pairs, gateUp.Rows) + Scratch.Size(pairs, down.Columns);
+
+    /// <summary>Runs the chosen experts.</summary>
+    /// <param name="backend">Runs the operations.</param>
+    /// <param name="output">F32 <c>[tokens·topK, hidden]</c>.</param>
+    /// <param name="input">F32 <c>[tokens, hidden]</c>, normed.</param>
+    /// <param name="ids">I32 <c>[tokens, topK]</c>.</param>
+    /// <param name="scratch">Buffers; the caller rewinds.</param>
+    public void Run(Backend backend, Tensor output, Tensor input, Tensor ids, Scratch scratch)
+    {
+        Tensor both = scratch.Take(output.Rows, gateUp.Rows);
+        Tensor gated = scratch.Take(output.Rows, down.Columns);
+        backend.GroupedLinear(both, input, gateUp, ids);
+        backend.SwiGlu(gated, both);
+        backend.GroupedLinear(output, gated, down, ids);
+    }
+}

@@ -1,0 +1,170 @@
+using XDeepServe.Kernels;
+using XDeepServe.Models.Families;
+using XDeepServe.Models.Layers;
+using XDeepServe.Models.Loading;
+
+namespace XDeepServe.Models;
+
+/// <summary>
+/// A network on a backend: embedding, layers, final norm, output matrix. Owns its weights; the checkpoint stays the caller's
+/// and must outlive the model, because a backend may use mapped rows as they are.
+/// </summary>
+public sealed class Model : IDisposable
+{
+    private readonly Backend backend;
+    private readonly WeightLoader weights;
+    private readonly Weight embedding; // [vocabulary, hidden]
+    private readonly Weight head; // [vocabulary, hidden]; the embedding itself if tied
+    private readonly Tensor finalGain; // [1, hidden]
+    private readonly Layer[] layers;
+
+    private Model(
+        Backend backend, WeightLoader weights, ModelConfig config, ModelOptions options,
+        Weight embedding, Weight head, Tensor finalGain, Layer[] layers, int maxLength)
+    {
+        this.backend = backend;
+        this.weights = weights;
+        this.embedding = embedding;
+        this.head = head;
+        this.finalGain = finalGain;
+        this.layers = layers;
+        Config = config;
+        MaxLength = maxLength;
+        Cache = new CacheLayout(options.Cache, [.. layers.Select(layer => layer.Attention.CacheRows)]);
+    }
+
+    /// <summary>The shape of the network.</summary>
+    public ModelConfig Config { get; }
+
+    /// <summary>Longest context that is served, in tokens.</summary>
+    public int MaxLength { get; }
+
+    /// <summary>What the layers keep of every position.</summary>
+    public CacheLayout Cache { get; }
+
+    /// <summary>Bytes of all weights and tables, mapped or copied.</summary>
+    public long WeightBytes => weights.Bytes;
+
+    /// <summary>The layers, whose units may be run apart.</summary>
+    public IReadOnlyList<Layer> Layers => layers;
+
+    /// <summary>Loads a model.</summary>
+    /// <param name="checkpoint">The opened files; stay the caller's, and open until the model is disposed.</param>
+    /// <param name="backend">Runs the model; stays the caller's.</param>
+    /// <param name="options">How to load.</param>
+    /// <param name="progress">Receives fractions from 0 to 1.</param>
+    /// <exception cref="ModelLoadException">Something about the files or the options cannot be served; says what to do.</exception>
+    public static Model Load(Checkpoint checkpoint, Backend backend, ModelOptions options, IProgress<double>? progress = null)
+    {
+        var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        int maxLength = MaxLengthFor(config, options);
+        CheckTypes(options);
+        Family family = Family.All.Single(candidate => candidate.Name == config.Family);
+        var loader = new WeightLoader(checkpoint, backend, options.Quantization);
+        try
+        {
+            var vocabulary = new WeightPart("model.embed_tokens.weight", config.VocabularySize);
+            var output = new WeightPart("lm_head.weight", config.VocabularySize);
+            bool tied = config.TiedEmbeddings ?? !loader.Has(output.Name);
+            Weight embedding = tied
+                ? loader.Linear(config.HiddenSize, vocabulary)
+                : loader.Unquantized(config.HiddenSize, vocabulary, plain: false);
+            double steps = config.Layers + 2;
+            progress?.Report(1 / steps);
+
+            Tensor rope = loader.Allocate(maxLength, family.RopeWidth(config));
+            RopeTable.Fill(backend, rope, config.Rope);
+            var layers = new Layer[config.Layers];
+            for (int i = 0; i < layers.Length; i++)
+            {
+                string prefix = $"model.layers.{i}";
+                layers[i] = new Layer(
+                    loader.Vector(new WeightPart($"{prefix}.input_layernorm.weight", config.HiddenSize)),
+                    family.LoadAttention(i, config, loader, rope),
+                    loader.Vector(new WeightPart($"{prefix}.post_attention_layernorm.weight", config.HiddenSize)),
+                    family.LoadFeedForward(i, config, loader));
+                progress?.Report((i + 2) / steps);
+            }
+            Tensor finalGain = loader.Vector(new WeightPart("model.norm.weight", config.HiddenSize));
+            Weight head = tied ? embedding : loader.Linear(config.HiddenSize, output);
+            backend.Synchronize();
+            progress?.Report(1);
+            return new Model(backend, loader, config, options, embedding, head, finalGain, layers, maxLength);
+        }
+        catch
+        {
+            loader.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes the buffers of a step.</summary>
+    /// <param name="maxTokens">Most rows in a step.</param>
+    /// <param name="maxLogitRows">Most rows that get logits in one call.</param>
+    public Workspace CreateWorkspace(int maxTokens, int maxLogitRows)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
+        long scratch = layers.Max(layer => Math.Max(layer.Attention.ScratchBytes(maxTokens), layer.FeedForward.ScratchBytes(maxTokens)));
+        return new Workspace(backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch);
+    }
+
+    /// <summary>Runs a step's rows through all layers: writes the cache and <see cref="Workspace.Hidden"/>. Allocates nothing.</summary>
+    /// <param name="batch">The rows; at most <see cref="Workspace.MaxTokens"/>.</param>
+    /// <param name="cache">Holds the earlier positions.</param>
+    /// <param name="workspace">Buffers, made by this model.</param>
+    public void Forward(ForwardBatch batch, KvCache cache, Workspace workspace)
+    {
+        int tokens = batch.Paged.Tokens;
+        Tensor residual = workspace.Residual.Take(tokens);
+        Tensor normed = workspace.Normed.Take(tokens);
+        Tensor delta = workspace.Delta.Take(tokens);
+        Scratch scratch = workspace.Scratch;
+
+        backend.Embed(residual, embedding, batch.TokenIds);
+        backend.RmsNorm(normed, residual, layers[0].AttentionGain, Config.Epsilon);
+        for (int i = 0; i < layers.Length; i++)
+        {
+            Layer layer = layers[i];
+            scratch.Rewind();
+            layer.Attention.Run(backend, delta, normed, batch.Paged, cache, i, scratch);
+            backend.AddRmsNorm(normed, residual, delta, layer.FeedForwardGain, Config.Epsilon);
+            scratch.Rewind();
+            layer.FeedForward.Run(backend, delta, normed, scratch);
+            Tensor next = i + 1 < layers.Length ? layers[i + 1].AttentionGain : finalGain;
+            backend.AddRmsNorm(normed, residual, delta, next, Config.Epsilon);
+        }
+        workspace.Hidden = normed;
+    }
+
+    /// <summary>Logits of some rows of <see cref="Workspace.Hidden"/>.</summary>
+    /// <param name="logits">F32 <c>[n, vocabulary]</c>.</param>
+    /// <param name="rows">I32 <c>[n, 1]</c>: rows of the hidden states; n is at most <see cref="Workspace.MaxLogitRows"/>.</param>
+    /// <param name="workspace">The workspace of the step.</param>
+    public void Logits(Tensor logits, Tensor rows, Workspace workspace)
+    {
+        Tensor picked = workspace.Picked.Take(rows.Rows);
+        backend.GatherRows(picked, workspace.Hidden, rows);
+        backend.Linear(logits, picked, head);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => weights.Dispose();
+
+    private static int MaxLengthFor(ModelConfig config, ModelOptions options)
+    {
+        int asked = options.MaxModelLength ?? config.MaxPositions;
+        if (asked < 1)
+            throw new ModelLoadException($"The longest context must be at least 1 token, not {asked}.");
+        if (asked > config.MaxPositions)
+            throw new ModelLoadException($"A context of {asked} tokens was asked for, but the model was made for {config.MaxPositions} (max_position_embeddings). Ask for at most that.");
+        return asked;
+    }
+
+    private static void CheckTypes(ModelOptions options)
+    {
+        if (options.Cache is not (ElementType.F32 or ElementType.BF16))
+            throw new ModelLoadException($"The key-value cache can hold F32 or BF16, not {options.Cache}.");
+        if (options.Quantization is { } type and not ElementType.Q8_0)
+            throw new ModelLoadException($"Weights can be quantised to Q8_0 while loading, not to {type}.");
+    }
+}

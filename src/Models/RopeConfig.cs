@@ -1,0 +1,62 @@
+using XDeepServe.Models.Loading;
+
+namespace XDeepServe.Models;
+
+/// <summary>Rotary position embedding.</summary>
+/// <param name="Theta">Base of the wave lengths.</param>
+/// <param name="Yarn">Stretching to longer contexts; null for none.</param>
+public sealed record RopeConfig(double Theta, YarnConfig? Yarn)
+{
+    /// <summary>Reads <c>rope_parameters</c> (transformers 5) or <c>rope_theta</c> and <c>rope_scaling</c> (before).</summary>
+    /// <param name="reader">The model's config.</param>
+    /// <param name="theta">Base if the config names none.</param>
+    /// <param name="maxPositions">The config's <c>max_position_embeddings</c>.</param>
+    /// <exception cref="ModelLoadException">A kind of scaling that is not served, or values out of range.</exception>
+    public static RopeConfig Read(ConfigReader reader, double theta, int maxPositions)
+    {
+        ConfigReader? parameters = reader.Section("rope_parameters") ?? reader.Section("rope_scaling");
+        theta = reader.Real("rope_theta", 1, theta);
+        if (parameters is null)
+            return new RopeConfig(theta, null);
+        theta = parameters.Real("rope_theta", 1, theta);
+        string key = parameters.Has("rope_type") ? "rope_type" : "type";
+        return parameters.Text(key) switch
+        {
+            null or "default" => new RopeConfig(theta, null),
+            "yarn" => new RopeConfig(theta, YarnConfig.Read(parameters, maxPositions)),
+            _ => throw parameters.Wrong(key, "only 'default' and 'yarn' are supported"),
+        };
+    }
+}
+
+/// <summary>YaRN: long waves are stretched by a factor, short ones stay, a ramp lies between.</summary>
+/// <param name="Factor">How many times longer than trained.</param>
+/// <param name="OriginalPositions">Context that the model was trained with.</param>
+/// <param name="BetaFast">Waves that turn more often than this over the original context stay.</param>
+/// <param name="BetaSlow">Waves that turn less often than this are stretched in full.</param>
+/// <param name="AttentionFactor">Factor on cosines and sines.</param>
+/// <param name="ScoreFactor">Factor on attention scores where a family asks for it (DeepSeek: mscale_all_dim, squared).</param>
+/// <param name="Truncate">Whether the ends of the ramp are rounded to whole dimensions.</param>
+public sealed record YarnConfig(
+    double Factor, int OriginalPositions, double BetaFast, double BetaSlow, double AttentionFactor, double ScoreFactor, bool Truncate)
+{
+    internal static YarnConfig Read(ConfigReader reader, int maxPositions)
+    {
+        int original = reader.Integer("original_max_position_embeddings", 1, fallback: maxPositions);
+        double factor = reader.Real("factor", 1, Math.Max(1, maxPositions / (double)original));
+        double mscale = reader.Real("mscale", 0, 0);
+        double mscaleAll = reader.Real("mscale_all_dim", 0, 0);
+        double attention = mscale > 0 && mscaleAll > 0
+            ? Scale(factor, mscale) / Scale(factor, mscaleAll)
+            : Scale(factor, 1);
+        double score = mscaleAll > 0 ? Scale(factor, mscaleAll) : 1;
+        double fast = reader.Real("beta_fast", 0, 32);
+        double slow = reader.Real("beta_slow", 0, 1);
+        if (fast <= slow || slow == 0)
+            throw reader.Inconsistent("beta_fast must be greater than beta_slow, and both greater than 0");
+        return new YarnConfig(
+            factor, original, fast, slow, reader.Real("attention_factor", 0, attention), score * score, reader.Flag("truncate", true));
+    }
+
+    private static double Scale(double factor, double mscale) => factor <= 1 ? 1 : (0.1 * mscale * Math.Log(factor)) + 1;
+}

@@ -1,0 +1,117 @@
+using XDeepServe.Kernels;
+
+namespace XDeepServe.Models.Tests;
+
+/// <summary>Drives a model without an engine: sequences, their cache blocks, and steps over chosen rows.</summary>
+internal sealed class Runner : IDisposable
+{
+    private const int BlockSize = 16;
+    private readonly Backend backend;
+    private readonly Model model;
+    private readonly KvCache cache;
+    private readonly Workspace workspace;
+    private readonly Stack<int> free;
+
+    public Runner(Model model, Backend backend, int maxTokens = 256, int blocks = 64)
+    {
+        this.model = model;
+        this.backend = backend;
+        cache = new KvCache(model.Cache, blocks, BlockSize, backend.CreateArena(blocks * KvCache.BytesPerBlock(model.Cache, BlockSize)));
+        workspace = model.CreateWorkspace(maxTokens, maxTokens);
+        // Not in order, so that a wrong block table shows.
+        int[] order = [.. Enumerable.Range(0, blocks)];
+        new Random(3).Shuffle(order);
+        free = new Stack<int>(order);
+    }
+
+    /// <summary>Runs the next rows of some sequences in one step and returns the logits of every row.</summary>
+    public float[][] Step(params (Sequence Sequence, int Count)[] parts)
+    {
+        var ids = new List<int>();
+        var positions = new List<int>();
+        var starts = new List<int> { 0 };
+        var contexts = new List<int>();
+        int width = parts.Max(part => (part.Sequence.Done + part.Count + BlockSize - 1) / BlockSize);
+        int[] blocks = new int[parts.Length * width];
+        for (int p = 0; p < parts.Length; p++)
+        {
+            (Sequence sequence, int count) = parts[p];
+            for (int i = 0; i < count; i++)
+            {
+                ids.Add(sequence.Tokens[sequence.Done]);
+                positions.Add(sequence.Done++);
+            }
+            starts.Add(ids.Count);
+            contexts.Add(sequence.Done);
+            while (sequence.Blocks.Count * BlockSize < sequence.Done)
+                sequence.Blocks.Add(free.Pop());
+            sequence.Blocks.CopyTo(blocks, p * width);
+        }
+
+        int rows = ids.Count;
+        using Arena arena = backend.CreateArena((64 * 8) + ((rows * 3) + (parts.Length * 3) + blocks.Length) * 4
+            + Arena.BytesFor(ElementType.F32, rows, model.Config.VocabularySize));
+        var batch = new ForwardBatch(
+            Put(arena, [.. ids], 1),
+            new PagedBatch(Put(arena, [.. positions], 1), Put(arena, [.. starts], 1), Put(arena, [.. contexts], 1), Put(arena, blocks, width), BlockSize));
+        Tensor picked = Put(arena, [.. Enumerable.Range(0, rows)], 1);
+        Tensor logits = arena.Allocate(ElementType.F32, rows, model.Config.VocabularySize);
+        model.Forward(batch, cache, workspace);
+        model.Logits(logits, picked, workspace);
+        float[] all = new float[rows * logits.Columns];
+        backend.Download<float>(logits, all);
+        return [.. all.Chunk(logits.Columns)];
+    }
+
+    /// <summary>Runs all rows that a sequence has left, in steps of at most <paramref name="chunk"/>.</summary>
+    public float[][] Prefill(Sequence sequence, int chunk = int.MaxValue)
+    {
+        var rows = new List<float[]>();
+        while (sequence.Left > 0)
+            rows.AddRange(Step((sequence, Math.Min(chunk, sequence.Left))));
+        return [.. rows];
+    }
+
+    /// <summary>Runs a prompt, then appends the likeliest token again and again.</summary>
+    public int[] Greedy(Sequence sequence, int count, int chunk = int.MaxValue)
+    {
+        float[] logits = Prefill(sequence, chunk)[^1];
+        int[] tokens = new int[count];
+        for (int i = 0; i < count; i++)
+        {
+            tokens[i] = Best(logits);
+            sequence.Tokens.Add(tokens[i]);
+            if (i + 1 < count)
+                logits = Step((sequence, 1))[0];
+        }
+        return tokens;
+    }
+
+    public static int Best(float[] logits) => Array.IndexOf(logits, logits.Max());
+
+    public void Dispose()
+    {
+        workspace.Dispose();
+        cache.Dispose();
+    }
+
+    private Tensor Put(Arena arena, int[] values, int columns)
+    {
+        Tensor tensor = arena.Allocate(ElementType.I32, values.Length / columns, columns);
+        backend.Upload<int>(tensor, values);
+        return tensor;
+    }
+}
+
+/// <summary>A sequence of a <see cref="Runner"/>.</summary>
+internal sealed class Sequence(IEnumerable<int> tokens)
+{
+    public List<int> Tokens { get; } = [.. tokens];
+
+    public List<int> Blocks { get; } = [];
+
+    /// <summary>Tokens that are in the cache.</summary>
+    public int Done { get; set; }
+
+    public int Left => Tokens.Count - Done;
+}
