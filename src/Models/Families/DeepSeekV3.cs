@@ -16,7 +16,7 @@ public sealed class DeepSeekV3 : Family
     public override ModelConfig Read(ConfigReader reader)
     {
         RefuseUnserved(reader);
-        int positions = reader.Integer("max_position_embeddings", 1);
+        int positions = reader.Integer("max_position_embeddings", 1, Limits.Positions);
         int heads = reader.Integer("num_attention_heads", 1, Limits.Heads);
         int layers = reader.Integer("num_hidden_layers", 1, Limits.Layers);
         LatentConfig latent = ReadLatent(reader);
@@ -130,13 +130,17 @@ public sealed class DeepSeekV3 : Family
         if (count % groups != 0)
             throw reader.Inconsistent($"n_routed_experts ({count}) must be a multiple of n_group ({groups})");
         if (groups > 1 && count / groups < 2)
-            throw reader.Inconsistent($"a group's score takes two experts, but {count} experts in {groups} groups leave fewer");
+            throw reader.Inconsistent($"a group's score takes two experts, but n_routed_experts ({count}) in n_group ({groups}) groups leave fewer");
         if (topK > count / groups * topGroups)
             throw reader.Inconsistent($"num_experts_per_tok ({topK}) is more than the {count / groups * topGroups} experts of topk_group ({topGroups}) groups");
+        int width = reader.Integer("moe_intermediate_size", 1, Limits.Columns);
+        int shared = reader.Integer("n_shared_experts", 0, Limits.Experts, 0);
+        if (2L * Math.Max(count, shared) * width > int.MaxValue)
+            throw reader.Inconsistent($"{count} experts and {shared} shared ones of moe_intermediate_size {width} are more than can be served");
         return new ExpertConfig(
             count,
-            reader.Integer("moe_intermediate_size", 1, Limits.Columns),
-            reader.Integer("n_shared_experts", 0, Limits.Experts, 0),
+            width,
+            shared,
             reader.Integer("first_k_dense_replace", 0, layers, 0),
             new RoutingRule(
                 topK, Sigmoid: true, groups, topGroups, reader.Flag("norm_topk_prob", true),

@@ -18,11 +18,11 @@ public sealed class Qwen3 : Family
         RefuseUnserved(reader);
         if (reader.Flag("use_sliding_window", false))
             throw reader.Wrong("use_sliding_window", "sliding windows are not supported");
-        int positions = reader.Integer("max_position_embeddings", 1);
+        int positions = reader.Integer("max_position_embeddings", 1, Limits.Positions);
         int heads = reader.Integer("num_attention_heads", 1, Limits.Heads);
         var rope = RopeConfig.Read(reader, 10_000, positions);
         if (rope.Yarn is { } yarn)
-            positions = (int)Math.Clamp(yarn.OriginalPositions * yarn.Factor, positions, int.MaxValue);
+            positions = (int)Math.Clamp(yarn.OriginalPositions * yarn.Factor, positions, Limits.Positions);
         var config = new ModelConfig
         {
             Family = Name,
