@@ -5,11 +5,19 @@ namespace XDeepServe.Models.Tests;
 /// <summary>A row's result does not depend on what else is in the step.</summary>
 public class BatchTests
 {
-    public static TheoryData<string, bool> Models => new()
+    public static TheoryData<string, bool> Models
     {
-        { "naive", true },
-        { "naive", false },
-    };
+        get
+        {
+            var data = new TheoryData<string, bool>();
+            foreach (string backend in Backends.All)
+            {
+                data.Add(backend, true);
+                data.Add(backend, false);
+            }
+            return data;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Models))]

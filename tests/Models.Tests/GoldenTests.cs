@@ -1,32 +1,45 @@
-using XDeepServe.Kernels;
-using XDeepServe.Kernels.Naive;
-
 namespace XDeepServe.Models.Tests;
 
 /// <summary>Models against what Hugging Face transformers made of the same weights.</summary>
 public class GoldenTests
 {
-    [Theory]
-    [InlineData("deepseek_v3")]
-    [InlineData("qwen3")]
-    public void Naive_backend_follows_the_reference(string name)
+    public static TheoryData<string, string, int> Tiny
     {
-        using var loaded = new LoadedModel(Places.Golden(name), new NaiveBackend());
-        foreach (GoldenCase golden in GoldenCase.Read(Places.Golden(name)))
+        get
         {
-            using Runner runner = loaded.CreateRunner();
-            golden.Check(runner);
+            var data = new TheoryData<string, string, int>();
+            foreach (string model in (string[])["deepseek_v3", "qwen3"])
+            {
+                foreach (string backend in Backends.All)
+                {
+                    data.Add(model, backend, int.MaxValue);
+                    data.Add(model, backend, 7);
+                }
+            }
+            return data;
         }
     }
 
     [Theory]
-    [InlineData("deepseek_v3")]
-    [InlineData("qwen3")]
-    public void Chunks_do_not_change_the_answer(string name)
+    [MemberData(nameof(Tiny))]
+    public void Tiny_models_follow_the_reference(string model, string backend, int chunk) =>
+        Check(Places.Golden(model), backend, chunk);
+
+    [Theory]
+    [InlineData("avx512", int.MaxValue)]
+    [InlineData("avx512", 5)]
+    [InlineData("avx2", int.MaxValue)]
+    [InlineData("portable", int.MaxValue)]
+    public void Nano_moe_follows_the_reference(string backend, int chunk) =>
+        Check(Places.Shared("models", "nano-moe"), backend, chunk);
+
+    private static void Check(string folder, string backend, int chunk)
     {
-        using var loaded = new LoadedModel(Places.Golden(name), new NaiveBackend());
-        GoldenCase golden = GoldenCase.Read(Places.Golden(name))[^1];
-        using Runner runner = loaded.CreateRunner();
-        golden.Check(runner, chunk: 7);
+        using var loaded = new LoadedModel(folder, Backends.Create(backend));
+        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        {
+            using Runner runner = loaded.CreateRunner();
+            golden.Check(runner, chunk);
+        }
     }
 }
