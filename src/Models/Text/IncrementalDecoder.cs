@@ -8,10 +8,12 @@ namespace XDeepServe.Models.Text;
 /// </summary>
 public sealed class IncrementalDecoder
 {
+    private const int LongestCharacter = 4; // bytes of UTF-8
+
     private readonly Tokenizer tokenizer;
     private readonly bool skipSpecialTokens;
-    private readonly Decoder decoder = Encoding.UTF8.GetDecoder();
-    private bool between = true; // no character is half done
+    private readonly byte[] begun = new byte[LongestCharacter]; // the bytes of a character that is not complete
+    private int count;
 
     internal IncrementalDecoder(Tokenizer tokenizer, bool skipSpecialTokens) =>
         (this.tokenizer, this.skipSpecialTokens) = (tokenizer, skipSpecialTokens);
@@ -24,33 +26,34 @@ public sealed class IncrementalDecoder
         if (skipSpecialTokens && tokenizer.IsSpecial(id))
             return "";
         // Most tokens are whole characters: their text exists once and is not made anew.
-        if (between && tokenizer.WholeText(id) is { } text)
+        if (count == 0 && tokenizer.WholeText(id) is { } text)
             return text;
-        var bytes = tokenizer.Bytes(id);
-        if (bytes.IsEmpty)
-            return "";
-        between = false;
-        return Convert(bytes, flush: false);
+        var token = tokenizer.Bytes(id);
+        var length = count + token.Length;
+        var bytes = length <= 256 ? stackalloc byte[256] : new byte[length];
+        begun.AsSpan(0, count).CopyTo(bytes);
+        token.CopyTo(bytes[count..]);
+        bytes = bytes[..length];
+        count = BegunAtEnd(bytes);
+        bytes[^count..].CopyTo(begun);
+        return Encoding.UTF8.GetString(bytes[..^count]);
     }
 
     /// <summary>Ends the text.</summary>
     /// <returns>A replacement character if the text ended within a character, else nothing.</returns>
     public string Flush()
     {
-        var rest = Convert(default, flush: true);
-        between = true;
+        var rest = Encoding.UTF8.GetString(begun.AsSpan(0, count));
+        count = 0;
         return rest;
     }
 
-    private string Convert(ReadOnlySpan<byte> bytes, bool flush)
+    /// <summary>How many bytes at the end begin a character that more bytes may complete.</summary>
+    private static int BegunAtEnd(ReadOnlySpan<byte> bytes)
     {
-        var capacity = bytes.Length + 4;
-        var units = capacity <= 256 ? stackalloc char[256] : new char[capacity];
-        decoder.Convert(bytes, units, flush, out _, out var written, out var completed);
-        // The decoder tells nothing about what it holds back; probing with a flush of a copy is not possible, so the
-        // end of the bytes is looked at: an ASCII byte always completes the text.
-        between = flush || (!bytes.IsEmpty && bytes[^1] < 0x80);
-        _ = completed;
-        return new string(units[..written]);
+        for (var length = Math.Min(LongestCharacter - 1, bytes.Length); length > 0; length--)
+            if (Rune.DecodeFromUtf8(bytes[^length..], out _, out _) == System.Buffers.OperationStatus.NeedMoreData)
+                return length;
+        return 0;
     }
 }

@@ -41,6 +41,11 @@ internal sealed class MergeTable
         return None;
     }
 
+    /// <summary>All pairs, lowest rank first.</summary>
+    public IEnumerable<(int Left, int Right)> InOrder() =>
+        Enumerable.Range(0, keys.Length).Where(slot => entries[slot] != None).OrderBy(slot => entries[slot])
+            .Select(slot => ((int)(keys[slot] >> 32), (int)(uint)keys[slot]));
+
     private static ulong Key(int left, int right) => ((ulong)(uint)left << 32) | (uint)right;
 
     private static int Slot(ulong key) => (int)((key * 0x9E3779B97F4A7C15) >> 33);

@@ -9,8 +9,20 @@ namespace XDeepServe.Models.Text;
 /// <param name="Splitters">The pre-tokenizers, in order.</param>
 /// <param name="Prefix">Ids put before a text on demand.</param>
 /// <param name="Suffix">Ids put behind a text on demand.</param>
-internal sealed record TextPipeline(bool Compose, bool PrefixSpace, IReadOnlyList<Splitter> Splitters, int[] Prefix, int[] Suffix)
+/// <param name="Name">The name of the splitting rules in GGUF files, null if they have none.</param>
+internal sealed record TextPipeline(bool Compose, bool PrefixSpace, IReadOnlyList<Splitter> Splitters, int[] Prefix, int[] Suffix, string? Name)
 {
+    /// <summary>The settings that a name in a GGUF file stands for.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="bos">The id put before a text on demand, if any.</param>
+    public static TextPipeline FromName(string name, int? bos)
+    {
+        var sources = Rules.Sources(name)
+            ?? throw new TokenizerException($"The GGUF file splits text by the rules \"{name}\", which are not supported. Put the model's tokenizer.json beside it.");
+        // Qwen brings text into form C, which GGUF does not say.
+        return new(Compose: name == "qwen2", PrefixSpace: false, [.. sources.Select(Words)], bos is { } id ? [id] : [], [], name);
+    }
+
     /// <summary>Reads the settings; what is not supported is refused by name.</summary>
     public static TextPipeline Read(TokenizerFile file)
     {
@@ -27,6 +39,7 @@ internal sealed record TextPipeline(bool Compose, bool PrefixSpace, IReadOnlyLis
             compose |= Kind(normalizer) == "NFC" ? true : throw Unsupported("normalizer", Kind(normalizer));
 
         var splitters = new List<Splitter>();
+        var sources = new List<string>(); // of those splitters that GGUF knows
         var (byteLevel, prefixSpace) = (false, false);
         foreach (var stage in Flatten(file.Part("pre_tokenizer"), "pretokenizers"))
         {
@@ -36,11 +49,17 @@ internal sealed record TextPipeline(bool Compose, bool PrefixSpace, IReadOnlyLis
                 if (Flag(stage, "add_prefix_space", true))
                     prefixSpace = splitters.Count == 0 ? true : throw Unsupported("pre-tokenizer", "ByteLevel with add_prefix_space behind another");
                 if (Flag(stage, "use_regex", true))
-                    splitters.Add(new Splitter(new Gpt2Words(), SplitBehavior.Isolated, invert: false));
+                {
+                    splitters.Add(Words(Gpt2Words.Source));
+                    sources.Add(Gpt2Words.Source);
+                }
             }
             else
             {
                 splitters.Add(ReadSplitter(stage));
+                if (Kind(stage) == "Split" && stage.GetProperty("pattern").TryGetProperty("Regex", out var regex)
+                    && Behavior(stage, SplitBehavior.Isolated) == SplitBehavior.Isolated && !Flag(stage, "invert", false))
+                    sources.Add(regex.GetString()!);
             }
         }
         if (!byteLevel)
@@ -52,8 +71,11 @@ internal sealed record TextPipeline(bool Compose, bool PrefixSpace, IReadOnlyLis
         var (prefix, suffix) = (new List<int>(), new List<int>());
         foreach (var processor in Flatten(file.Part("post_processor"), "processors"))
             ReadProcessor(processor, prefix, suffix);
-        return new(compose, prefixSpace, splitters, [.. prefix], [.. suffix]);
+        var name = prefixSpace || sources.Count != splitters.Count ? null : Rules.Name(sources);
+        return new(compose, prefixSpace, splitters, [.. prefix], [.. suffix], name);
     }
+
+    private static Splitter Words(string source) => new(Pattern.FromRegex(source), SplitBehavior.Isolated, invert: false);
 
     private static Splitter ReadSplitter(JsonElement stage)
     {

@@ -8,6 +8,7 @@ namespace XDeepServe.Models.Text;
 /// <summary>A byte-level byte-pair tokenizer, read from a Hugging Face tokenizer.json. Never changes; any thread may use it.</summary>
 public sealed class Tokenizer
 {
+    private readonly TokenizerContent content;
     private readonly ByteTable vocabulary;
     private readonly BytePairEncoder encoder;
     private readonly TextPipeline pipeline;
@@ -18,17 +19,18 @@ public sealed class Tokenizer
     private readonly bool[] special;                            // [ids]
     private readonly string?[] texts;                           // [ids] filled on demand, see WholeText
 
-    private Tokenizer(TokenizerFile file, TokenizerSettings settings)
+    private Tokenizer(TokenizerContent content)
     {
-        vocabulary = file.Vocabulary;
-        pipeline = TextPipeline.Read(file);
-        encoder = new BytePairEncoder(vocabulary, file.Merges, file.ModelPart("ignore_merges") is { ValueKind: JsonValueKind.True });
-        foreach (var (name, id) in file.OtherNames)
+        this.content = content;
+        vocabulary = content.Model.Tokens;
+        pipeline = content.Pipeline;
+        encoder = new BytePairEncoder(vocabulary, content.Model.Merges, content.Model.IgnoreMerges);
+        foreach (var (name, id) in content.Model.OtherNames)
         {
             names[name] = id;
             others.Add(id);
         }
-        foreach (var token in AddedTokenReader.Read(file, settings))
+        foreach (var token in content.Added)
             Add(token);
         rawTokens = new AddedTokens(added.Values.Where(token => !token.Normalized).Select(token => (token, token.Content)));
         normalizedTokens = new AddedTokens(added.Values.Where(token => token.Normalized).Select(token => (token, Normalize(token.Content))));
@@ -36,6 +38,7 @@ public sealed class Tokenizer
         texts = new string?[vocabulary.Count];
         foreach (var token in added.Values)
             special[token.Id] = token.Special;
+        var settings = content.Settings;
         (BosToken, EosToken, ChatTemplate) = (settings.BosToken, settings.EosToken, settings.ChatTemplate);
         BosId = BosToken is not null && TryGetId(BosToken, out var bos) ? bos : null;
         EosId = EosToken is not null && TryGetId(EosToken, out var eos) ? eos : null;
@@ -69,8 +72,9 @@ public sealed class Tokenizer
             throw new TokenizerException($"{folder} holds no tokenizer.json. Put the model's tokenizer there, or work on token ids only.");
         byte[]? Optional(string name) => File.Exists(Path.Combine(folder, name)) ? File.ReadAllBytes(Path.Combine(folder, name)) : null;
         var template = Optional("chat_template.jinja");
-        return new Tokenizer(new TokenizerFile(File.ReadAllBytes(path)), TokenizerSettings.Read(
-            Optional("tokenizer_config.json"), Optional("special_tokens_map.json"), template is null ? null : Encoding.UTF8.GetString(template)));
+        var settings = TokenizerSettings.Read(
+            Optional("tokenizer_config.json"), Optional("special_tokens_map.json"), template is null ? null : Encoding.UTF8.GetString(template));
+        return new Tokenizer(new TokenizerFile(File.ReadAllBytes(path)).Read(settings));
     }
 
     /// <summary>Reads a tokenizer from the content of its files.</summary>
@@ -78,7 +82,16 @@ public sealed class Tokenizer
     /// <param name="tokenizerConfigJson">tokenizer_config.json, if there is one.</param>
     /// <exception cref="TokenizerException">A file is broken or asks for what is not supported.</exception>
     public static Tokenizer FromJson(byte[] tokenizerJson, byte[]? tokenizerConfigJson = null) =>
-        new(new TokenizerFile(tokenizerJson), TokenizerSettings.Read(tokenizerConfigJson, null, null));
+        new(new TokenizerFile(tokenizerJson).Read(TokenizerSettings.Read(tokenizerConfigJson, null, null)));
+
+    /// <summary>Makes a tokenizer from what a GGUF file holds.</summary>
+    /// <param name="parts">The tokenizer's parts.</param>
+    /// <exception cref="TokenizerException">They are damaged or ask for what is not supported.</exception>
+    public static Tokenizer FromGguf(GgufTokenizer parts) => new(parts.Read());
+
+    /// <summary>The tokenizer as a GGUF file holds it.</summary>
+    /// <exception cref="TokenizerException">It splits text by rules that have no name in GGUF.</exception>
+    public GgufTokenizer ToGguf() => GgufTokenizer.Write(this, content);
 
     /// <summary>Turns text into token ids. Lone surrogates are read as U+FFFD.</summary>
     /// <param name="text">The text.</param>

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 
 namespace XDeepServe.Models.Text;
@@ -9,7 +8,6 @@ internal sealed class TokenizerFile
     private readonly byte[] json;
     private readonly Dictionary<string, JsonElement> parts = [];
     private readonly Dictionary<string, JsonElement> modelParts = [];
-    private readonly Dictionary<string, int> otherNames = []; // tokens that are not written in the byte alphabet
     private long vocabularyAt = -1, mergesAt = -1;
 
     /// <summary>Reads a file.</summary>
@@ -24,25 +22,33 @@ internal sealed class TokenizerFile
                 throw new TokenizerException("tokenizer.json holds no model with a vocabulary; it is not a Hugging Face tokenizer file.");
             ReadVocabulary();
             ReadMerges();
+            Model.IgnoreMerges = ModelPart("ignore_merges") is { ValueKind: JsonValueKind.True };
         }
         catch (JsonException error)
         {
-            throw new TokenizerException($"tokenizer.json is not valid JSON: {error.Message}", error);
+            throw new TokenizerException($"tokenizer.json is not valid JSON: {error.Message} Fetch it again.", error);
         }
-        catch (InvalidOperationException error)
+        catch (Exception error) when (error is InvalidOperationException or FormatException)
         {
             throw new TokenizerException($"tokenizer.json is not laid out as a Hugging Face tokenizer: {error.Message}", error);
         }
     }
 
-    /// <summary>The tokens as raw bytes.</summary>
-    public ByteTable Vocabulary { get; } = new(1 << 13);
+    /// <summary>Vocabulary and merges.</summary>
+    public BytePairModel Model { get; } = new();
 
-    /// <summary>The merges.</summary>
-    public MergeTable Merges { get; } = new(1 << 13);
-
-    /// <summary>Tokens that are not written in the byte alphabet, by name.</summary>
-    public IReadOnlyDictionary<string, int> OtherNames => otherNames;
+    /// <summary>Reads all of it, together with what stands beside it.</summary>
+    public TokenizerContent Read(TokenizerSettings settings)
+    {
+        try
+        {
+            return new(Model, [.. AddedTokenReader.Read(this, settings)], TextPipeline.Read(this), settings);
+        }
+        catch (Exception error) when (error is InvalidOperationException or FormatException or KeyNotFoundException or IndexOutOfRangeException)
+        {
+            throw new TokenizerException($"tokenizer.json is not laid out as a Hugging Face tokenizer: {error.Message}", error);
+        }
+    }
 
     /// <summary>A part of the file at its top level, null if absent.</summary>
     public JsonElement? Part(string name) =>
@@ -90,24 +96,11 @@ internal sealed class TokenizerFile
         if (reader.TokenType != JsonTokenType.StartObject)
             throw new TokenizerException("The vocabulary in tokenizer.json is not an object; only byte-pair models (\"type\": \"BPE\") are supported.");
         var text = new byte[256];
-        var bytes = new byte[256];
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var length = CopyText(ref reader, ref text);
-            var name = text.AsSpan(0, length);
-            if (bytes.Length < length)
-                bytes = new byte[length * 2];
             reader.Read();
-            var id = reader.GetInt32();
-            if (ByteAlphabet.TryToBytes(name, bytes, out var count))
-            {
-                Vocabulary.Add(id, bytes.AsSpan(0, count));
-            }
-            else
-            {
-                Vocabulary.Add(id, name, findable: false);
-                otherNames[Encoding.UTF8.GetString(name)] = id;
-            }
+            Model.AddToken(reader.GetInt32(), text.AsSpan(0, length));
         }
     }
 
@@ -119,38 +112,22 @@ internal sealed class TokenizerFile
         reader.Read();
         var left = new byte[256];
         var right = new byte[256];
-        var bytes = new byte[512];
         for (var rank = 0; reader.Read() && reader.TokenType != JsonTokenType.EndArray; rank++)
         {
-            ReadOnlySpan<byte> first, second;
             if (reader.TokenType == JsonTokenType.StartArray)
             {
                 reader.Read();
-                first = left.AsSpan(0, CopyText(ref reader, ref left));
+                var first = CopyText(ref reader, ref left);
                 reader.Read();
-                second = right.AsSpan(0, CopyText(ref reader, ref right));
+                var second = CopyText(ref reader, ref right);
                 reader.Read();
+                Model.AddMerge(rank, left.AsSpan(0, first), right.AsSpan(0, second));
             }
             else
             {
-                ReadOnlySpan<byte> line = left.AsSpan(0, CopyText(ref reader, ref left));
-                var space = line.IndexOf((byte)' ');
-                if (space < 0)
-                    throw new TokenizerException($"Merge {rank} in tokenizer.json is not a pair: \"{Encoding.UTF8.GetString(line)}\".");
-                first = line[..space];
-                second = line[(space + 1)..];
+                var line = CopyText(ref reader, ref left);
+                Model.AddMerge(rank, left.AsSpan(0, line));
             }
-            if (bytes.Length < first.Length + second.Length)
-                bytes = new byte[(first.Length + second.Length) * 2];
-            if (!ByteAlphabet.TryToBytes(first, bytes, out var middle)
-                || !ByteAlphabet.TryToBytes(second, bytes.AsSpan(middle), out var rest))
-                throw new TokenizerException($"Merge {rank} in tokenizer.json is not written in the byte alphabet; only byte-level models are supported.");
-            var leftId = Vocabulary.Find(bytes.AsSpan(0, middle));
-            var rightId = Vocabulary.Find(bytes.AsSpan(middle, rest));
-            var merged = Vocabulary.Find(bytes.AsSpan(0, middle + rest));
-            if (leftId < 0 || rightId < 0 || merged < 0)
-                throw new TokenizerException($"Merge {rank} in tokenizer.json (\"{Encoding.UTF8.GetString(first)}\" and \"{Encoding.UTF8.GetString(second)}\") names a token that is not in the vocabulary.");
-            Merges.Add(leftId, rightId, rank, merged);
         }
     }
 

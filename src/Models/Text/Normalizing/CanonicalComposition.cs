@@ -85,8 +85,9 @@ internal static class CanonicalComposition
         var written = 0;
         var starter = -1;   // where the last starter was written
         var lastClass = -1; // the class of the last character kept after the starter; -1: none was
-        foreach (var character in characters)
+        for (var read = 0; read < characters.Count; read++)
         {
+            var character = characters[read]; // written never passes read
             int combiningClass = data.Class(character);
             if (starter >= 0 && lastClass < combiningClass && Pair(data, characters[starter], character) is > 0 and var composite)
             {
