@@ -29,7 +29,7 @@ internal sealed class TemporarySafetensors : Checkpoint
                 long start = node!["data_offsets"]![0]!.GetValue<long>();
                 long end = node["data_offsets"]![1]!.GetValue<long>();
                 tensors[name] = new StoredTensor(name, Enum.Parse<ElementType>(node["dtype"]!.GetValue<string>()),
-                    [.. node["shape"]!.AsArray().Select(n => n!.GetValue<long>())], file.Address + (nint)(8 + length + start), end - start);
+                    [.. node["shape"]!.AsArray().Select(n => n!.GetValue<long>())], file.Address + (nint)(8 + length + start), end - start, file);
             }
         }
     }

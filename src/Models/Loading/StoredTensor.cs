@@ -8,4 +8,5 @@ namespace XDeepServe.Models.Loading;
 /// <param name="Shape">Outermost dimension first.</param>
 /// <param name="Address">First byte.</param>
 /// <param name="Bytes">Length.</param>
-public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes);
+/// <param name="File">The mapped file that holds it, if one does: a backend that copied the rows gives their pages back.</param>
+public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes, MappedFile? File = null);
