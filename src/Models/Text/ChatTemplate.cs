@@ -1,0 +1,50 @@
+using System.Text.Json.Nodes;
+using XDeepServe.Models.Text.Templates;
+
+namespace XDeepServe.Models.Text;
+
+/// <summary>
+/// A chat template: turns messages into the text that a model was trained on. The language is the part of Jinja that
+/// chat templates use, rendered as Hugging Face transformers does (trim_blocks, lstrip_blocks, loop controls). Never
+/// changes; any thread may use it.
+/// </summary>
+public sealed class ChatTemplate
+{
+    private readonly Statement body;
+
+    private ChatTemplate(string source, Statement body) => (Source, this.body) = (source, body);
+
+    /// <summary>What it was read from.</summary>
+    public string Source { get; }
+
+    /// <summary>Reads a template.</summary>
+    /// <param name="source">Its text.</param>
+    /// <exception cref="TemplateException">It is broken or uses what is not supported.</exception>
+    public static ChatTemplate Parse(string source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return new(source, new StatementParser(new TokenReader(new Lexer(source).Read())).ParseTemplate());
+    }
+
+    /// <summary>Renders the template. Work and output are bounded.</summary>
+    /// <param name="variables">What the template may name: <c>messages</c>, <c>tools</c>, <c>add_generation_prompt</c>, <c>bos_token</c> and so on.</param>
+    /// <param name="clock">Tells the time to templates that ask; the system's clock if null.</param>
+    /// <exception cref="TemplateException">The template fails on these variables, or refuses them.</exception>
+    public string Render(JsonObject variables, TimeProvider? clock = null)
+    {
+        ArgumentNullException.ThrowIfNull(variables);
+        var rendering = new Rendering(clock ?? TimeProvider.System);
+        try
+        {
+            foreach (var (name, value) in variables)
+                rendering.Scope.Set(name, Values.FromJson(value));
+            rendering.OpenTemplateScope();
+            body.Run(rendering);
+        }
+        catch (InsufficientExecutionStackException)
+        {
+            throw new TemplateException("values are nested too deeply.", body.At.Line, body.At.Column);
+        }
+        return rendering.Output.ToString();
+    }
+}
