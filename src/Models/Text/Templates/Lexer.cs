@@ -112,7 +112,7 @@ internal sealed class Lexer
             index = start;
             return false;
         }
-        EndTag(sign, block: true);
+        EndTag(sign, block: false);
         var text = index;
         for (var from = text; ; from += 2)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace XDeepServe.Models.Text.Templates;
@@ -58,11 +59,17 @@ internal static class ListFilters
     {
         arguments.Check("sort", 3, "reverse", "case_sensitive", "attribute");
         var sensitive = arguments.Flag(1, "case_sensitive");
-        var key = Key(arguments, 2);
+        var paths = (arguments.Get(2, "attribute", null) as string)?.Split(',').Select(path => Path(path, arguments)).ToArray();
+        Func<object?, object?> key = paths is { Length: > 1 } ? entry => paths.Select(path => path(entry)).ToArray() : Key(arguments, 2);
         var order = Comparer<object?>.Create((left, right) => Values.Compare(left, right, arguments.At));
         var list = Values.Iterate(value, arguments.At);
         rendering.ChargeList(list.Count * 4L, arguments.At);
-        object? Folded(object? entry) => key(entry) is string text && !sensitive ? text.ToLowerInvariant() : key(entry);
+        object? Folded(object? entry) => key(entry) switch
+        {
+            string text when !sensitive => text.ToLowerInvariant(),
+            object?[] keys when !sensitive => keys.Select(one => one is string text ? text.ToLowerInvariant() : one).ToArray(),
+            var other => other,
+        };
         try
         {
             return (arguments.Flag(0, "reverse") ? list.OrderByDescending(Folded, order) : list.OrderBy(Folded, order)).ToList();
@@ -113,9 +120,7 @@ internal static class ListFilters
         if (arguments.Positional.Count == 0)
         {
             arguments.Check("map", 0, "attribute", "default");
-            var key = Key(arguments, 0);
-            var otherwise = arguments.Get(1, "default", null);
-            return list.Select(entry => key(entry) is var found && found is Undefined && otherwise is not null ? otherwise : found).ToList();
+            return list.Select(Path(arguments.Get(0, "attribute"), arguments, arguments.Get(1, "default", null))).ToList();
         }
         var name = arguments.Text(0, "name");
         var filter = Filters.Find(name) ?? throw arguments.At.Error($"the filter '{name}' is not supported.");
@@ -142,13 +147,19 @@ internal static class ListFilters
     private static Func<object?, object?> Key(Arguments arguments, int place) =>
         arguments.Get(place, "attribute", null) is { } attribute ? Path(attribute, arguments) : entry => entry;
 
-    private static Func<object?, object?> Path(object? attribute, Arguments arguments)
+    /// <summary>How an attribute is reached, <c>a.b.0</c> step by step.</summary>
+    /// <param name="attribute">The path.</param>
+    /// <param name="arguments">Where an error lies.</param>
+    /// <param name="otherwise">Takes the place of what is not there; null: it stays undefined.</param>
+    private static Func<object?, object?> Path(object? attribute, Arguments arguments, object? otherwise = null)
     {
-        if (attribute is long)
-            return entry => ItemAccess.Get(entry, attribute, arguments.At);
+        object? Step(object? value, object name) =>
+            ItemAccess.Get(value, name, arguments.At) is var found && found is Undefined && otherwise is not null ? otherwise : found;
+        if (attribute is long index)
+            return entry => Step(entry, index);
         if (attribute is not string path)
             throw arguments.At.Error("the argument 'attribute' must be a string or a whole number.");
-        var names = path.Split('.').Select(name => long.TryParse(name, out var index) ? (object)index : name).ToArray();
-        return entry => names.Aggregate(entry, (value, name) => ItemAccess.Get(value, name, arguments.At));
+        var names = path.Split('.').Select(name => long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out var place) ? (object)place : name).ToArray();
+        return entry => names.Aggregate(entry, Step);
     }
 }

@@ -14,7 +14,7 @@ internal sealed class Loop(Target target, Expression values, Expression? conditi
         {
             if (condition is not null)
                 entries = Chosen(rendering, entries);
-            var loop = new LoopState(entries, outer.TryGet("loop", out var around) ? around as LoopState : null);
+            var loop = new LoopState(entries);
             for (; loop.Index < entries.Count; loop.Index++)
             {
                 rendering.Scope.Clear();

@@ -2,10 +2,8 @@ namespace XDeepServe.Models.Text.Templates;
 
 /// <summary>What <c>loop</c> tells within a loop.</summary>
 /// <param name="entries">What the loop goes through.</param>
-/// <param name="around">The loop around it, null for the outermost.</param>
-internal sealed class LoopState(IReadOnlyList<object?> entries, LoopState? around)
+internal sealed class LoopState(IReadOnlyList<object?> entries)
 {
-    private readonly long depth = around is null ? 1 : around.depth + 1;
     private object? changed;
     private bool asked;
 
@@ -22,8 +20,8 @@ internal sealed class LoopState(IReadOnlyList<object?> entries, LoopState? aroun
         "first" => Index == 0,
         "last" => Index == entries.Count - 1,
         "length" => (long)entries.Count,
-        "depth" => depth,
-        "depth0" => depth - 1,
+        "depth" => 1L, // of recursion, not of nesting
+        "depth0" => 0L,
         "previtem" => Neighbour(Index - 1),
         "nextitem" => Neighbour(Index + 1),
         "cycle" => (Function)((_, arguments) => arguments.Positional.Count > 0

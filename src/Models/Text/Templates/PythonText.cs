@@ -95,7 +95,7 @@ internal static class PythonText
                 return parts;
             if (parts.Count == most)
             {
-                parts.Add(TrimEnd(text.AsSpan(index)).ToString());
+                parts.Add(text[index..]);
                 return parts;
             }
             var start = index;
