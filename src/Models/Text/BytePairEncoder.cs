@@ -9,7 +9,7 @@ namespace XDeepServe.Models.Text;
 /// </summary>
 internal sealed class BytePairEncoder
 {
-    /// <summary>Up to this many symbols a plain scan for the best pair is faster than a heap.</summary>
+    /// <summary>Up to this many symbols a plain scan for the best pair is faster than a queue.</summary>
     private const int ScanLimit = 48;
 
     private readonly ByteTable vocabulary;
@@ -60,7 +60,7 @@ internal sealed class BytePairEncoder
         else if (bytes.Length <= ScanLimit)
             MergeByScan(bytes, ids);
         else
-            MergeByHeap(bytes, ids);
+            MergeByQueue(bytes, ids);
         if (rented is not null)
             ArrayPool<byte>.Shared.Return(rented);
     }
@@ -104,24 +104,26 @@ internal sealed class BytePairEncoder
         ids.Add(symbols[..count]);
     }
 
-    /// <summary>The same for long pieces in O(n log n): a linked list of symbols and a heap of candidate merges.</summary>
-    private void MergeByHeap(ReadOnlySpan<byte> bytes, IdList ids)
+    /// <summary>The same for long pieces in O(n log n): a linked list of symbols and a queue of candidate merges.</summary>
+    private void MergeByQueue(ReadOnlySpan<byte> bytes, IdList ids)
     {
         var symbols = ArrayPool<int>.Shared.Rent(bytes.Length);
         var count = Start(bytes, symbols);
         var next = ArrayPool<int>.Shared.Rent(count + 1);
         var previous = ArrayPool<int>.Shared.Rent(count + 1);
-        var heap = new PriorityQueue<(int Left, int Right, ulong Merge), (ulong Merge, int Position)>(count);
+        using var queue = new MergeQueue(count);
         for (var i = 0; i < count; i++)
             (next[i], previous[i]) = (i + 1, i - 1);
         for (var i = 0; i + 1 < count; i++)
             Offer(i, i + 1);
-        while (heap.TryDequeue(out var candidate, out _))
+        while (queue.Count > 0)
         {
-            var (left, right, merge) = candidate;
-            // A symbol that has been merged away is -1; a pair that has changed since no longer merges to the same.
-            if (symbols[left] < 0 || next[left] != right || right >= count
-                || merges.Find(symbols[left], symbols[right]) != merge)
+            var (rank, left) = queue.Take();
+            // A symbol that has been merged away is -1; a pair that has changed since has another rank.
+            if (symbols[left] < 0 || next[left] is var right && right >= count)
+                continue;
+            var merge = merges.Find(symbols[left], symbols[right]);
+            if (merge == MergeTable.None || (uint)(merge >> 32) != rank)
                 continue;
             symbols[left] = (int)(uint)merge;
             symbols[right] = -1;
@@ -144,7 +146,7 @@ internal sealed class BytePairEncoder
         {
             var merge = merges.Find(symbols[left], symbols[right]);
             if (merge != MergeTable.None)
-                heap.Enqueue((left, right, merge), (merge, left));
+                queue.Add((uint)(merge >> 32), left);
         }
     }
 }

@@ -35,6 +35,18 @@ internal sealed class RegexPattern : Pattern
     /// <inheritdoc/>
     public override void Match(ReadOnlySpan<char> text, PieceList matches)
     {
+        try
+        {
+            Find(text, matches);
+        }
+        catch (RegexMatchTimeoutException error)
+        {
+            throw new TokenizerException($"The splitting pattern {regex} takes too long on this text.", error);
+        }
+    }
+
+    private void Find(ReadOnlySpan<char> text, PieceList matches)
+    {
         if (text.IndexOfAnyInRange('\uD800', '\uDFFF') < 0)
         {
             foreach (var match in regex.EnumerateMatches(text))

@@ -1,0 +1,96 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using XDeepServe.Models.Text;
+
+namespace XDeepServe.Models.Tests.Text;
+
+/// <summary>Tokenizers that cannot be used are refused with a reason, however broken they are.</summary>
+public sealed class TokenizerErrorTests
+{
+    [Theory]
+    [InlineData("", "not valid JSON")]
+    [InlineData("[]", "no model")]
+    [InlineData("{}", "no model")]
+    [InlineData("{\"model\":null}", "no model")]
+    [InlineData("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0.5]]}}", "byte-pair")]
+    [InlineData("{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", "merges")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "id -1")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":1.5},\"merges\":[]}}", "laid out")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":99999999999},\"merges\":[]}}", "laid out")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"ab\"]}}", "not a pair")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "not in the vocabulary")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"▁ a\"]}}", "byte alphabet")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", "tokenizer")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}", "not valid JSON")]
+    [InlineData("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "ByteLevel")]
+    public void Broken_files_are_refused(string json, string reason) =>
+        Assert.Contains(reason, Assert.Throws<TokenizerException>(() => Tokenizer.FromJson(Encoding.UTF8.GetBytes(json))).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("normalizer", "{\"type\":\"Lowercase\"}", "Lowercase")]
+    [InlineData("normalizer", "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"}]}", "NFKC")]
+    [InlineData("normalizer", "{}", "laid out")]
+    [InlineData("normalizer", "3", "laid out")]
+    [InlineData("pre_tokenizer", "{\"type\":\"Metaspace\"}", "Metaspace")]
+    [InlineData("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"}}", "not supported")]
+    [InlineData("pre_tokenizer", "{\"type\":\"Split\"}", "laid out")]
+    [InlineData("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}}", "empty string")]
+    [InlineData("post_processor", "{\"type\":\"Strange\"}", "Strange")]
+    [InlineData("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{}}", "laid out")]
+    [InlineData("post_processor", "{\"type\":\"BertProcessing\",\"cls\":[]}", "laid out")]
+    [InlineData("decoder", "{\"type\":\"WordPiece\"}", "WordPiece")]
+    [InlineData("added_tokens", "[{\"id\":-5,\"content\":\"x\"}]", "id -5")]
+    [InlineData("added_tokens", "{}", "laid out")]
+    public void Settings_that_are_not_supported_are_named(string part, string value, string reason)
+    {
+        var small = new SmallTokenizer();
+        small.Root[part] = JsonNode.Parse(value);
+        Assert.Contains(reason, Assert.Throws<TokenizerException>(small.Make).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_damaged_file_never_ends_in_another_exception()
+    {
+        var small = new SmallTokenizer().Merge("a", "b").Add("<s>", 300);
+        small.Root["normalizer"] = JsonNode.Parse("{\"type\":\"NFC\"}");
+        var json = Encoding.UTF8.GetBytes(small.Root.ToJsonString());
+        var random = new Random(2);
+        for (var round = 0; round < 3000; round++)
+        {
+            var damaged = json.ToArray();
+            for (var hits = random.Next(1, 4); hits > 0; hits--)
+            {
+                // Half of the hits outside the vocabulary, where most of the structure is.
+                var at = random.Next(2) == 0 ? random.Next(damaged.Length) : random.Next(2) == 0 ? random.Next(300) : damaged.Length - 1 - random.Next(200);
+                damaged[at] = (byte)"{}[]\":,0a-\\ \0\xFF"[random.Next(14)];
+            }
+            if (random.Next(4) == 0)
+                damaged = damaged[..random.Next(damaged.Length)];
+            try
+            {
+                Tokenizer.FromJson(damaged).Encode("ab <s> ab");
+            }
+            catch (TokenizerException error)
+            {
+                Assert.NotEmpty(error.Message);
+            }
+        }
+    }
+
+    [Fact]
+    public void A_folder_without_a_tokenizer_says_so() =>
+        Assert.Contains("tokenizer.json", Assert.Throws<TokenizerException>(() => Tokenizer.FromFolder(AppContext.BaseDirectory)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Damaged_gguf_parts_are_refused()
+    {
+        var good = new SmallTokenizer().Merge("a", "b").Make().ToGguf();
+        Assert.Equal([256], Tokenizer.FromGguf(good).Encode("ab"));
+        foreach (var bad in new[]
+        {
+            good with { Tokens = [] }, good with { Types = [1] }, good with { Merges = ["ab"] }, good with { Merges = ["a z\u0120\u0120"] },
+            good with { Pre = "strange" }, good with { BosId = 9999 }, good with { EosId = -1 },
+        })
+            Assert.NotEmpty(Assert.Throws<TokenizerException>(() => Tokenizer.FromGguf(bad)).Message);
+    }
+}
