@@ -1,0 +1,58 @@
+namespace XDeepServe.FlowServe;
+
+/// <summary>Settings of the engine.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Most tokens of a prompt and its continuation.</summary>
+    public required int MaxModelLength { get; init; }
+
+    /// <summary>Most sequences that run at once.</summary>
+    public int MaxSequences { get; init; } = 64;
+
+    /// <summary>Most tokens of a step.</summary>
+    public int MaxBatchedTokens { get; init; } = 512;
+
+    /// <summary>Positions in a cache block.</summary>
+    public int BlockSize { get; init; } = 16;
+
+    /// <summary>Memory for the cache; 0 for as much as <see cref="MaxSequences"/> sequences of full length need, 256 MiB at most.</summary>
+    public long KvCacheBytes { get; init; }
+
+    /// <summary>Number of cache blocks, instead of <see cref="KvCacheBytes"/>.</summary>
+    public int? NumBlocksOverride { get; init; }
+
+    /// <summary>Keep the cache of finished requests for others with the same beginning.</summary>
+    public bool PrefixCaching { get; init; } = true;
+
+    /// <summary>Cut prompts into pieces that fit beside others.</summary>
+    public bool ChunkedPrefill { get; init; } = true;
+
+    /// <summary>Most requests that wait.</summary>
+    public int QueueLimit { get; init; } = 512;
+
+    /// <summary>Names the random streams of requests without a seed.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Most log-probabilities per token.</summary>
+    public int MaxLogprobs { get; init; } = 20;
+
+    /// <summary>Checks the values against each other.</summary>
+    /// <exception cref="ArgumentException">A value cannot work; says which.</exception>
+    public void Validate()
+    {
+        Require(MaxModelLength >= 2, "The longest sequence must have at least 2 tokens (--max-model-len).");
+        Require(MaxSequences is >= 1 and <= 4096, "Between 1 and 4096 sequences can run at once (--max-num-seqs).");
+        Require(BlockSize is >= 1 and <= 256 && 256 % BlockSize == 0, "A cache block must hold 1, 2, 4, … 256 positions (--block-size).");
+        Require(MaxBatchedTokens >= MaxSequences, $"A step of {MaxBatchedTokens} tokens (--max-num-batched-tokens) must hold one of each of the {MaxSequences} sequences (--max-num-seqs).");
+        Require(ChunkedPrefill || MaxBatchedTokens >= MaxModelLength, $"Without chunked prefill a step (--max-num-batched-tokens {MaxBatchedTokens}) must hold a whole prompt (--max-model-len {MaxModelLength}).");
+        Require(QueueLimit >= 1, "At least one request must be able to wait.");
+        Require(MaxLogprobs is >= 0 and <= 1000, "Between 0 and 1000 log-probabilities per token can be kept (--max-logprobs).");
+        Require(NumBlocksOverride is null or >= 1, "At least one cache block is needed (--num-gpu-blocks-override).");
+    }
+
+    private static void Require(bool holds, string message)
+    {
+        if (!holds)
+            throw new ArgumentException(message);
+    }
+}

@@ -1,0 +1,130 @@
+using XDeepServe.Kernels;
+using XDeepServe.Models;
+
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// Runs planned steps on the backend, one after another, on a thread of its own: while it runs one, the DP group plans the next
+/// and publishes the last. Owns the key-value cache, the token table and all buffers of a step.
+/// </summary>
+internal sealed class Executor : IDisposable
+{
+    private readonly Model model;
+    private readonly Backend backend;
+    private readonly EngineOptions options;
+    private readonly StepTensors tensors;
+    private readonly KvCache cache;
+    private readonly Workspace workspace;
+    private readonly Thread thread;
+    private readonly SemaphoreSlim launched = new(0), completed = new(0);
+    private readonly Queue<StepPlan> plans = new(4);
+    private volatile bool stopped;
+
+    /// <summary>Takes memory and starts the thread.</summary>
+    public Executor(Model model, Backend backend, EngineOptions options, int blocks, IReadOnlyList<int> endIds)
+    {
+        (this.model, this.backend, this.options) = (model, backend, options);
+        Arena arena = backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count);
+        cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
+        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences);
+        tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
+        thread = new Thread(Loop) { IsBackground = true, Name = "executor" };
+        thread.Start();
+    }
+
+    /// <summary>Bytes of the key-value cache.</summary>
+    public long CacheBytes => KvCache.BytesPerBlock(model.Cache, options.BlockSize) * cache.Blocks;
+
+    /// <summary>Hands a step over; the plan belongs to the executor until <see cref="Wait"/> has returned for it.</summary>
+    public void Launch(StepPlan plan)
+    {
+        lock (plans)
+            plans.Enqueue(plan);
+        launched.Release();
+    }
+
+    /// <summary>Waits for the oldest step that was not waited for. Steps end in order.</summary>
+    public void Wait() => completed.Wait();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        stopped = true;
+        launched.Release();
+        thread.Join();
+        tensors.Dispose();
+        workspace.Dispose();
+        cache.Dispose();
+        launched.Dispose();
+        completed.Dispose();
+    }
+
+    private void Loop()
+    {
+        while (true)
+        {
+            launched.Wait();
+            StepPlan? plan;
+            lock (plans)
+                plans.TryDequeue(out plan);
+            if (plan is null)
+            {
+                if (stopped)
+                    return;
+                continue;
+            }
+            plan.Results.Failure = null;
+            plan.Results.Prompt.Clear();
+            try
+            {
+                Run(plan);
+            }
+#pragma warning disable CA1031 // Whatever stopped the step, its sequences end with an error and the engine goes on.
+            catch (Exception failure)
+#pragma warning restore CA1031
+            {
+                plan.Results.Failure = failure;
+            }
+            completed.Release();
+        }
+    }
+
+    private void Run(StepPlan plan)
+    {
+        tensors.Upload(plan);
+        Tensor ids = tensors.GatherIds();
+        model.Forward(new ForwardBatch(ids, tensors.Batch), cache, workspace);
+        PromptLogprobs(plan);
+        if (plan.Samples == 0)
+        {
+            backend.Synchronize();
+            return;
+        }
+        Tensor logits = tensors.Logits.Take(plan.Samples);
+        model.Logits(logits, tensors.SampledRows, workspace);
+        backend.Sample(tensors.SampledIds, logits, tensors.Sampling);
+        tensors.Download(plan, logits);
+    }
+
+    /// <summary>Scores prompt tokens by the position before each, as many rows of logits at a time as there is room for.</summary>
+    private void PromptLogprobs(StepPlan plan)
+    {
+        int row = 0;
+        foreach (PlannedWork work in plan.Work)
+        {
+            Sequence sequence = work.Sequence;
+            if (work.Sequence.Request.Sampling.PromptLogprobs is { } top && !sequence.PromptDone && sequence.Choice == 0)
+            {
+                int end = Math.Min(work.Length, sequence.PromptLength - 1);
+                for (int position = work.Start; position < end; position += options.MaxSequences)
+                {
+                    int count = Math.Min(options.MaxSequences, end - position);
+                    Tensor logits = tensors.Logits.Take(count);
+                    model.Logits(logits, tensors.Rows(row + position - work.Start, count), workspace);
+                    tensors.ScorePrompt(plan.Results, sequence, position, count, top, logits);
+                }
+            }
+            row += work.Count;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+namespace XDeepServe.FlowServe;
+
+/// <summary>A prompt to continue.</summary>
+public sealed record GenerationRequest
+{
+    /// <summary>Unique name, for logs.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>Token ids of the prompt; at least one.</summary>
+    public required int[] Prompt { get; init; }
+
+    /// <summary>How to continue it.</summary>
+    public required SamplingParameters Sampling { get; init; }
+
+    /// <summary>Requests share cached prefixes only within one salt.</summary>
+    public string? CacheSalt { get; init; }
+
+    /// <summary>Lower goes first; equals go in order of arrival.</summary>
+    public int Priority { get; init; }
+}
+
+/// <summary>A request that can never be served as it is: HTTP 400.</summary>
+/// <param name="message">What is wrong and what to do.</param>
+/// <param name="param">The field at fault, as vLLM names it.</param>
+public sealed class InvalidRequestException(string message, string? param) : Exception(message)
+{
+    /// <summary>The field at fault.</summary>
+    public string? Param { get; } = param;
+}
+
+/// <summary>The queue holds as many requests as it may: try again later.</summary>
+/// <param name="limit">Requests that may wait.</param>
+/// <param name="retryAfter">When a retry is worth it.</param>
+public sealed class QueueFullException(int limit, TimeSpan retryAfter)
+    : Exception($"{limit} requests are waiting already, as many as may; try again in {retryAfter.TotalSeconds:F0} s.")
+{
+    /// <summary>When a retry is worth it.</summary>
+    public TimeSpan RetryAfter { get; } = retryAfter;
+}

@@ -1,0 +1,124 @@
+using XDeepServe.Models.Text;
+
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// Turns one choice's tokens into text, finds where it ends and hands the pieces to the request's <see cref="Generation"/>.
+/// Runs on the DP group's thread; allocates nothing per token unless stop strings or log-probabilities are asked for.
+/// </summary>
+internal sealed class OutputStage
+{
+    private readonly Generation generation;
+    private readonly SamplingParameters sampling;
+    private readonly IReadOnlyList<int> endIds;
+    private readonly int choice, maxNew;
+    private readonly IncrementalDecoder? decoder;
+    private readonly int longestStop;
+    private string held = ""; // text that may be the beginning of a stop string
+    private int count;
+
+    /// <summary>A stage for one choice.</summary>
+    public OutputStage(Generation generation, SamplingParameters sampling, Tokenizer? tokenizer, IReadOnlyList<int> endIds, int choice, int maxNew)
+    {
+        (this.generation, this.sampling, this.endIds, this.choice, this.maxNew) = (generation, sampling, endIds, choice, maxNew);
+        decoder = sampling.Detokenize ? tokenizer?.CreateDecoder(sampling.SkipSpecialTokens) : null;
+        foreach (string stop in sampling.Stop)
+            longestStop = Math.Max(longestStop, stop.Length);
+    }
+
+    /// <summary>The request's output.</summary>
+    public Generation Generation => generation;
+
+    /// <summary>Takes a token.</summary>
+    /// <returns>Why the choice ended with it; null if it goes on.</returns>
+    public string? Take(int token, TokenLogprob? logprob)
+    {
+        count++;
+        string? finish = null;
+        object? reason = null;
+        string text = "";
+        bool isEnd = !sampling.IgnoreEos && Contains(endIds, token), isStop = Contains(sampling.StopTokenIds, token);
+        if ((isEnd || isStop) && count > sampling.MinTokens)
+        {
+            finish = "stop";
+            reason = isStop && !isEnd ? token : null;
+            if (decoder is not null)
+                text = Drain(sampling.IncludeStop ? decoder.Append(token) : "");
+        }
+        else
+        {
+            if (decoder is not null)
+                text = longestStop == 0 ? decoder.Append(token) : Scan(decoder.Append(token), out finish, out reason);
+            if (finish is null && count >= maxNew)
+            {
+                finish = "length";
+                if (decoder is not null)
+                    text += Drain("");
+            }
+        }
+        generation.Push(new OutputEvent(choice, token, text, logprob, finish, reason));
+        return finish;
+    }
+
+    /// <summary>Ends the choice without a further token.</summary>
+    public void End(string finish) => generation.Push(new OutputEvent(choice, -1, decoder is null ? "" : Drain(""), null, finish, null));
+
+    private static bool Contains(IReadOnlyList<int> ids, int token)
+    {
+        for (int i = 0; i < ids.Count; i++)
+            if (ids[i] == token)
+                return true;
+        return false;
+    }
+
+    /// <summary>Everything that was kept back, then what the decoder has left.</summary>
+    private string Drain(string last)
+    {
+        string text = string.Concat(held, last, decoder!.Flush());
+        held = "";
+        return text;
+    }
+
+    /// <summary>Looks for the first stop string; keeps back what could be the beginning of one.</summary>
+    private string Scan(string addition, out string? finish, out object? reason)
+    {
+        (finish, reason) = (null, null);
+        string text = held + addition;
+        if (count > sampling.MinTokens)
+        {
+            int first = text.Length, length = 0;
+            foreach (string stop in sampling.Stop)
+            {
+                int at = text.IndexOf(stop, StringComparison.Ordinal);
+                if (at >= 0 && at < first)
+                    (first, length, finish, reason) = (at, stop.Length, "stop", stop);
+            }
+            if (finish is not null)
+            {
+                held = "";
+                return text[..(sampling.IncludeStop ? first + length : first)];
+            }
+        }
+        for (int start = Math.Max(0, text.Length - longestStop + 1); start < text.Length; start++)
+        {
+            foreach (string stop in sampling.Stop)
+            {
+                if (!stop.AsSpan().StartsWith(text.AsSpan(start)))
+                    continue;
+                held = text[start..];
+                return text[..start];
+            }
+        }
+        held = "";
+        return text;
+    }
+}
+
+/// <summary>One token of a choice, or its end.</summary>
+/// <param name="Choice">Which choice.</param>
+/// <param name="Token">The token; -1 for an end without one.</param>
+/// <param name="Text">Text that became certain.</param>
+/// <param name="Logprob">If asked for.</param>
+/// <param name="Finish">Why the choice ended; null if it goes on.</param>
+/// <param name="Reason">The stop string or id.</param>
+internal readonly record struct OutputEvent(int Choice, int Token, string Text, TokenLogprob? Logprob, string? Finish, object? Reason);

@@ -1,0 +1,165 @@
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// Decides what the next step computes: running sequences first (those that decode before those that read their prompt), then
+/// waiting ones while tokens, sequences and blocks last. Works on counts, so that it can plan a step while the one before still
+/// runs. A sequence that finds no block makes the newest one start over. Touches no tensor. One thread.
+/// </summary>
+public sealed class Scheduler
+{
+    private readonly EngineOptions options;
+    private readonly TensorCache cache;
+    private readonly List<Sequence> running = [];
+    private readonly List<Sequence> waiting = [];   // in order of priority, then arrival
+    private readonly Stack<int> slots = new();
+    private long arrivals;
+
+    /// <summary>An idle scheduler.</summary>
+    public Scheduler(EngineOptions options, TensorCache cache)
+    {
+        this.options = options;
+        this.cache = cache;
+        for (int slot = options.MaxSequences - 1; slot >= 0; slot--)
+            slots.Push(slot);
+    }
+
+    /// <summary>Sequences that hold cache blocks.</summary>
+    public IReadOnlyList<Sequence> Running => running;
+
+    /// <summary>Sequences that wait.</summary>
+    public IReadOnlyList<Sequence> Waiting => waiting;
+
+    /// <summary>Times that a sequence had to start over.</summary>
+    public long Preemptions { get; private set; }
+
+    /// <summary>Takes a new sequence in.</summary>
+    public void Add(Sequence sequence)
+    {
+        sequence.Arrival = arrivals++;
+        Enqueue(sequence);
+    }
+
+    /// <summary>Takes a sequence out and frees all it holds. Does nothing for one that is gone already.</summary>
+    public void Remove(Sequence sequence)
+    {
+        if (sequence.Finished)
+            return;
+        sequence.Finished = true;
+        if (!running.Remove(sequence))
+            waiting.Remove(sequence);
+        cache.Release(sequence);
+        if (sequence.Slot >= 0)
+            slots.Push(sequence.Slot);
+        sequence.Slot = -1;
+    }
+
+    /// <summary>Plans a step.</summary>
+    /// <param name="plan">Receives the work; empty if there is none.</param>
+    /// <param name="step">Number of the step.</param>
+    public void Plan(StepPlan plan, long step)
+    {
+        plan.Clear(step);
+        int budget = options.MaxBatchedTokens;
+        long preemptions = Preemptions;
+        for (int pass = 0; pass < 2; pass++)
+        {
+            bool decoding = pass == 0;
+            for (int i = 0; i < running.Count; i++)
+            {
+                Sequence sequence = running[i];
+                if (sequence.Wanted == 0 || (sequence.Wanted == 1) != decoding || sequence.PlannedInStep == step)
+                    continue;
+                int count = Math.Min(sequence.Wanted, budget);
+                if (count == 0 || (count < sequence.Wanted && !options.ChunkedPrefill))
+                    continue;
+                if (!TryMakeRoom(sequence, count, step))
+                    continue;
+                i = running.IndexOf(sequence); // others may have left the list
+                budget -= Schedule(plan, sequence, count, admitted: false);
+            }
+        }
+        if (preemptions == Preemptions)
+            Admit(plan, budget);
+    }
+
+    private void Admit(StepPlan plan, int budget)
+    {
+        for (int i = 0; i < waiting.Count && budget > 0 && (slots.Count > 0 || waiting[i].Slot >= 0);)
+        {
+            Sequence sequence = waiting[i];
+            if (sequence.Leader is { PromptDone: false, Finished: false })
+            {
+                i++; // its prompt is on its way; others need not wait for that
+                continue;
+            }
+            if (running.Count >= options.MaxSequences)
+                return;
+            sequence.Computed = cache.Match(sequence);
+            int wanted = sequence.Wanted, count = Math.Min(wanted, budget);
+            bool fits = (count == wanted || options.ChunkedPrefill)
+                // One block in reserve for each sequence that runs, so that a newcomer is not sent back at once.
+                && (running.Count == 0 || cache.Pool.Available >= Blocks(count) + 1 + running.Count)
+                && cache.TryExtend(sequence, sequence.Computed + count);
+            if (!fits)
+            {
+                cache.Release(sequence);
+                return;
+            }
+            if (sequence.CachedTokens < 0)
+                sequence.CachedTokens = sequence.Computed;
+            waiting.RemoveAt(i);
+            bool admitted = sequence.Slot < 0;
+            if (admitted)
+                sequence.Slot = slots.Pop();
+            running.Add(sequence);
+            budget -= Schedule(plan, sequence, count, admitted);
+        }
+    }
+
+    private static int Schedule(StepPlan plan, Sequence sequence, int count, bool admitted)
+    {
+        bool samples = sequence.Computed + count == sequence.Length;
+        plan.Add(new PlannedWork(sequence, sequence.Computed, count, samples, admitted));
+        sequence.Computed += count;
+        sequence.Length += samples ? 1 : 0;
+        sequence.PlannedInStep = plan.Step;
+        return count;
+    }
+
+    /// <summary>Gives a running sequence blocks for more positions; takes them from newer ones if it must.</summary>
+    private bool TryMakeRoom(Sequence sequence, int count, long step)
+    {
+        while (!cache.TryExtend(sequence, sequence.Computed + count))
+        {
+            Sequence? victim = null;
+            foreach (Sequence candidate in running)
+                if (candidate.PlannedInStep != step && candidate.BlockCount > 0
+                    && (victim is null || (candidate.Request.Priority, candidate.Arrival).CompareTo((victim.Request.Priority, victim.Arrival)) > 0))
+                    victim = candidate;
+            // Those already in this plan keep what they have; without another victim the sequence itself goes back.
+            victim ??= sequence;
+            Preempt(victim);
+            if (victim == sequence)
+                return false;
+        }
+        return true;
+    }
+
+    private void Preempt(Sequence sequence)
+    {
+        running.Remove(sequence);
+        cache.Release(sequence);
+        Preemptions++;
+        Enqueue(sequence);
+    }
+
+    private void Enqueue(Sequence sequence)
+    {
+        int place = waiting.Count;
+        while (place > 0 && (waiting[place - 1].Request.Priority, waiting[place - 1].Arrival).CompareTo((sequence.Request.Priority, sequence.Arrival)) > 0)
+            place--;
+        waiting.Insert(place, sequence);
+    }
+
+    private int Blocks(int positions) => (positions + options.BlockSize - 1) / options.BlockSize;
+}

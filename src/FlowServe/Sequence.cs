@@ -1,0 +1,112 @@
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// One choice of a request as the scheduler sees it: counts. Lengths run ahead of the tokens that the host knows by what is
+/// still being computed. Belongs to one DP group's thread.
+/// </summary>
+public sealed class Sequence
+{
+    private readonly int[] tokens;  // [most tokens] prompt, then what was published
+    private readonly int[] blocks;  // [most blocks]
+    private int known;
+
+    /// <summary>A sequence that waits.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="choice">Which of its choices.</param>
+    /// <param name="maxNew">Most tokens to generate.</param>
+    /// <param name="blockSize">Positions in a cache block.</param>
+    public Sequence(GenerationRequest request, int choice, int maxNew, int blockSize)
+    {
+        Request = request;
+        Choice = choice;
+        MaxNew = maxNew;
+        PromptLength = Length = known = request.Prompt.Length;
+        tokens = new int[PromptLength + maxNew];
+        request.Prompt.CopyTo(tokens, 0);
+        blocks = new int[(PromptLength + maxNew + blockSize - 1) / blockSize];
+        SaltHash = CommittedHash = RadixIndex.SaltHash(request.CacheSalt);
+    }
+
+    /// <summary>The request.</summary>
+    public GenerationRequest Request { get; }
+
+    /// <summary>0 to n - 1.</summary>
+    public int Choice { get; }
+
+    /// <summary>Most tokens to generate.</summary>
+    public int MaxNew { get; }
+
+    /// <summary>Tokens of the prompt.</summary>
+    public int PromptLength { get; }
+
+    /// <summary>Tokens, those included that are being sampled.</summary>
+    public int Length { get; internal set; }
+
+    /// <summary>Positions whose keys and values are computed, or will be by the steps under way.</summary>
+    public int Computed { get; internal set; }
+
+    /// <summary>Tokens to compute before the next can be sampled; 0 when all the new ones are on their way.</summary>
+    public int Wanted => Length < PromptLength + MaxNew ? Length - Computed : 0;
+
+    /// <summary>Prompt tokens found in the prefix cache at first admission.</summary>
+    public int CachedTokens { get; internal set; } = -1;
+
+    /// <summary>Row of the token table on the device; -1 before admission.</summary>
+    public int Slot { get; internal set; } = -1;
+
+    /// <summary>Order of arrival.</summary>
+    public long Arrival { get; internal set; }
+
+    /// <summary>The choice that computes the prompt for this one; null if it does so itself.</summary>
+    public Sequence? Leader { get; init; }
+
+    /// <summary>Whether the whole prompt has been computed once.</summary>
+    public bool PromptDone { get; internal set; }
+
+    /// <summary>Whether it has ended, however.</summary>
+    public bool Finished { get; internal set; }
+
+    /// <summary>Tokens that the host knows.</summary>
+    public ReadOnlySpan<int> Known => tokens.AsSpan(0, known);
+
+    /// <summary>Tokens published.</summary>
+    public int Published => known - PromptLength;
+
+    /// <summary>Cache blocks, in order of position.</summary>
+    public ReadOnlySpan<int> Blocks => blocks.AsSpan(0, BlockCount);
+
+    /// <summary>Number of cache blocks.</summary>
+    public int BlockCount { get; private set; }
+
+    /// <summary>Blocks that the prefix index knows.</summary>
+    public int CommittedBlocks { get; internal set; }
+
+    /// <summary>Whether cached positions may stand in for computing: not where every prompt position's logits are wanted.</summary>
+    public bool MaySharePrefix => Request.Sampling.PromptLogprobs is null || PromptDone || Choice > 0;
+
+    internal ulong SaltHash { get; }
+
+    internal ulong CommittedHash { get; set; }
+
+    internal OutputStage? Output { get; init; }
+
+    internal long ArrivedAt { get; init; }
+
+    internal long AdmittedAt { get; set; }
+
+    internal ulong Seed { get; init; }
+
+    internal long PlannedInStep { get; set; } = -1;
+
+    internal void AddKnown(int token) => tokens[known++] = token;
+
+    internal void AddBlock(int block) => blocks[BlockCount++] = block;
+
+    internal void ReplaceBlock(int place, int block) => blocks[place] = block;
+
+    internal void ClearBlocks()
+    {
+        BlockCount = CommittedBlocks = Computed = 0;
+        CommittedHash = SaltHash;
+    }
+}

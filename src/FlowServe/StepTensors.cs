@@ -1,0 +1,232 @@
+using XDeepServe.Kernels;
+
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// The backend tensors that a step reads and writes besides weights and cache, and the host memory they are filled from. Made
+/// once, for the largest step; a step takes their fronts. The token table stays on the device: what is sampled feeds the next
+/// step from there.
+/// </summary>
+internal sealed class StepTensors : IDisposable
+{
+    private const int Reals = 6, Integers = 5;
+    private readonly Backend backend;
+    private readonly EngineOptions options;
+    private readonly IReadOnlyList<int> endIds;
+    private readonly Arena arena;
+    private readonly Tensor tokenTable;                              // I32 [sequences, longest + 1]
+    private readonly Tensor ids, rowSlots, positions;                // I32 [tokens, 1]
+    private readonly Tensor starts, contexts, blocks;                // I32 [sequences + 1, 1], [sequences, 1], [sequences, blocks]
+    private readonly Tensor logitRows, slots, lengths, promptLengths, sampled; // I32 [sequences, 1]
+    private readonly Tensor reals, integers;                         // F32 [sequences, 6], I32 [sequences, 5]
+    private readonly Tensor biasStarts, biasIds, biasValues;         // I32 [sequences + 1, 1], I32 and F32 [entries, 1]
+    private readonly Tensor chosen, topIds, topValues;               // F32 [sequences, 2], I32 and F32 [sequences, k]
+    private readonly int[] hostSlots, hostPositions, hostStarts, hostContexts, hostBlocks;
+    private readonly int[] hostRows, hostRowSlots, hostLengths, hostPromptLengths, hostIntegers, hostBiasStarts;
+    private readonly float[] hostReals;
+    private readonly List<int> hostBiasIds = [];
+    private readonly List<float> hostBiasValues = [];
+    private int tokens, sequences, samples, blockWidth, logprobs;
+
+    /// <summary>Takes memory for the largest step.</summary>
+    public StepTensors(Backend backend, EngineOptions options, int vocabulary, IReadOnlyList<int> endIds)
+    {
+        (this.backend, this.options, this.endIds) = (backend, options, endIds);
+        int most = options.MaxSequences, rows = options.MaxBatchedTokens;
+        int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
+        int biases = most * (SamplingParameters.MaxBiases + SamplingParameters.MaxStops + endIds.Count);
+        int top = Math.Max(1, Math.Min(options.MaxLogprobs, vocabulary));
+        long bytes = Arena.BytesFor(ElementType.I32, most, options.MaxModelLength + 1L) + 3 * Arena.BytesFor(ElementType.I32, rows, 1)
+            + Arena.BytesFor(ElementType.I32, most, maxBlocks) + 10 * Arena.BytesFor(ElementType.I32, most + 1, 1)
+            + Arena.BytesFor(ElementType.F32, most, Reals) + Arena.BytesFor(ElementType.I32, most, Integers)
+            + 2 * Arena.BytesFor(ElementType.F32, biases, 1) + Arena.BytesFor(ElementType.F32, most, 2)
+            + 2 * Arena.BytesFor(ElementType.F32, most, top) + Arena.BytesFor(ElementType.F32, most, vocabulary);
+        arena = backend.CreateArena(bytes);
+        tokenTable = arena.Allocate(ElementType.I32, most, options.MaxModelLength + 1);
+        Tensor Column(int count) => arena.Allocate(ElementType.I32, count, 1);
+        (ids, rowSlots, positions) = (Column(rows), Column(rows), Column(rows));
+        (starts, contexts, blocks) = (Column(most + 1), Column(most), arena.Allocate(ElementType.I32, most, maxBlocks));
+        (logitRows, slots, lengths, promptLengths, sampled) = (Column(most), Column(most), Column(most), Column(most), Column(most));
+        (reals, integers) = (arena.Allocate(ElementType.F32, most, Reals), arena.Allocate(ElementType.I32, most, Integers));
+        (biasStarts, biasIds, biasValues) = (Column(most + 1), Column(biases), arena.Allocate(ElementType.F32, biases, 1));
+        chosen = arena.Allocate(ElementType.F32, most, 2);
+        (topIds, topValues) = (arena.Allocate(ElementType.I32, most, top), arena.Allocate(ElementType.F32, most, top));
+        Logits = arena.Allocate(ElementType.F32, most, vocabulary);
+        (hostSlots, hostPositions, hostStarts, hostContexts) = (new int[rows], new int[rows], new int[most + 1], new int[most]);
+        (hostBlocks, hostRows, hostRowSlots, hostLengths) = (new int[most * maxBlocks], new int[rows], new int[most], new int[most]);
+        (hostPromptLengths, hostIntegers, hostBiasStarts, hostReals) = (new int[most], new int[most * Integers], new int[most + 1], new float[most * Reals]);
+    }
+
+    /// <summary>F32 <c>[sequences, vocabulary]</c>.</summary>
+    public Tensor Logits { get; }
+
+    /// <summary>Where the step's rows belong.</summary>
+    public PagedBatch Batch => new(
+        positions.Take(tokens), starts.Take(sequences + 1), contexts.Take(sequences),
+        new Tensor(blocks.Address, ElementType.I32, sequences, blockWidth, blockWidth), options.BlockSize);
+
+    /// <summary>Rows of the step behind which a token is sampled.</summary>
+    public Tensor SampledRows => logitRows.Take(samples);
+
+    /// <summary>Receives the sampled ids.</summary>
+    public Tensor SampledIds => sampled.Take(samples);
+
+    /// <summary>How to sample.</summary>
+    public SamplingBatch Sampling => new(
+        slots.Take(samples), lengths.Take(samples), promptLengths.Take(samples), tokenTable, reals.Take(samples), integers.Take(samples),
+        biasStarts.Take(samples + 1), biasIds, biasValues);
+
+    /// <summary>Fills the tensors for a step.</summary>
+    public void Upload(StepPlan plan)
+    {
+        (tokens, sequences, samples, logprobs) = (0, 0, 0, -1);
+        hostBiasIds.Clear();
+        hostBiasValues.Clear();
+        blockWidth = 1;
+        foreach (PlannedWork work in plan.Work)
+            blockWidth = Math.Max(blockWidth, Blocks(work.Length));
+        foreach (PlannedWork work in plan.Work)
+        {
+            Sequence sequence = work.Sequence;
+            int slot = plan.Slot(sequences);
+            if (work.Admitted)
+                backend.Upload<int>(tokenTable.Slice(slot, 1), sequence.Request.Prompt);
+            hostStarts[sequences] = tokens;
+            hostContexts[sequences] = work.Length;
+            plan.Blocks(sequences)[..Blocks(work.Length)].CopyTo(hostBlocks.AsSpan(sequences++ * blockWidth));
+            hostSlots.AsSpan(tokens, work.Count).Fill(slot);
+            for (int i = 0; i < work.Count; i++)
+                hostPositions[tokens + i] = work.Start + i;
+            tokens += work.Count;
+            if (work.Samples)
+                AddSample(work, slot);
+        }
+        hostStarts[sequences] = tokens;
+        hostBiasStarts[samples] = hostBiasIds.Count;
+        backend.Upload<int>(rowSlots, hostSlots.AsSpan(0, tokens));
+        backend.Upload<int>(positions, hostPositions.AsSpan(0, tokens));
+        backend.Upload<int>(starts, hostStarts.AsSpan(0, sequences + 1));
+        backend.Upload<int>(contexts, hostContexts.AsSpan(0, sequences));
+        backend.Upload<int>(blocks, hostBlocks.AsSpan(0, sequences * blockWidth));
+        if (samples > 0)
+            UploadSampling();
+    }
+
+    /// <summary>The step's token ids, from the table.</summary>
+    public Tensor GatherIds()
+    {
+        backend.GatherTokens(ids.Take(tokens), tokenTable, rowSlots.Take(tokens), positions.Take(tokens));
+        return ids.Take(tokens);
+    }
+
+    /// <summary>The numbers of some neighbouring rows, as a tensor.</summary>
+    public Tensor Rows(int first, int count)
+    {
+        for (int i = 0; i < count; i++)
+            hostRows[i] = first + i;
+        backend.Upload<int>(logitRows, hostRows.AsSpan(0, count));
+        return logitRows.Take(count);
+    }
+
+    /// <summary>Brings a step's samples to the host, with log-probabilities if some sequence wants them.</summary>
+    public void Download(StepPlan plan, Tensor logits)
+    {
+        StepResults results = plan.Results;
+        if (results.Ids.Length < samples)
+            results.Ids = new int[options.MaxSequences];
+        if (logprobs >= 0)
+        {
+            Score(logits, SampledIds, logprobs);
+            (results.Chosen, results.TopIds, results.TopValues) = (new float[samples * 2], new int[samples * logprobs], new float[samples * logprobs]);
+            backend.Download<float>(chosen, results.Chosen);
+            backend.Download<int>(Top(topIds, samples, logprobs), results.TopIds);
+            backend.Download<float>(Top(topValues, samples, logprobs), results.TopValues);
+        }
+        results.TopCount = Math.Max(0, logprobs);
+        backend.Download<int>(sampled, results.Ids.AsSpan(0, samples));
+    }
+
+    /// <summary>Scores the prompt tokens behind some positions.</summary>
+    public void ScorePrompt(StepResults results, Sequence sequence, int position, int count, int top, Tensor logits)
+    {
+        int[] wanted = sequence.Request.Prompt.AsSpan(position + 1, count).ToArray();
+        backend.Upload<int>(sampled, wanted);
+        Score(logits, sampled.Take(count), top);
+        (float[] scores, int[] best, float[] values) = (new float[count * 2], new int[count * top], new float[count * top]);
+        backend.Download<float>(chosen, scores);
+        backend.Download<int>(Top(topIds, count, top), best);
+        backend.Download<float>(Top(topValues, count, top), values);
+        for (int i = 0; i < count; i++)
+            results.Prompt.Add((sequence, position + 1 + i, Entry(wanted[i], scores, best, values, i, top, top)));
+    }
+
+    /// <summary>One token's log-probabilities out of downloaded rows.</summary>
+    public static TokenLogprob Entry(int id, float[] chosen, int[] topIds, float[] topValues, int row, int width, int count)
+    {
+        (int Id, float Logprob)[] best = new (int, float)[count];
+        for (int k = 0; k < count; k++)
+            best[k] = (topIds[row * width + k], topValues[row * width + k]);
+        return new TokenLogprob(id, chosen[2 * row], (int)chosen[2 * row + 1], best);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => arena.Dispose();
+
+    private int Blocks(int positions) => (positions + options.BlockSize - 1) / options.BlockSize;
+
+    private static Tensor Top(Tensor tensor, int rows, int count) => new(tensor.Address, tensor.Type, rows, count, count);
+
+    private void Score(Tensor logits, Tensor wanted, int top) => backend.LogProbabilities(
+        chosen.Take(wanted.Rows), top == 0 ? default : Top(topIds, wanted.Rows, top), top == 0 ? default : Top(topValues, wanted.Rows, top), logits, wanted);
+
+    private void AddSample(PlannedWork work, int slot)
+    {
+        SamplingParameters sampling = work.Sequence.Request.Sampling;
+        int produced = work.Length - work.Sequence.PromptLength;
+        (hostRows[samples], hostRowSlots[samples], hostLengths[samples], hostPromptLengths[samples]) = (tokens - 1, slot, work.Length, work.Sequence.PromptLength);
+        Span<float> real = hostReals.AsSpan(samples * Reals, Reals);
+        real[0] = sampling.Temperature < 1e-5 ? 0 : (float)sampling.Temperature;
+        real[1] = (float)sampling.TopP;
+        real[2] = (float)sampling.MinP;
+        real[3] = (float)sampling.RepetitionPenalty;
+        real[4] = (float)sampling.PresencePenalty;
+        real[5] = (float)sampling.FrequencyPenalty;
+        Span<int> integer = hostIntegers.AsSpan(samples * Integers, Integers);
+        integer[0] = Math.Max(0, sampling.TopK);
+        integer[1] = (int)(uint)work.Sequence.Seed;
+        integer[2] = (int)(uint)(work.Sequence.Seed >> 32);
+        integer[3] = produced;
+        integer[4] = sampling.RepetitionPenalty != 1 || sampling.PresencePenalty != 0 || sampling.FrequencyPenalty != 0 ? 1 : 0;
+        hostBiasStarts[samples++] = hostBiasIds.Count;
+        for (int i = 0; i < sampling.LogitBias.Count; i++)
+            AddBias(sampling.LogitBias[i].Id, sampling.LogitBias[i].Bias);
+        if (produced < sampling.MinTokens)
+        {
+            for (int i = 0; i < endIds.Count; i++)
+                AddBias(endIds[i], float.NegativeInfinity);
+            for (int i = 0; i < sampling.StopTokenIds.Count; i++)
+                AddBias(sampling.StopTokenIds[i], float.NegativeInfinity);
+        }
+        if (sampling.Logprobs is { } top)
+            logprobs = Math.Max(logprobs, top);
+    }
+
+    private void AddBias(int id, float value)
+    {
+        hostBiasIds.Add(id);
+        hostBiasValues.Add(value);
+    }
+
+    private void UploadSampling()
+    {
+        backend.Upload<int>(logitRows, hostRows.AsSpan(0, samples));
+        backend.Upload<int>(slots, hostRowSlots.AsSpan(0, samples));
+        backend.Upload<int>(lengths, hostLengths.AsSpan(0, samples));
+        backend.Upload<int>(promptLengths, hostPromptLengths.AsSpan(0, samples));
+        backend.Upload<float>(reals, hostReals.AsSpan(0, samples * Reals));
+        backend.Upload<int>(integers, hostIntegers.AsSpan(0, samples * Integers));
+        backend.Upload<int>(biasStarts, hostBiasStarts.AsSpan(0, samples + 1));
+        backend.Upload<int>(biasIds, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(hostBiasIds));
+        backend.Upload<float>(biasValues, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(hostBiasValues));
+    }
+}

@@ -1,0 +1,133 @@
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// Who holds which cache blocks, and which prefixes they hold (the paper's relational tensor cache, its first tier): a block
+/// pool and a radix index over it. Touches no tensor. One thread.
+/// </summary>
+public sealed class TensorCache
+{
+    private readonly RadixIndex index;
+    private readonly bool sharing;
+
+    /// <summary>An empty cache.</summary>
+    /// <param name="blocks">Blocks.</param>
+    /// <param name="blockSize">Positions in a block.</param>
+    /// <param name="sharing">Whether sequences with the same beginning share blocks.</param>
+    public TensorCache(int blocks, int blockSize, bool sharing)
+    {
+        Pool = new BlockPool(blocks);
+        index = new RadixIndex(blocks, blockSize);
+        BlockSize = blockSize;
+        this.sharing = sharing;
+    }
+
+    /// <summary>Positions in a block.</summary>
+    public int BlockSize { get; }
+
+    /// <summary>The blocks.</summary>
+    public BlockPool Pool { get; }
+
+    /// <summary>Prompt tokens looked up so far.</summary>
+    public long Queries { get; private set; }
+
+    /// <summary>Prompt tokens found so far.</summary>
+    public long Hits { get; private set; }
+
+    /// <summary>Gives a sequence the blocks of its longest known prefix; at least one token is left to compute.</summary>
+    /// <returns>Positions that are computed already.</returns>
+    public int Match(Sequence sequence)
+    {
+        if (!sharing || !sequence.MaySharePrefix)
+            return 0;
+        ReadOnlySpan<int> known = sequence.Known;
+        int parent = RadixIndex.Root;
+        ulong hash = sequence.SaltHash;
+        Queries += known.Length;
+        for (int end = BlockSize; end < known.Length; end += BlockSize)
+        {
+            ReadOnlySpan<int> tokens = known.Slice(end - BlockSize, BlockSize);
+            hash = RadixIndex.Hash(hash, tokens);
+            int block = index.Find(parent, hash, tokens);
+            if (block < 0)
+                break;
+            Pool.Acquire(block);
+            sequence.AddBlock(block);
+            parent = block;
+        }
+        sequence.CommittedBlocks = sequence.BlockCount;
+        sequence.CommittedHash = CommittedHash(sequence);
+        Hits += (long)sequence.BlockCount * BlockSize;
+        return sequence.BlockCount * BlockSize;
+    }
+
+    /// <summary>Makes a sequence's blocks hold <paramref name="positions"/> positions.</summary>
+    /// <returns>False, with nothing taken, if there are too few.</returns>
+    public bool TryExtend(Sequence sequence, int positions)
+    {
+        int missing = (positions + BlockSize - 1) / BlockSize - sequence.BlockCount;
+        if (missing > Pool.Available)
+            return false;
+        for (; missing > 0; missing--)
+        {
+            Pool.TryTake(out int block, out bool evicted);
+            if (evicted)
+                index.Remove(block);
+            sequence.AddBlock(block);
+        }
+        return true;
+    }
+
+    /// <summary>Makes a sequence's full, computed blocks known to others.</summary>
+    /// <param name="sequence">The sequence.</param>
+    /// <param name="computed">Positions whose content is there and whose tokens are known.</param>
+    public void Commit(Sequence sequence, int computed)
+    {
+        if (!sharing)
+            return;
+        for (; (sequence.CommittedBlocks + 1) * BlockSize <= computed && sequence.CommittedBlocks < sequence.BlockCount; sequence.CommittedBlocks++)
+        {
+            int place = sequence.CommittedBlocks, own = sequence.Blocks[place];
+            ReadOnlySpan<int> tokens = sequence.Known.Slice(place * BlockSize, BlockSize);
+            int parent = place == 0 ? RadixIndex.Root : sequence.Blocks[place - 1];
+            sequence.CommittedHash = RadixIndex.Hash(sequence.CommittedHash, tokens);
+            int twin = index.Find(parent, sequence.CommittedHash, tokens);
+            if (twin >= 0)
+            {
+                // Another sequence computed the same block first: share that one, so that the tree has no forks of equals.
+                Pool.Acquire(twin);
+                Pool.Release(own);
+                sequence.ReplaceBlock(place, twin);
+                continue;
+            }
+            index.Add(own, parent, sequence.CommittedHash, tokens);
+            Pool.Keep(own);
+        }
+    }
+
+    /// <summary>Takes all blocks from a sequence. The last go first, so that a prefix outlives what stands behind it.</summary>
+    public void Release(Sequence sequence)
+    {
+        for (int place = sequence.BlockCount - 1; place >= 0; place--)
+            Pool.Release(sequence.Blocks[place]);
+        sequence.ClearBlocks();
+    }
+
+    /// <summary>Forgets all prefixes.</summary>
+    /// <returns>False, with nothing changed, while sequences hold blocks.</returns>
+    public bool TryReset()
+    {
+        if (Pool.InUse > 0)
+            return false;
+        Pool.ForgetAll();
+        index.Clear();
+        return true;
+    }
+
+    private ulong CommittedHash(Sequence sequence)
+    {
+        ulong hash = sequence.SaltHash;
+        for (int place = 0; place < sequence.CommittedBlocks; place++)
+            hash = RadixIndex.Hash(hash, sequence.Known.Slice(place * BlockSize, BlockSize));
+        return hash;
+    }
+}
