@@ -107,6 +107,26 @@ public sealed class TokenizerTests
         Assert.False(tokenizer.TryGetId("nothing", out _));
     }
 
+    [Theory] // a quadratic path would take minutes
+    [InlineData("a")]
+    [InlineData(" ")]
+    [InlineData("\n")]
+    [InlineData("ab")]
+    [InlineData("!")]
+    [InlineData("7")]
+    [InlineData("中")]
+    [InlineData("😀")]
+    [InlineData(" \n")]
+    [InlineData("<|")]
+    [InlineData("<|im_end|>")]
+    [InlineData("e\u0301")]
+    public void Monotonous_text_of_a_megabyte_comes_back(string unit)
+    {
+        var tokenizer = TokenizerFiles.LoadNanoMoe();
+        var text = string.Concat(Enumerable.Repeat(unit, (1 << 20) / unit.Length));
+        Assert.Equal(text, tokenizer.Decode(tokenizer.Encode(text)));
+    }
+
     [Fact]
     public void Many_threads_share_a_tokenizer()
     {

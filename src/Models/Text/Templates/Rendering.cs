@@ -13,7 +13,7 @@ internal sealed class Rendering(TimeProvider clock)
     /// <summary>The most entries a list may have.</summary>
     public const int LongestList = 1 << 20;
 
-    private const long Budget = 50_000_000; // steps; eight characters or one list entry made count as one
+    private const long Budget = 20_000_000; // steps; eight characters or one list entry made count as one
     private long spent;
 
     /// <summary>What has been put out.</summary>
