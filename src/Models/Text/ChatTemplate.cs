@@ -27,13 +27,16 @@ public sealed class ChatTemplate
     }
 
     /// <summary>Renders the template. Work and output are bounded.</summary>
-    /// <param name="variables">What the template may name: <c>messages</c>, <c>tools</c>, <c>add_generation_prompt</c>, <c>bos_token</c> and so on.</param>
+    /// <param name="variables">What the template may name: <c>messages</c>, <c>tools</c>, <c>add_generation_prompt</c>, <c>bos_token</c> and so on.
+    /// As in transformers, <c>tools</c> and <c>documents</c> are none if not given.</param>
     /// <param name="clock">Tells the time to templates that ask; the system's clock if null.</param>
     /// <exception cref="TemplateException">The template fails on these variables, or refuses them.</exception>
     public string Render(JsonObject variables, TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(variables);
         var rendering = new Rendering(clock ?? TimeProvider.System);
+        rendering.Scope.Set("tools", null);
+        rendering.Scope.Set("documents", null);
         try
         {
             foreach (var (name, value) in variables)

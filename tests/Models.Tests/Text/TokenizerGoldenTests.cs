@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using XDeepServe.Models.Text;
+using XDeepServe.Models.Text.Normalizing;
 
 namespace XDeepServe.Models.Tests.Text;
 
@@ -30,6 +31,21 @@ public sealed class TokenizerGoldenTests
             Assert.Equal(original.Piece(id), tokenizer.Piece(id));
             Assert.Equal(original.IsSpecial(id), tokenizer.IsSpecial(id));
         }
+    }
+
+    [Fact]
+    public void Nano_moe_goes_through_gguf()
+    {
+        var original = TokenizerFiles.LoadNanoMoe();
+        var parts = original.ToGguf();
+        Assert.Equal(("qwen2", false, original.VocabularySize), (parts.Pre, parts.AddBos, parts.Tokens.Count));
+        var tokenizer = Tokenizer.FromGguf(parts);
+        foreach (var entry in TokenizerFiles.Golden("qwen3")["encodings"]!.AsArray())
+        {
+            var text = CanonicalComposition.Normalize((string)entry!["text"]!); // GGUF does not say whether text is normalized
+            Assert.Equal(original.Encode(text), tokenizer.Encode(text));
+        }
+        Assert.Equal([original.EosId!.Value], tokenizer.Encode(original.EosToken));
     }
 
     [Theory, MemberData(nameof(Names))]
