@@ -33,7 +33,8 @@ internal sealed class DpGroup : IDisposable
         scheduler = new Scheduler(options, cache);
         executor = new Executor(model, backend, options, Blocks, endIds);
         Metrics = new EngineMetrics(options.MaxModelLength);
-        plans = [new StepPlan(options.MaxSequences), new StepPlan(options.MaxSequences)];
+        int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
+        plans = [new StepPlan(options.MaxSequences, maxBlocks), new StepPlan(options.MaxSequences, maxBlocks)];
         if (!threaded)
             return;
         thread = new Thread(Loop) { IsBackground = true, Name = "dp-group" };

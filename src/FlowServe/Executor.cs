@@ -110,7 +110,7 @@ internal sealed class Executor : IDisposable
     private void PromptLogprobs(StepPlan plan)
     {
         int row = 0;
-        foreach (PlannedWork work in plan.Work)
+        foreach (PlannedWork work in plan.Entries)
         {
             Sequence sequence = work.Sequence;
             if (work.Sequence.Request.Sampling.PromptLogprobs is { } top && !sequence.PromptDone && sequence.Choice == 0)

@@ -19,12 +19,17 @@ public sealed class StepPlan
 {
     private readonly List<PlannedWork> work;
     private readonly List<int> slots;
-    private readonly List<int> blocks = [];      // of all sequences, one behind the other
-    private readonly List<int> blockStarts = [];
+    private readonly List<int> blocks; // of all sequences, one behind the other
+    private readonly List<int> blockStarts;
 
     /// <summary>An empty plan.</summary>
-    public StepPlan(int maxSequences)
+    /// <param name="maxSequences">Most sequences in a step.</param>
+    /// <param name="maxBlocks">Most cache blocks of a sequence.</param>
+    public StepPlan(int maxSequences, int maxBlocks)
     {
+        // Room for the largest step from the start: lists that grow would allocate in the middle of serving.
+        blocks = new List<int>(maxSequences * maxBlocks);
+        blockStarts = new List<int>(maxSequences);
         work = new List<PlannedWork>(maxSequences);
         slots = new List<int>(maxSequences);
     }
@@ -40,6 +45,8 @@ public sealed class StepPlan
 
     /// <summary>Tokens sampled.</summary>
     public int Samples { get; private set; }
+
+    internal ReadOnlySpan<PlannedWork> Entries => CollectionsMarshal.AsSpan(work);
 
     internal StepResults Results { get; } = new();
 

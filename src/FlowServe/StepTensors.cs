@@ -17,12 +17,12 @@ internal sealed class StepTensors : IDisposable
     private readonly Tensor tokenTable;                              // I32 [sequences, longest + 1]
     private readonly Tensor ids, rowSlots, positions;                // I32 [tokens, 1]
     private readonly Tensor starts, contexts, blocks;                // I32 [sequences + 1, 1], [sequences, 1], [sequences, blocks]
-    private readonly Tensor logitRows, slots, lengths, promptLengths, sampled; // I32 [sequences, 1]
+    private readonly Tensor logitRows, promptRows, slots, lengths, promptLengths, sampled; // I32 [sequences, 1]
     private readonly Tensor reals, integers;                         // F32 [sequences, 6], I32 [sequences, 5]
     private readonly Tensor biasStarts, biasIds, biasValues;         // I32 [sequences + 1, 1], I32 and F32 [entries, 1]
     private readonly Tensor chosen, topIds, topValues;               // F32 [sequences, 2], I32 and F32 [sequences, k]
     private readonly int[] hostSlots, hostPositions, hostStarts, hostContexts, hostBlocks;
-    private readonly int[] hostRows, hostRowSlots, hostLengths, hostPromptLengths, hostIntegers, hostBiasStarts;
+    private readonly int[] hostRows, hostPromptRows, hostRowSlots, hostLengths, hostPromptLengths, hostIntegers, hostBiasStarts;
     private readonly float[] hostReals;
     private readonly List<int> hostBiasIds = [];
     private readonly List<float> hostBiasValues = [];
@@ -46,14 +46,14 @@ internal sealed class StepTensors : IDisposable
         Tensor Column(int count) => arena.Allocate(ElementType.I32, count, 1);
         (ids, rowSlots, positions) = (Column(rows), Column(rows), Column(rows));
         (starts, contexts, blocks) = (Column(most + 1), Column(most), arena.Allocate(ElementType.I32, most, maxBlocks));
-        (logitRows, slots, lengths, promptLengths, sampled) = (Column(most), Column(most), Column(most), Column(most), Column(most));
+        (logitRows, promptRows, slots, lengths, promptLengths, sampled) = (Column(most), Column(most), Column(most), Column(most), Column(most), Column(most));
         (reals, integers) = (arena.Allocate(ElementType.F32, most, Reals), arena.Allocate(ElementType.I32, most, Integers));
         (biasStarts, biasIds, biasValues) = (Column(most + 1), Column(biases), arena.Allocate(ElementType.F32, biases, 1));
         chosen = arena.Allocate(ElementType.F32, most, 2);
         (topIds, topValues) = (arena.Allocate(ElementType.I32, most, top), arena.Allocate(ElementType.F32, most, top));
         Logits = arena.Allocate(ElementType.F32, most, vocabulary);
         (hostSlots, hostPositions, hostStarts, hostContexts) = (new int[rows], new int[rows], new int[most + 1], new int[most]);
-        (hostBlocks, hostRows, hostRowSlots, hostLengths) = (new int[most * maxBlocks], new int[rows], new int[most], new int[most]);
+        (hostBlocks, hostRows, hostPromptRows, hostRowSlots, hostLengths) = (new int[most * maxBlocks], new int[most], new int[most], new int[most], new int[most]);
         (hostPromptLengths, hostIntegers, hostBiasStarts, hostReals) = (new int[most], new int[most * Integers], new int[most + 1], new float[most * Reals]);
     }
 
@@ -83,9 +83,9 @@ internal sealed class StepTensors : IDisposable
         hostBiasIds.Clear();
         hostBiasValues.Clear();
         blockWidth = 1;
-        foreach (PlannedWork work in plan.Work)
+        foreach (PlannedWork work in plan.Entries)
             blockWidth = Math.Max(blockWidth, Blocks(work.Length));
-        foreach (PlannedWork work in plan.Work)
+        foreach (PlannedWork work in plan.Entries)
         {
             Sequence sequence = work.Sequence;
             int slot = plan.Slot(sequences);
@@ -123,9 +123,9 @@ internal sealed class StepTensors : IDisposable
     public Tensor Rows(int first, int count)
     {
         for (int i = 0; i < count; i++)
-            hostRows[i] = first + i;
-        backend.Upload<int>(logitRows, hostRows.AsSpan(0, count));
-        return logitRows.Take(count);
+            hostPromptRows[i] = first + i;
+        backend.Upload<int>(promptRows, hostPromptRows.AsSpan(0, count));
+        return promptRows.Take(count);
     }
 
     /// <summary>Brings a step's samples to the host, with log-probabilities if some sequence wants them.</summary>

@@ -1,0 +1,157 @@
+using CsCheck;
+
+namespace XDeepServe.FlowServe.Tests;
+
+public sealed class CacheTests
+{
+    private const int BlockSize = 4;
+
+    private sealed class Live(Sequence sequence)
+    {
+        public Sequence Sequence => sequence;
+
+        public int Computed { get; set; }
+    }
+
+    [Fact]
+    public void Blocks_are_owned_once_or_shared_by_equal_prefixes_and_none_is_lost() =>
+        Gen.Select(Gen.Int[0, 3], Gen.Int[1, 30], Gen.Int[0, 2]).Array[1, 60].Sample(commands =>
+        {
+            TensorCache cache = new(24, BlockSize, sharing: true);
+            List<Live> live = [];
+            foreach ((int command, int size, int content) in commands)
+            {
+                if (command <= 1)
+                    Start(cache, live, size, content);
+                else if (live.Count > 0)
+                    Stop(cache, live, size % live.Count);
+                Check(cache, live);
+            }
+            while (live.Count > 0)
+                Stop(cache, live, 0);
+            Assert.Equal(0, cache.Pool.InUse);
+            Assert.True(cache.TryReset());
+            Assert.Equal(24, cache.Pool.Available);
+        }, iter: 500);
+
+    [Fact]
+    public void A_scheduler_finishes_everything_and_leaves_nothing() =>
+        Gen.Select(Gen.Int[1, 60], Gen.Int[1, 20], Gen.Int[0, 3]).Array[1, 25].Sample(requests =>
+        {
+            EngineOptions options = new() { MaxModelLength = 80, MaxSequences = 5, MaxBatchedTokens = 16, BlockSize = BlockSize, NumBlocksOverride = 22 };
+            TensorCache cache = new(22, BlockSize, sharing: true);
+            Scheduler scheduler = new(options, cache);
+            List<Sequence> all = [];
+            foreach ((int prompt, int generated, int content) in requests)
+            {
+                all.Add(Make(prompt, Math.Min(generated, 80 - prompt), content));
+                scheduler.Add(all[^1]);
+            }
+            StepPlan[] plans = [new(5, 20), new(5, 20)];
+            StepPlan? running = null;
+            for (int step = 0; all.Exists(sequence => !sequence.Finished); step++)
+            {
+                Assert.True(step < 4000, "The scheduler makes no progress.");
+                StepPlan plan = plans[step % 2];
+                scheduler.Plan(plan, step);
+                Assert.InRange(plan.Tokens, 0, options.MaxBatchedTokens);
+                Assert.InRange(scheduler.Running.Count, 0, options.MaxSequences);
+                Assert.Equal(plan.Work.Count, plan.Work.Select(work => work.Sequence).Distinct().Count());
+                foreach (PlannedWork work in plan.Work)
+                    Assert.True(work.Sequence.BlockCount * BlockSize >= work.Length);
+                // Results come one step late.
+                foreach (PlannedWork work in running?.Work ?? [])
+                {
+                    if (work.Sequence.Finished)
+                        continue;
+                    work.Sequence.PromptDone |= work.Length >= work.Sequence.PromptLength;
+                    cache.Commit(work.Sequence, Math.Min(work.Length, work.Sequence.Known.Length));
+                    if (!work.Samples)
+                        continue;
+                    work.Sequence.AddKnown(work.Length % 3);
+                    if (work.Sequence.Published == work.Sequence.MaxNew || (step + work.Length) % 37 == 0)
+                        scheduler.Remove(work.Sequence);
+                }
+                running = plan.Work.Count > 0 ? plan : null;
+            }
+            Assert.Equal((0, 0, 0), (cache.Pool.InUse, scheduler.Running.Count, scheduler.Waiting.Count));
+        }, iter: 300);
+
+    [Fact]
+    public void Hashes_depend_on_content_alone()
+    {
+        // Written down once: another process, another day, the same number.
+        ulong hash = RadixIndex.Hash(RadixIndex.SaltHash(null), [1, 2, 3, 4]);
+        Assert.Equal(hash, RadixIndex.Hash(RadixIndex.SaltHash(null), [1, 2, 3, 4]));
+        Assert.Equal(4635933712026656430UL, hash);
+        Assert.NotEqual(hash, RadixIndex.Hash(RadixIndex.SaltHash("salt"), [1, 2, 3, 4]));
+        Assert.NotEqual(hash, RadixIndex.Hash(RadixIndex.SaltHash(null), [1, 2, 4, 3]));
+    }
+
+    [Fact]
+    public void The_longest_unused_block_goes_first_and_misuse_is_loud()
+    {
+        BlockPool pool = new(3);
+        int[] blocks = new int[3];
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.True(pool.TryTake(out blocks[i], out _));
+            pool.Keep(blocks[i]);
+        }
+        Assert.False(pool.TryTake(out _, out _));
+        foreach (int i in new[] { 1, 2, 0 })
+            pool.Release(blocks[i]);
+        pool.Acquire(blocks[1]);
+        Assert.True(pool.TryTake(out int taken, out bool evicted));
+        Assert.Equal((blocks[2], true), (taken, evicted));
+        pool.Release(taken);
+        Assert.Throws<InvalidOperationException>(() => pool.Release(taken));
+        Assert.Throws<InvalidOperationException>(() => pool.Acquire(taken));
+        Assert.Equal(1, pool.InUse);
+    }
+
+    private static Sequence Make(int prompt, int generated, int content) => new(
+        new GenerationRequest
+        {
+            Id = "test", Prompt = [.. Enumerable.Range(0, prompt).Select(i => i < 9 ? i : i * content)], Sampling = new SamplingParameters(),
+        }, 0, generated, BlockSize);
+
+    private static void Start(TensorCache cache, List<Live> live, int size, int content)
+    {
+        Sequence sequence = Make(size, 5, content);
+        int found = cache.Match(sequence);
+        Assert.InRange(found, 0, size - 1);
+        if (!cache.TryExtend(sequence, size))
+        {
+            cache.Release(sequence);
+            return;
+        }
+        cache.Commit(sequence, size);
+        live.Add(new Live(sequence) { Computed = size });
+    }
+
+    private static void Stop(TensorCache cache, List<Live> live, int index)
+    {
+        cache.Release(live[index].Sequence);
+        live.RemoveAt(index);
+    }
+
+    private static void Check(TensorCache cache, List<Live> live)
+    {
+        Dictionary<int, (int Users, string Prefix)> owners = [];
+        foreach (Live item in live)
+        {
+            for (int place = 0; place < item.Sequence.BlockCount; place++)
+            {
+                int end = Math.Min((place + 1) * BlockSize, item.Computed);
+                string prefix = string.Join(',', item.Sequence.Known[..end].ToArray());
+                int block = item.Sequence.Blocks[place];
+                if (owners.TryGetValue(block, out var owner))
+                    Assert.Equal(owner.Prefix, prefix);
+                owners[block] = (owner.Users + 1, prefix);
+            }
+        }
+        Assert.Equal(owners.Count, cache.Pool.InUse);
+        Assert.All(owners, owner => Assert.Equal(owner.Value.Users, cache.Pool.References(owner.Key)));
+    }
+}

@@ -1,0 +1,75 @@
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
+using XDeepServe.Models.Tests;
+
+namespace XDeepServe.FlowServe.Tests;
+
+/// <summary>An engine over one of the tiny reference models.</summary>
+internal sealed class TestEngine : IDisposable
+{
+    private readonly Checkpoint checkpoint;
+    private readonly CpuBackend backend = new(new CpuOptions(Threads: 2, PinThreads: false));
+    private int requests;
+
+    public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true)
+    {
+        checkpoint = new TemporarySafetensors(Path.Combine(AppContext.BaseDirectory, "golden", family));
+        Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
+        Shell = new TeShell(Model, backend, null, options ?? Options(), threaded);
+    }
+
+    public Model Model { get; }
+
+    public TeShell Shell { get; }
+
+    public EngineMetrics Metrics => Shell.Metrics;
+
+    public static EngineOptions Options() => new()
+    {
+        MaxModelLength = 512, MaxSequences = 8, MaxBatchedTokens = 64, BlockSize = 16, NumBlocksOverride = 128, QueueLimit = 4096,
+    };
+
+    public static SamplingParameters Greedy(int tokens) => new() { Temperature = 0, MaxTokens = tokens, IgnoreEos = true, Detokenize = false };
+
+    public int[] Prompt(int length, int seed)
+    {
+        Random random = new(seed);
+        return [.. Enumerable.Range(0, length).Select(_ => random.Next(Model.Config.VocabularySize))];
+    }
+
+    public Generation Submit(int[] prompt, SamplingParameters sampling, string? salt = null) =>
+        Shell.Submit(new GenerationRequest { Id = $"request-{Interlocked.Increment(ref requests)}", Prompt = prompt, Sampling = sampling, CacheSalt = salt });
+
+    /// <summary>Runs a request to its end.</summary>
+    public async Task<List<OutputDelta>> Run(int[] prompt, SamplingParameters sampling, string? salt = null) => await Read(Submit(prompt, sampling, salt));
+
+    public static async Task<List<OutputDelta>> Read(Generation generation)
+    {
+        List<OutputDelta> deltas = [];
+        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(60));
+        await foreach (OutputDelta delta in generation.WithCancellation(patience.Token))
+            deltas.Add(delta);
+        return deltas;
+    }
+
+    public async Task<int[]> Tokens(int[] prompt, SamplingParameters sampling, string? salt = null) => Tokens(await Run(prompt, sampling, salt));
+
+    public static int[] Tokens(IEnumerable<OutputDelta> deltas, int choice = 0) => [.. deltas.Where(delta => delta.Choice == choice).SelectMany(delta => delta.TokenIds)];
+
+    /// <summary>Waits until nothing runs and the counts say so.</summary>
+    public async Task Idle()
+    {
+        for (int i = 0; i < 1000 && (Shell.Unfinished > 0 || Metrics.Running + Metrics.Waiting > 0 || Metrics.CacheUsage > 0); i++)
+            await Task.Delay(10);
+        Assert.Equal((0, 0, 0, 0.0), (Shell.Unfinished, Metrics.Running, Metrics.Waiting, Metrics.CacheUsage));
+    }
+
+    public void Dispose()
+    {
+        Shell.Dispose();
+        Model.Dispose();
+        backend.Dispose();
+        checkpoint.Dispose();
+    }
+}
