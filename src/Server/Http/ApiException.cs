@@ -15,4 +15,8 @@ internal sealed class ApiException(int status, string message, string? param = n
 
     /// <summary>A bad field: status 400.</summary>
     public static ApiException BadRequest(string message, string? param = null) => new(400, message, param);
+
+    /// <summary>A model name nobody answers to: status 404.</summary>
+    public static ApiException UnknownModel(string name) =>
+        new(404, $"The model '{name}' does not exist. GET /v1/models lists the models served here.", "model");
 }

@@ -14,9 +14,13 @@ internal static class RequestBody
 
     /// <summary>The body as a JSON document; the caller disposes it.</summary>
     /// <exception cref="ApiException">415 for another media type, 413 for too many bytes, 400 for anything that is not a JSON object in UTF-8.</exception>
-    public static async Task<JsonDocument> ReadAsync(HttpContext context)
+    public static async Task<JsonDocument> ReadAsync(HttpContext context, long limit)
     {
         RequireJson(context.Request);
+        if (context.Request.ContentLength > limit)
+        {
+            throw TooLarge(limit);
+        }
         PipeReader reader = context.Request.BodyReader;
         while (true)
         {
@@ -32,9 +36,16 @@ internal static class RequestBody
                     reader.AdvanceTo(result.Buffer.End);
                 }
             }
+            if (result.Buffer.Length > limit)
+            {
+                reader.AdvanceTo(result.Buffer.End);
+                throw TooLarge(limit);
+            }
             reader.AdvanceTo(result.Buffer.Start, result.Buffer.End);
         }
     }
+
+    private static ApiException TooLarge(long limit) => new(413, $"The request body is larger than {limit} bytes.");
 
     private static void RequireJson(HttpRequest request)
     {
@@ -63,6 +74,7 @@ internal static class RequestBody
         {
             throw ApiException.BadRequest("The request body is not valid UTF-8.");
         }
+        RefuseHalfPairs(bytes);
         JsonDocument document;
         try
         {
@@ -70,7 +82,7 @@ internal static class RequestBody
         }
         catch (JsonException broken)
         {
-            throw ApiException.BadRequest($"The request body is not valid JSON: {FirstSentence(broken.Message)}");
+            throw Broken(broken);
         }
         if (document.RootElement.ValueKind != JsonValueKind.Object)
         {
@@ -79,6 +91,37 @@ internal static class RequestBody
         }
         return document;
     }
+
+    // An escape such as \ud800 without its partner has no UTF-8 form: it would fail later, wherever the text is read.
+    private static void RefuseHalfPairs(byte[] body)
+    {
+        if (body.AsSpan().IndexOf("\\u"u8) < 0)
+        {
+            return;
+        }
+        Utf8JsonReader reader = new(body, new JsonReaderOptions { MaxDepth = s_options.MaxDepth });
+        try
+        {
+            while (reader.Read())
+            {
+                if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName && reader.ValueIsEscaped)
+                {
+                    reader.GetString();
+                }
+            }
+        }
+        catch (InvalidOperationException)
+        {
+            throw ApiException.BadRequest($"The text at byte {reader.TokenStartIndex} of the request body holds half of a surrogate pair, which is not valid text.");
+        }
+        catch (JsonException broken)
+        {
+            throw Broken(broken);
+        }
+    }
+
+    private static ApiException Broken(JsonException broken) =>
+        ApiException.BadRequest($"The request body is not valid JSON: {FirstSentence(broken.Message)}");
 
     // Line and position help the caller; they are kept, the path (which may quote content) is not.
     private static string FirstSentence(string message)

@@ -1,14 +1,15 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Http;
 
 namespace XDeepServe.Server.Http;
 
-/// <summary>Writes server-sent events: <c>data: {json}\n\n</c>, each flushed, ended by <c>data: [DONE]</c>.</summary>
-internal sealed class SseWriter : IDisposable
+/// <summary>
+/// Writes server-sent events: <c>data: {json}\n\n</c>, ended by <c>data: [DONE]</c>. Events go from the JSON writer straight
+/// into the connection's buffer. One task at a time.
+/// </summary>
+internal sealed class SseWriter : IAsyncDisposable
 {
     private readonly HttpResponse _response;
     private readonly PipeWriter _pipe;
@@ -20,7 +21,7 @@ internal sealed class SseWriter : IDisposable
     {
         _response = context.Response;
         _pipe = _response.BodyWriter;
-        _json = new Utf8JsonWriter(_pipe, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
+        _json = new Utf8JsonWriter(_pipe, JsonAnswer.Options);
         _aborted = context.RequestAborted;
     }
 
@@ -30,16 +31,22 @@ internal sealed class SseWriter : IDisposable
         _response.StatusCode = 200;
         _response.ContentType = "text/event-stream; charset=utf-8";
         _response.Headers.CacheControl = "no-cache";
+        // Tells buffering proxies to pass each event on at once.
         _response.Headers["X-Accel-Buffering"] = "no";
         await _response.StartAsync(_aborted);
         await _pipe.FlushAsync(_aborted);
     }
 
-    /// <summary>Puts one event in the buffer; <see cref="FlushAsync"/> sends it.</summary>
-    public void Write<T>(T value, JsonTypeInfo<T> type)
+    /// <summary>Opens an event; its JSON goes on the returned writer, then <see cref="End"/>.</summary>
+    public Utf8JsonWriter Begin()
     {
         _pipe.Write("data: "u8);
-        JsonSerializer.Serialize(_json, value, type);
+        return _json;
+    }
+
+    /// <summary>Closes the event; <see cref="FlushAsync"/> sends it.</summary>
+    public void End()
+    {
         _json.Flush();
         _json.Reset();
         _pipe.Write("\n\n"u8);
@@ -56,5 +63,5 @@ internal sealed class SseWriter : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _json.Dispose();
+    public ValueTask DisposeAsync() => _json.DisposeAsync();
 }

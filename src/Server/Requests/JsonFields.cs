@@ -29,6 +29,9 @@ internal sealed class JsonFields
         return _object.TryGetProperty(field, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
     }
 
+    /// <summary>Whether the field is there and JSON null.</summary>
+    public bool IsNull(string field) => _object.TryGetProperty(field, out JsonElement value) && value.ValueKind == JsonValueKind.Null;
+
     /// <summary>Accepts a field that has no effect here.</summary>
     public void Ignore(params ReadOnlySpan<string> fields)
     {
@@ -48,15 +51,7 @@ internal sealed class JsonFields
         {
             throw ApiException.BadRequest($"'{name}' must be a string.", name);
         }
-        try
-        {
-            return value.GetString()!;
-        }
-        catch (InvalidOperationException)
-        {
-            // An escape such as \ud800 without its partner has no UTF-8 form.
-            throw ApiException.BadRequest($"'{name}' holds half of a surrogate pair, which is not valid text.", name);
-        }
+        return value.GetString()!;
     }
 
     /// <summary>A boolean, or null when absent.</summary>

@@ -1,0 +1,25 @@
+using System.Text.Json;
+
+namespace XDeepServe.Server.Metrics;
+
+/// <summary>How busy the engine is.</summary>
+internal readonly record struct EngineLoad(long Running, long Waiting, double KvUsage, long PromptTokens, long GenerationTokens, long PrefixQueries, long PrefixHits)
+{
+    /// <summary>The load of a model; nothing while there is none.</summary>
+    public static EngineLoad Of(LoadedModel? model) => model?.Served.Engine.Metrics is not { } metrics
+        ? default
+        : new EngineLoad(
+            metrics.Running, metrics.Waiting, metrics.CacheUsage, metrics.PromptTokens, metrics.GenerationTokens, metrics.PrefixQueries, metrics.PrefixHits);
+
+    /// <summary>Writes the fields into an open object.</summary>
+    public void Write(Utf8JsonWriter json)
+    {
+        json.WriteNumber("requests_running"u8, Running);
+        json.WriteNumber("requests_waiting"u8, Waiting);
+        json.WriteNumber("kv_cache_usage"u8, KvUsage);
+        json.WriteNumber("prompt_tokens_total"u8, PromptTokens);
+        json.WriteNumber("generation_tokens_total"u8, GenerationTokens);
+        json.WriteNumber("prefix_cache_queries_total"u8, PrefixQueries);
+        json.WriteNumber("prefix_cache_hits_total"u8, PrefixHits);
+    }
+}

@@ -1,0 +1,130 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using XDeepServe.Models.Text;
+using XDeepServe.Server.Http;
+
+namespace XDeepServe.Server.Requests;
+
+/// <summary>Messages and how to turn them into a prompt; shared by chat completions and tokenisation.</summary>
+internal sealed record ChatPrompt
+{
+    /// <summary>Role and content of each message.</summary>
+    public required JsonArray Messages { get; init; }
+
+    /// <summary>Whether the prompt ends where the assistant's answer starts.</summary>
+    public required bool AddGenerationPrompt { get; init; }
+
+    /// <summary>Whether the answer goes on where the last message stops.</summary>
+    public required bool ContinueFinalMessage { get; init; }
+
+    /// <summary>Whether the tokenizer adds its own start token to what the template wrote.</summary>
+    public required bool AddSpecialTokens { get; init; }
+
+    /// <summary>Further variables for the template.</summary>
+    public JsonObject? Variables { get; init; }
+
+    /// <summary>Reads the fields.</summary>
+    public static ChatPrompt Read(JsonFields fields)
+    {
+        fields.Refuse("chat_template", "templates come with the model, not with a request.");
+        RefuseTools(fields);
+        bool addGenerationPrompt = fields.Boolean("add_generation_prompt") ?? true;
+        bool continueFinal = fields.Boolean("continue_final_message") ?? false;
+        if (addGenerationPrompt && continueFinal)
+        {
+            throw ApiException.BadRequest("Set 'add_generation_prompt' to false to use 'continue_final_message'.", "continue_final_message");
+        }
+        return new ChatPrompt
+        {
+            Messages = ChatMessages.Read(fields),
+            AddGenerationPrompt = addGenerationPrompt,
+            ContinueFinalMessage = continueFinal,
+            AddSpecialTokens = fields.Boolean("add_special_tokens") ?? false,
+            Variables = ReadVariables(fields),
+        };
+    }
+
+    /// <summary>Renders the prompt's text.</summary>
+    /// <exception cref="ApiException">400 where the model has no tokenizer or template, or the last message cannot be continued.</exception>
+    /// <exception cref="TemplateException">The template refuses the messages.</exception>
+    public string Render(ServedModel model)
+    {
+        if (model.Tokenizer is not { } tokenizer)
+        {
+            throw ApiException.BadRequest("This server works on token ids only, and chat needs a tokenizer; use /v1/completions with token ids.", "messages");
+        }
+        if (model.Template is not { } template)
+        {
+            throw ApiException.BadRequest("The model has no chat template; use /v1/completions, or start the server with --chat-template.", "messages");
+        }
+        JsonObject variables = new()
+        {
+            ["messages"] = Messages.DeepClone(),
+            ["add_generation_prompt"] = AddGenerationPrompt,
+            ["bos_token"] = tokenizer.BosToken,
+            ["eos_token"] = tokenizer.EosToken,
+            ["tools"] = null,
+            ["documents"] = null,
+        };
+        foreach ((string name, JsonNode? value) in Variables ?? [])
+        {
+            variables[name] = value?.DeepClone();
+        }
+        string text = template.Render(variables);
+        return ContinueFinalMessage ? CutAfterFinal(text) : text;
+    }
+
+    // What the template writes behind the last message would end it.
+    private string CutAfterFinal(string text)
+    {
+        string final = ((string)Messages[^1]!["content"]!).Trim();
+        int start = text.LastIndexOf(final, StringComparison.Ordinal);
+        return final.Length > 0 && start >= 0
+            ? text[..(start + final.Length)]
+            : throw ApiException.BadRequest("'continue_final_message' is set, but the last message has no text that the template keeps.", "continue_final_message");
+    }
+
+    private static void RefuseTools(JsonFields fields)
+    {
+        fields.Ignore("parallel_tool_calls");
+        bool none = false;
+        if (fields.Find("tool_choice") is { } choice)
+        {
+            none = choice.ValueKind == JsonValueKind.String && choice.ValueEquals("none");
+            bool automatic = choice.ValueKind == JsonValueKind.String && choice.ValueEquals("auto");
+            if (!none && !automatic)
+            {
+                throw ApiException.BadRequest("'tool_choice' is not supported: tools are not available here; only 'none' is accepted.", "tool_choice");
+            }
+        }
+        foreach (string field in (ReadOnlySpan<string>)["tools", "functions"])
+        {
+            if (fields.Find(field) is { } tools && !none && !(tools.ValueKind == JsonValueKind.Array && tools.GetArrayLength() == 0))
+            {
+                throw ApiException.BadRequest($"'{field}' is not supported: tools are not available here.", field);
+            }
+        }
+        fields.Refuse("function_call", "tools are not available here.");
+    }
+
+    private static JsonObject? ReadVariables(JsonFields fields)
+    {
+        if (fields.Find("chat_template_kwargs") is not { } value)
+        {
+            return null;
+        }
+        if (value.ValueKind != JsonValueKind.Object)
+        {
+            throw ApiException.BadRequest("'chat_template_kwargs' must be an object.", "chat_template_kwargs");
+        }
+        JsonObject variables = JsonObject.Create(value.Clone())!;
+        foreach (string name in (ReadOnlySpan<string>)["messages", "add_generation_prompt", "tools"])
+        {
+            if (variables.ContainsKey(name))
+            {
+                throw ApiException.BadRequest($"'chat_template_kwargs' may not set '{name}'; it has a field of its own.", "chat_template_kwargs");
+            }
+        }
+        return variables;
+    }
+}

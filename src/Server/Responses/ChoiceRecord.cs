@@ -1,0 +1,50 @@
+using System.Text;
+using XDeepServe.FlowServe;
+using XDeepServe.Server.Http;
+
+namespace XDeepServe.Server.Responses;
+
+/// <summary>A whole choice, gathered from its deltas.</summary>
+internal sealed class ChoiceRecord
+{
+    private readonly StringBuilder _text = new();
+    private readonly List<int> _ids = [];
+    private readonly List<TokenLogprob> _logprobs = [];
+
+    /// <summary>The text so far.</summary>
+    public string Text => _text.ToString();
+
+    /// <summary>The new tokens.</summary>
+    public IReadOnlyList<int> Ids => _ids;
+
+    /// <summary>Their log-probabilities, if asked for.</summary>
+    public IReadOnlyList<TokenLogprob> Logprobs => _logprobs;
+
+    /// <summary>Those of the prompt, if asked for.</summary>
+    public IReadOnlyList<TokenLogprob?>? PromptLogprobs { get; private set; }
+
+    /// <summary>Why it ended.</summary>
+    public string? FinishReason { get; private set; }
+
+    /// <summary>The stop string or id that ended it.</summary>
+    public object? StopReason { get; private set; }
+
+    /// <summary>Adds a delta.</summary>
+    /// <exception cref="ApiException">500 if the engine failed.</exception>
+    public void Add(OutputDelta delta)
+    {
+        _text.Append(delta.Text);
+        _ids.AddRange(delta.TokenIds);
+        _logprobs.AddRange(delta.Logprobs ?? []);
+        PromptLogprobs ??= delta.PromptLogprobs;
+        FinishReason ??= delta.FinishReason;
+        StopReason ??= delta.StopReason;
+        if (delta.FinishReason == "error")
+        {
+            throw EngineFailed();
+        }
+    }
+
+    /// <summary>The answer to a request whose step failed.</summary>
+    public static ApiException EngineFailed() => new(500, "The engine failed while it computed this request; the server's log has the cause.");
+}

@@ -1,0 +1,121 @@
+using System.Text.Json;
+using XDeepServe.FlowServe;
+using XDeepServe.Server.Requests;
+
+namespace XDeepServe.Server.Responses;
+
+/// <summary>One request on its way to an answer: what its chunks have in common.</summary>
+internal sealed class Job(CommonFields common, LoadedModel model, string modelName, string id, long created, string promptField)
+{
+    /// <summary>Fields of the request.</summary>
+    public CommonFields Common { get; } = common;
+
+    /// <summary>Id of the answer.</summary>
+    public string Id { get; } = id;
+
+    /// <summary>The field that holds the prompt.</summary>
+    public string PromptField { get; } = promptField;
+
+    /// <summary>The prompts as ids.</summary>
+    public List<Prompt> Prompts { get; } = [];
+
+    /// <summary>Names of tokens.</summary>
+    public TokenText Tokens { get; } = new(model.Served.Tokenizer, common.TokensAsIds);
+
+    /// <summary>Choices per prompt.</summary>
+    public int Choices => Common.Sampling.N;
+
+    /// <summary>Hands every prompt to the engine. If one is refused, those before it are aborted.</summary>
+    public List<Generation> Submit()
+    {
+        List<Generation> generations = [];
+        try
+        {
+            foreach (Prompt prompt in Prompts)
+            {
+                generations.Add(Submit(prompt));
+            }
+            return generations;
+        }
+        catch
+        {
+            foreach (Generation generation in generations)
+            {
+                generation.Dispose();
+            }
+            throw;
+        }
+    }
+
+    /// <summary>Opens the JSON object of an answer or chunk: id, object, created, model.</summary>
+    public void WriteHead(Utf8JsonWriter json, ReadOnlySpan<byte> kind)
+    {
+        json.WriteStartObject();
+        json.WriteString("id"u8, Id);
+        json.WriteString("object"u8, kind);
+        json.WriteNumber("created"u8, created);
+        json.WriteString("model"u8, modelName);
+    }
+
+    /// <summary>Writes a list of ids under a name.</summary>
+    public static void WriteIds(Utf8JsonWriter json, ReadOnlySpan<byte> name, IEnumerable<int> ids)
+    {
+        json.WriteStartArray(name);
+        foreach (int id in ids)
+        {
+            json.WriteNumberValue(id);
+        }
+        json.WriteEndArray();
+    }
+
+    /// <summary>Writes why a choice ended: <c>finish_reason</c> and <c>stop_reason</c> (the stop string or id that ended it).</summary>
+    public static void WriteFinish(Utf8JsonWriter json, string? finish, object? stop)
+    {
+        json.WriteString("finish_reason"u8, finish);
+        switch (stop)
+        {
+            case string text:
+                json.WriteString("stop_reason"u8, text);
+                break;
+            case int id:
+                json.WriteNumber("stop_reason"u8, id);
+                break;
+            default:
+                json.WriteNull("stop_reason"u8);
+                break;
+        }
+    }
+
+    private Generation Submit(Prompt prompt)
+    {
+        try
+        {
+            return model.Served.Engine.Submit(new GenerationRequest
+            {
+                // Clients may repeat their ids; the engine's are unique.
+                Id = $"{Id}-{Guid.NewGuid():N}",
+                Prompt = prompt.Ids,
+                Sampling = Common.Sampling with { MaxTokens = prompt.NewTokens },
+                CacheSalt = Common.CacheSalt,
+                Priority = Common.Priority,
+            });
+        }
+        catch (InvalidRequestException invalid)
+        {
+            // The engine names its own fields; the client knows those it sent.
+            string? field = invalid.Param?.ToLowerInvariant() switch
+            {
+                "prompt" => PromptField,
+                "max_tokens" or "maxtokens" => Common.MaxTokensField,
+                _ => invalid.Param,
+            };
+            throw Http.ApiException.BadRequest(invalid.Message, field);
+        }
+    }
+}
+
+/// <summary>A prompt ready for the engine.</summary>
+/// <param name="Ids">Its tokens.</param>
+/// <param name="Text">Its text, where the client gave one.</param>
+/// <param name="NewTokens">Most tokens to add.</param>
+internal sealed record Prompt(int[] Ids, string? Text, int NewTokens);
