@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using XDeepServe.Kernels;
 using XDeepServe.Models.Loading;
 
@@ -24,7 +23,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
     public long Bytes { get; private set; }
 
     /// <summary>Whether the checkpoint holds a tensor.</summary>
-    public bool Has(string name) => checkpoint.TryGet(name, out _);
+    public bool Has(string name) => checkpoint.Has(name);
 
     /// <summary>A linear weight from one tensor or from several with equal columns, one behind the other.</summary>
     /// <param name="columns">Input features.</param>
@@ -62,9 +61,10 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         int start = zeros;
         foreach (WeightPart part in parts)
         {
-            StoredTensor stored = checkpoint.Get(part.Name);
-            Check(stored, part.Rows);
-            Widen(stored, values.AsSpan(start, part.Rows));
+            StoredTensor stored = checkpoint.Get(part.Name, part.Rows);
+            if (stored.Type == ElementType.Q8_0)
+                throw new ModelLoadException($"'{stored.Name}' holds {stored.Type}, but a norm or bias must hold F32, F16 or BF16. Convert the model again with 'xds convert'.");
+            stored.Read(0, values.AsSpan(start, part.Rows));
             start += part.Rows;
         }
         backend.Upload<float>(vector, values);
@@ -104,8 +104,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         ElementType? type = null;
         for (int i = 0; i < pieces.Length; i++)
         {
-            StoredTensor stored = checkpoint.Get(parts[i].Name);
-            Check(stored, parts[i].Rows, columns);
+            StoredTensor stored = checkpoint.Get(parts[i].Name, parts[i].Rows, columns);
             if (type is { } first && first != stored.Type)
             {
                 throw new ModelLoadException(
@@ -115,36 +114,6 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
             pieces[i] = new WeightPiece(stored.Address, parts[i].Rows, stored.File);
         }
         return new WeightSource(type!.Value, columns, groups, pieces);
-    }
-
-    private static void Check(StoredTensor stored, params ReadOnlySpan<long> expected)
-    {
-        if (!stored.Shape.AsSpan().SequenceEqual(expected))
-        {
-            throw new ModelLoadException(
-                $"'{stored.Name}' has shape [{string.Join(", ", stored.Shape)}], but config.json calls for [{string.Join(", ", expected.ToArray())}]. The weights and the config.json do not belong together.");
-        }
-    }
-
-    private static unsafe void Widen(StoredTensor stored, Span<float> values)
-    {
-        var bytes = new ReadOnlySpan<byte>((void*)stored.Address, checked((int)stored.Type.Bytes(values.Length)));
-        switch (stored.Type)
-        {
-            case ElementType.F32:
-                MemoryMarshal.Cast<byte, float>(bytes).CopyTo(values);
-                break;
-            case ElementType.F16:
-                ReadOnlySpan<Half> halves = MemoryMarshal.Cast<byte, Half>(bytes);
-                for (int i = 0; i < values.Length; i++)
-                    values[i] = (float)halves[i];
-                break;
-            case ElementType.BF16:
-                BFloat16.ToSingle(MemoryMarshal.Cast<byte, ushort>(bytes), values);
-                break;
-            default:
-                throw new ModelLoadException($"'{stored.Name}' holds {stored.Type}, but a norm or bias must hold F32, F16 or BF16. Convert the model again with 'xds convert'.");
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
-using XDeepServe.Models.Tests;
 
 namespace XDeepServe.FlowServe.Tests;
 
@@ -14,7 +13,7 @@ internal sealed class TestEngine : IDisposable
 
     public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true)
     {
-        checkpoint = new TemporarySafetensors(Path.Combine(AppContext.BaseDirectory, "golden", family));
+        checkpoint = Checkpoint.Open(Path.Combine(AppContext.BaseDirectory, "golden", family));
         Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
         Shell = new TeShell(Model, backend, null, options ?? Options(), threaded);
     }

@@ -16,7 +16,7 @@ internal sealed class LoadedModel : IDisposable
     }
 
     public LoadedModel(string folder, Backend backend, ModelOptions? options = null)
-        : this(new TemporarySafetensors(folder), backend, options)
+        : this(Checkpoint.Open(folder), backend, options)
     {
     }
 

@@ -48,6 +48,8 @@ internal sealed unsafe class MemoryCheckpoint(JsonObject config) : Checkpoint
 
     public override bool TryGet(string name, [NotNullWhen(true)] out StoredTensor? tensor) => tensors.TryGetValue(name, out tensor);
 
+    public override XDeepServe.Models.Text.Tokenizer? LoadTokenizer() => null;
+
     protected override void Release()
     {
         foreach (string name in tensors.Keys.ToArray())

@@ -68,6 +68,8 @@ internal sealed unsafe class RandomCheckpoint : Checkpoint
 
     public override bool TryGet(string name, [NotNullWhen(true)] out StoredTensor? tensor) => _tensors.TryGetValue(name, out tensor);
 
+    public override XDeepServe.Models.Text.Tokenizer? LoadTokenizer() => null;
+
     protected override void Release()
     {
         foreach (StoredTensor tensor in _tensors.Values)

@@ -1,29 +1,84 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json.Nodes;
+using XDeepServe.Models.Text;
 
 namespace XDeepServe.Models.Loading;
 
-/// <summary>An opened folder or file of weights.</summary>
+/// <summary>
+/// An opened model: configuration, tensors under their Hugging Face names, tokenizer. Tensors stay mapped until it is disposed.
+/// </summary>
 public abstract class Checkpoint : IDisposable
 {
-    /// <summary>Kind of file.</summary>
+    /// <summary>Kind of file: safetensors, gguf or dummy.</summary>
     public abstract string Format { get; }
 
-    /// <summary>config.json.</summary>
+    /// <summary>The configuration as Hugging Face's config.json writes it.</summary>
     public abstract JsonObject Config { get; }
 
-    /// <summary>generation_config.json.</summary>
+    /// <summary>generation_config.json; null if there is none.</summary>
     public abstract JsonObject? GenerationConfig { get; }
-
-    /// <summary>Finds a tensor.</summary>
-    public abstract bool TryGet(string name, [NotNullWhen(true)] out StoredTensor? tensor);
 
     /// <summary>Names of all tensors.</summary>
     public abstract IEnumerable<string> Names { get; }
 
-    /// <summary>Finds a tensor or complains.</summary>
-    public StoredTensor Get(string name) =>
-        TryGet(name, out StoredTensor? tensor) ? tensor : throw new ModelLoadException($"The tensor '{name}' is missing.");
+    /// <summary>Opens a model.</summary>
+    /// <param name="path">A folder with a config.json and safetensors, a folder with one GGUF file, or a GGUF file.</param>
+    /// <param name="format">What to expect.</param>
+    /// <exception cref="ModelLoadException">Nothing that can be read is there, or it is damaged; says what to do.</exception>
+    public static Checkpoint Open(string path, LoadFormat format = LoadFormat.Auto)
+    {
+        try
+        {
+            if (File.Exists(path))
+            {
+                if (format is LoadFormat.Safetensors or LoadFormat.Dummy)
+                    throw new ModelLoadException($"{path} is a file. Give the folder that holds the config.json.");
+                return new GgufCheckpoint(path);
+            }
+            if (!Directory.Exists(path))
+                throw new ModelLoadException($"{path} is not there. Give a model's folder or a GGUF file.");
+            string[] files = [.. Directory.GetFiles(path, "*.gguf").Order(StringComparer.Ordinal)];
+            bool gguf = format == LoadFormat.Gguf || (format == LoadFormat.Auto && files.Length > 0 && Directory.GetFiles(path, "*.safetensors").Length == 0);
+            if (!gguf)
+                return format == LoadFormat.Dummy ? new DummyCheckpoint(path) : new SafetensorsCheckpoint(path);
+            return files.Length switch
+            {
+                0 => throw new ModelLoadException($"{path} holds no GGUF file."),
+                1 => new GgufCheckpoint(files[0]),
+                _ => throw new ModelLoadException($"{path} holds {files.Length} GGUF files. Name the one to serve."),
+            };
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new ModelLoadException($"{path} cannot be read: {failure.Message}");
+        }
+    }
+
+    /// <summary>Finds a tensor.</summary>
+    public abstract bool TryGet(string name, [NotNullWhen(true)] out StoredTensor? tensor);
+
+    /// <summary>Whether there is a tensor of this name.</summary>
+    public virtual bool Has(string name) => TryGet(name, out _);
+
+    /// <summary>Finds a tensor that must be there in this shape.</summary>
+    /// <param name="name">Hugging Face name.</param>
+    /// <param name="shape">Outermost dimension first.</param>
+    /// <exception cref="ModelLoadException">It is missing or has another shape.</exception>
+    public virtual StoredTensor Get(string name, params ReadOnlySpan<long> shape)
+    {
+        if (!TryGet(name, out StoredTensor? tensor))
+            throw new ModelLoadException($"The tensor '{name}' is missing from the model. Fetch the weights again, and the config.json that belongs to them.");
+        if (!tensor.Shape.AsSpan().SequenceEqual(shape))
+        {
+            throw new ModelLoadException(
+                $"'{name}' has shape [{string.Join(", ", tensor.Shape)}], but config.json calls for [{string.Join(", ", shape.ToArray())}]. The weights and the config.json do not belong together.");
+        }
+        return tensor;
+    }
+
+    /// <summary>The model's tokenizer; null if it brings none.</summary>
+    /// <exception cref="TokenizerException">It brings one that cannot be read.</exception>
+    public abstract Tokenizer? LoadTokenizer();
 
     /// <inheritdoc/>
     public void Dispose()
@@ -34,4 +89,12 @@ public abstract class Checkpoint : IDisposable
 
     /// <summary>Closes the files.</summary>
     protected abstract void Release();
+
+    /// <summary>The tokenizer in a folder; null if there is none.</summary>
+    private protected static Tokenizer? TokenizerIn(string folder) =>
+        File.Exists(Path.Combine(folder, "tokenizer.json")) ? Tokenizer.FromFolder(folder) : null;
+
+    /// <summary>The config.json of a folder.</summary>
+    private protected static JsonObject ConfigIn(string folder) => JsonFile.TryRead(Path.Combine(folder, "config.json"))
+        ?? throw new ModelLoadException($"{folder} holds no config.json. Give the folder that the model was published in, or a GGUF file.");
 }

@@ -9,4 +9,30 @@ namespace XDeepServe.Models.Loading;
 /// <param name="Address">First byte.</param>
 /// <param name="Bytes">Length.</param>
 /// <param name="File">The mapped file that holds it, if one does: a backend that copied the rows gives their pages back.</param>
-public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes, MappedFile? File = null);
+public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes, MappedFile? File = null)
+{
+    /// <summary>Length of the innermost dimension.</summary>
+    public int Columns => checked((int)Shape[^1]);
+
+    /// <summary>Product of the other dimensions.</summary>
+    public int Rows => checked((int)(Elements / Shape[^1]));
+
+    /// <summary>Number of values.</summary>
+    public long Elements => Shape.Aggregate(1L, (product, length) => checked(product * length));
+
+    /// <summary>Reads one row as singles.</summary>
+    /// <param name="row">Which of <see cref="Rows"/>.</param>
+    /// <param name="values">Receives <see cref="Columns"/> values.</param>
+    public unsafe void Read(int row, Span<float> values)
+    {
+        byte* from = (byte*)Address + Type.Bytes((long)row * Columns);
+        switch (Type)
+        {
+            case ElementType.F32: new ReadOnlySpan<float>(from, Columns).CopyTo(values); break;
+            case ElementType.F16: Quantization.ToSingle(new ReadOnlySpan<Half>(from, Columns), values); break;
+            case ElementType.BF16: BFloat16.ToSingle(new ReadOnlySpan<ushort>(from, Columns), values); break;
+            case ElementType.Q8_0: Quantization.FromQ8_0(new ReadOnlySpan<byte>(from, (int)Type.Bytes(Columns)), values[..Columns]); break;
+            default: throw new ModelLoadException($"'{Name}' holds {Type}, which is no real number.");
+        }
+    }
+}

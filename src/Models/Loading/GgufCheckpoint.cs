@@ -1,0 +1,146 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
+using XDeepServe.Kernels;
+using XDeepServe.Models.Text;
+
+namespace XDeepServe.Models.Loading;
+
+/// <summary>
+/// A GGUF file under Hugging Face's names. Tensors are used where they lie; merged experts appear one by one, and the latent's
+/// expansion is put together again from the two tensors that llama.cpp wants.
+/// </summary>
+internal sealed unsafe class GgufCheckpoint : Checkpoint
+{
+    private readonly string folder;
+    private readonly GgufFile file;
+    private readonly GgufArchitecture architecture;
+    private readonly Dictionary<string, StoredTensor> tensors = new(StringComparer.Ordinal);
+    private readonly List<nint> owned = [];
+
+    public GgufCheckpoint(string path)
+    {
+        folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        GenerationConfig = JsonFile.TryRead(Path.Combine(folder, "generation_config.json"));
+        file = new GgufFile(path);
+        try
+        {
+            string name = file.Metadata.GetValueOrDefault("general.architecture") as string ?? "?";
+            architecture = GgufArchitecture.All.FirstOrDefault(candidate => candidate.Name == name)
+                ?? throw new ModelLoadException($"{path} holds the architecture '{name}'; {string.Join(" and ", GgufArchitecture.All.Select(known => known.Name))} can be served.");
+            Config = architecture.ReadConfig(file);
+            MapTensors();
+        }
+        catch
+        {
+            Release();
+            throw;
+        }
+    }
+
+    public override string Format => "gguf";
+
+    public override JsonObject Config { get; }
+
+    public override JsonObject? GenerationConfig { get; }
+
+    public override IEnumerable<string> Names => tensors.Keys;
+
+    public override bool TryGet(string name, [NotNullWhen(true)] out StoredTensor? tensor) => tensors.TryGetValue(name, out tensor);
+
+    public override Tokenizer? LoadTokenizer()
+    {
+        if (TokenizerIn(folder) is { } beside)
+            return beside;
+        if (!file.Metadata.ContainsKey("tokenizer.ggml.tokens"))
+            return null;
+        if (file.Metadata.GetValueOrDefault("tokenizer.ggml.model") as string != "gpt2")
+            throw new TokenizerException($"The GGUF file's tokenizer is of kind '{file.Metadata.GetValueOrDefault("tokenizer.ggml.model")}'; byte-level BPE ('gpt2') can be read. Put the model's tokenizer.json beside it, or work on token ids only.");
+        List<object> List(string key) => file.Metadata.GetValueOrDefault($"tokenizer.ggml.{key}") as List<object> ?? [];
+        int? Id(string key) => file.Metadata.GetValueOrDefault($"tokenizer.ggml.{key}_token_id") is ulong id and <= int.MaxValue ? (int)id : null;
+        return Tokenizer.FromGguf(new GgufTokenizer(
+            [.. List("tokens").Select(token => token as string ?? "")],
+            [.. List("token_type").Select(type => type is long value ? (int)value : 1)],
+            [.. List("merges").Select(merge => merge as string ?? "")],
+            file.Metadata.GetValueOrDefault("tokenizer.ggml.pre") as string ?? "",
+            Id("bos"), Id("eos"), file.Metadata.GetValueOrDefault("tokenizer.ggml.add_bos_token") is true,
+            file.Metadata.GetValueOrDefault("tokenizer.chat_template") as string));
+    }
+
+    protected override void Release()
+    {
+        file.Dispose();
+        foreach (nint block in owned)
+            NativeMemory.Free((void*)block);
+        owned.Clear();
+    }
+
+    private void MapTensors()
+    {
+        foreach ((string gguf, string name) in GgufArchitecture.ModelTensors)
+            Map(gguf, name);
+        long layers = architecture.Integer(file, "block_count");
+        for (int layer = 0; layer < layers; layer++)
+        {
+            foreach ((string gguf, string name) in architecture.LayerTensors)
+                Map($"blk.{layer}.{gguf}", $"model.layers.{layer}.{name}");
+            foreach ((string gguf, string name) in GgufArchitecture.Experts)
+                if (file.Tensors.TryGetValue($"blk.{layer}.{gguf}", out StoredTensor? merged))
+                    Split(merged, expert => $"model.layers.{layer}.mlp.experts.{expert}.{name}");
+            if (architecture.IsLatent)
+                JoinExpansion(layer);
+        }
+    }
+
+    private void Map(string gguf, string name)
+    {
+        if (file.Tensors.TryGetValue(gguf, out StoredTensor? tensor))
+            tensors[name] = tensor with { Name = name };
+    }
+
+    private void Split(StoredTensor merged, Func<int, string> name)
+    {
+        if (merged.Shape.Length != 3)
+            throw new ModelLoadException($"'{merged.Name}' must have three dimensions: experts, rows, columns. Convert the model again with a current tool.");
+        long bytes = merged.Bytes / merged.Shape[0];
+        for (int expert = 0; expert < merged.Shape[0]; expert++)
+        {
+            tensors[name(expert)] = merged with
+            {
+                Name = name(expert), Shape = merged.Shape[1..], Address = merged.Address + (nint)(expert * bytes), Bytes = bytes,
+            };
+        }
+    }
+
+    /// <summary>kv_b [heads · (plain + value), rank] from k_b [heads, rank, plain] and v_b [heads, value, rank], or as older files hold it.</summary>
+    private void JoinExpansion(int layer)
+    {
+        string name = $"model.layers.{layer}.self_attn.kv_b_proj.weight";
+        Map($"blk.{layer}.attn_kv_b.weight", name);
+        if (!file.Tensors.TryGetValue($"blk.{layer}.attn_k_b.weight", out StoredTensor? keys)
+            || !file.Tensors.TryGetValue($"blk.{layer}.attn_v_b.weight", out StoredTensor? values))
+        {
+            return;
+        }
+        if (keys.Shape.Length != 3 || values.Shape.Length != 3 || keys.Shape[0] != values.Shape[0] || keys.Shape[1] != values.Shape[2])
+            throw new ModelLoadException($"'{keys.Name}' and '{values.Name}' do not fit together. Convert the model again with a current tool.");
+        (int heads, int rank, int plain, int value) = ((int)keys.Shape[0], (int)keys.Shape[1], (int)keys.Shape[2], (int)values.Shape[1]);
+        long bytes = (long)heads * (plain + value) * rank * sizeof(float);
+        float* joined = (float*)NativeMemory.Alloc((nuint)bytes);
+        owned.Add((nint)joined);
+        float[] row = new float[Math.Max(plain, rank)];
+        for (int head = 0; head < heads; head++)
+        {
+            float* target = joined + (long)head * (plain + value) * rank;
+            for (int i = 0; i < rank; i++)
+            {
+                keys.Read(head * rank + i, row);
+                for (int j = 0; j < plain; j++)
+                    target[(long)j * rank + i] = row[j];
+            }
+            for (int i = 0; i < value; i++)
+                values.Read(head * value + i, new Span<float>(target + (long)(plain + i) * rank, rank));
+        }
+        tensors[name] = new StoredTensor(name, ElementType.F32, [heads * (plain + value), rank], (nint)joined, bytes);
+    }
+}

@@ -1,0 +1,262 @@
+using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
+using XDeepServe.Kernels;
+using XDeepServe.Models.Text;
+
+namespace XDeepServe.Models.Loading;
+
+/// <summary>What a conversion did.</summary>
+/// <param name="Tensors">Tensors written.</param>
+/// <param name="Bytes">Length of the file.</param>
+/// <param name="SourceBytes">Bytes of the tensors it was made from.</param>
+/// <param name="Kept">Matrices that could not take the asked type, with the type they were given.</param>
+/// <param name="LargestError">Largest difference of any value from the source, as a share of the largest magnitude in its row.</param>
+public sealed record ConversionReport(int Tensors, long Bytes, long SourceBytes, IReadOnlyList<string> Kept, double LargestError);
+
+/// <summary>
+/// Writes a checkpoint as one GGUF file that llama.cpp loads too. Vectors, routers and their biases are written in F32; the
+/// latent's expansion keeps its type; all other matrices take the asked one.
+/// </summary>
+public sealed class GgufConverter
+{
+    private readonly Checkpoint checkpoint;
+    private readonly ElementType target;
+    private readonly JsonObject config;
+    private readonly GgufArchitecture architecture;
+    private readonly GgufWriter writer = new();
+    private readonly List<string> kept = [];
+    private double largestError;
+    private long sourceBytes;
+    private int count;
+
+    private GgufConverter(Checkpoint checkpoint, ElementType target)
+    {
+        this.checkpoint = checkpoint;
+        this.target = target;
+        config = checkpoint.Config;
+        string type = (string?)config["model_type"] ?? "?";
+        architecture = GgufArchitecture.All.FirstOrDefault(known => known.ModelType == type)
+            ?? throw new ModelLoadException($"Models of type '{type}' cannot be written as GGUF; {string.Join(" and ", GgufArchitecture.All.Select(known => known.ModelType))} can.");
+    }
+
+    /// <summary>Converts a model. The file appears under its name when it is complete.</summary>
+    /// <param name="checkpoint">The model.</param>
+    /// <param name="path">The file to write.</param>
+    /// <param name="target">Type of the matrices: F32, F16, BF16 or Q8_0.</param>
+    /// <param name="name">The model's name, for the file's metadata.</param>
+    /// <param name="progress">Receives fractions from 0 to 1.</param>
+    /// <exception cref="ModelLoadException">The model cannot be written so.</exception>
+    public static ConversionReport Convert(Checkpoint checkpoint, string path, ElementType target, string name, IProgress<double>? progress = null)
+    {
+        ModelConfig shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        GgufConverter converter = new(checkpoint, target);
+        converter.WriteMetadata(name, shape);
+        converter.WriteTensors(shape);
+        string partial = path + ".part";
+        try
+        {
+            using (FileStream stream = new(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+                converter.writer.Write(stream, progress);
+            File.Move(partial, path, overwrite: true);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            File.Delete(partial);
+            throw new ModelLoadException($"{path} cannot be written: {failure.Message}");
+        }
+        return new ConversionReport(converter.count, new FileInfo(path).Length, converter.sourceBytes, converter.kept, converter.largestError);
+    }
+
+    private void WriteMetadata(string name, ModelConfig shape)
+    {
+        string prefix = architecture.Name;
+        writer.Add("general.architecture", prefix);
+        writer.Add("general.name", name);
+        writer.Add("general.file_type", target switch { ElementType.F32 => 0u, ElementType.F16 => 1u, ElementType.Q8_0 => 7u, _ => 32u });
+        writer.Add("general.quantization_version", 2u);
+        writer.Add($"{prefix}.block_count", (uint)(shape.Layers + Drafts(shape)));
+        foreach ((string gguf, string key) in architecture.Keys)
+        {
+            JsonNode? value = key == "rope_theta" ? JsonValue.Create(shape.Rope.Theta) : config[key];
+            if (key == "num_nextn_predict_layers")
+                value = Drafts(shape) == 0 ? null : JsonValue.Create(Drafts(shape));
+            switch (value?.GetValueKind())
+            {
+                case System.Text.Json.JsonValueKind.True or System.Text.Json.JsonValueKind.False:
+                    writer.Add($"{prefix}.{gguf}", value.GetValue<bool>());
+                    break;
+                case System.Text.Json.JsonValueKind.Number when gguf.EndsWith("epsilon", StringComparison.Ordinal) || gguf.EndsWith("freq_base", StringComparison.Ordinal) || gguf.EndsWith("scale", StringComparison.Ordinal):
+                    writer.Add($"{prefix}.{gguf}", float.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture));
+                    break;
+                case System.Text.Json.JsonValueKind.Number:
+                    writer.Add($"{prefix}.{gguf}", (uint)value.GetValue<int>());
+                    break;
+            }
+        }
+        if (shape.Latent is { } latent)
+        {
+            // llama.cpp runs latent attention as attention with a single, wide key head.
+            writer.Add($"{prefix}.attention.head_count_kv", 1u);
+            writer.Add($"{prefix}.attention.key_length", (uint)(latent.Rank + latent.Rope));
+            writer.Add($"{prefix}.attention.value_length", (uint)latent.Rank);
+            writer.Add($"{prefix}.attention.key_length_mla", (uint)(latent.Plain + latent.Rope));
+            writer.Add($"{prefix}.attention.value_length_mla", (uint)latent.Value);
+            writer.Add($"{prefix}.expert_gating_func", 2u);
+        }
+        WriteRope(prefix, shape);
+        WriteTokenizer();
+    }
+
+    private void WriteRope(string prefix, ModelConfig shape)
+    {
+        JsonObject? rope = (config["rope_scaling"] ?? config["rope_parameters"]) as JsonObject;
+        if (shape.Rope.Yarn is null || rope is null)
+            return;
+        float Real(string key, float fallback) => rope[key] is { } value ? float.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture) : fallback;
+        writer.Add($"{prefix}.rope.scaling.type", "yarn");
+        writer.Add($"{prefix}.rope.scaling.factor", Real("factor", 1));
+        writer.Add($"{prefix}.rope.scaling.original_context_length", (uint)Real("original_max_position_embeddings", shape.MaxPositions));
+        if (rope["mscale_all_dim"] is not null)
+            writer.Add($"{prefix}.rope.scaling.yarn_log_multiplier", Real("mscale_all_dim", 0) / 10);
+    }
+
+    private void WriteTokenizer()
+    {
+        if (checkpoint.LoadTokenizer() is not { } tokenizer)
+            return;
+        GgufTokenizer tables = tokenizer.ToGguf();
+        writer.Add("tokenizer.ggml.model", "gpt2");
+        writer.Add("tokenizer.ggml.pre", tables.Pre);
+        writer.Add("tokenizer.ggml.tokens", tables.Tokens);
+        writer.Add("tokenizer.ggml.token_type", tables.Types);
+        writer.Add("tokenizer.ggml.merges", tables.Merges);
+        if (tables.BosId is { } bos)
+            writer.Add("tokenizer.ggml.bos_token_id", (uint)bos);
+        if (tables.EosId is { } eos)
+            writer.Add("tokenizer.ggml.eos_token_id", (uint)eos);
+        writer.Add("tokenizer.ggml.add_bos_token", tables.AddBos);
+        if (tables.ChatTemplate is { } template)
+            writer.Add("tokenizer.chat_template", template);
+    }
+
+    private void WriteTensors(ModelConfig shape)
+    {
+        foreach ((string gguf, string name) in GgufArchitecture.ModelTensors)
+            Copy(gguf, name);
+        for (int layer = 0; layer < shape.Layers + Drafts(shape); layer++)
+        {
+            foreach ((string gguf, string name) in architecture.LayerTensors)
+                Copy($"blk.{layer}.{gguf}", $"model.layers.{layer}.{name}");
+            if (shape.Experts is { } experts)
+                foreach ((string gguf, string name) in GgufArchitecture.Experts)
+                    Merge($"blk.{layer}.{gguf}", [.. Enumerable.Range(0, experts.Count).Select(expert => $"model.layers.{layer}.mlp.experts.{expert}.{name}")]);
+            if (shape.Latent is { } latent && checkpoint.TryGet($"model.layers.{layer}.self_attn.kv_b_proj.weight", out StoredTensor? expansion))
+                SplitExpansion(layer, expansion, shape.Heads, latent);
+        }
+    }
+
+    /// <summary>Draft layers, if the checkpoint holds them.</summary>
+    private int Drafts(ModelConfig shape) => checkpoint.Has($"model.layers.{shape.Layers}.eh_proj.weight") ? shape.DraftLayers : 0;
+
+    private void Copy(string gguf, string name)
+    {
+        if (!checkpoint.TryGet(name, out StoredTensor? tensor))
+            return;
+        bool plain = tensor.Shape.Length == 1 || gguf.Contains("ffn_gate_inp", StringComparison.Ordinal);
+        Add(gguf, tensor.Shape, plain ? ElementType.F32 : TypeFor(gguf, tensor), [tensor]);
+    }
+
+    private void Merge(string gguf, string[] names)
+    {
+        if (!checkpoint.TryGet(names[0], out StoredTensor? first))
+            return;
+        StoredTensor[] experts = [.. names.Select(name => checkpoint.Get(name, first.Shape))];
+        Add(gguf, [names.Length, .. first.Shape], TypeFor(gguf, first), experts);
+    }
+
+    private ElementType TypeFor(string gguf, StoredTensor tensor)
+    {
+        if (target != ElementType.Q8_0 || tensor.Columns % ElementTypes.BlockLength == 0)
+            return target;
+        ElementType type = tensor.Type == ElementType.Q8_0 ? ElementType.F32 : tensor.Type;
+        kept.Add($"{gguf} ({type}: rows of {tensor.Columns} are no whole blocks of {ElementTypes.BlockLength})");
+        return type;
+    }
+
+    private void Add(string gguf, long[] shape, ElementType type, StoredTensor[] sources)
+    {
+        count++;
+        sourceBytes += sources.Sum(source => source.Bytes);
+        writer.Add(gguf, shape, type, stream =>
+        {
+            float[] values = new float[sources[0].Columns];
+            foreach (StoredTensor source in sources)
+                for (int row = 0; row < source.Rows; row++)
+                {
+                    source.Read(row, values);
+                    WriteRow(stream, values, type);
+                }
+        });
+    }
+
+    /// <summary>kv_b [heads · (plain + value), rank] becomes k_b [heads, rank, plain] and v_b [heads, value, rank].</summary>
+    private void SplitExpansion(int layer, StoredTensor expansion, int heads, LatentConfig latent)
+    {
+        int per = latent.Plain + latent.Value;
+        ElementType type = expansion.Type == ElementType.Q8_0 ? ElementType.F32 : expansion.Type;
+        count += 2;
+        sourceBytes += expansion.Bytes;
+        writer.Add($"blk.{layer}.attn_k_b.weight", [heads, latent.Rank, latent.Plain], type, stream =>
+        {
+            float[][] rows = [.. Enumerable.Range(0, latent.Plain).Select(_ => new float[latent.Rank])];
+            float[] column = new float[latent.Plain];
+            for (int head = 0; head < heads; head++)
+            {
+                for (int i = 0; i < latent.Plain; i++)
+                    expansion.Read(head * per + i, rows[i]);
+                for (int j = 0; j < latent.Rank; j++)
+                {
+                    for (int i = 0; i < latent.Plain; i++)
+                        column[i] = rows[i][j];
+                    WriteRow(stream, column, type);
+                }
+            }
+        });
+        writer.Add($"blk.{layer}.attn_v_b.weight", [heads, latent.Value, latent.Rank], type, stream =>
+        {
+            float[] row = new float[latent.Rank];
+            for (int head = 0; head < heads; head++)
+                for (int i = 0; i < latent.Value; i++)
+                {
+                    expansion.Read(head * per + latent.Plain + i, row);
+                    WriteRow(stream, row, type);
+                }
+        });
+    }
+
+    private void WriteRow(Stream stream, float[] values, ElementType type)
+    {
+        byte[] bytes = new byte[type.Bytes(values.Length)];
+        float[] back = new float[values.Length];
+        switch (type)
+        {
+            case ElementType.F32: MemoryMarshal.AsBytes<float>(values).CopyTo(bytes); values.CopyTo(back, 0); break;
+            case ElementType.F16:
+                Quantization.ToHalf(values, MemoryMarshal.Cast<byte, Half>(bytes.AsSpan()));
+                Quantization.ToSingle(MemoryMarshal.Cast<byte, Half>(bytes.AsSpan()), back);
+                break;
+            case ElementType.BF16:
+                BFloat16.FromSingle(values, MemoryMarshal.Cast<byte, ushort>(bytes.AsSpan()));
+                BFloat16.ToSingle(MemoryMarshal.Cast<byte, ushort>(bytes.AsSpan()), back);
+                break;
+            default:
+                Quantization.ToQ8_0(values, bytes);
+                Quantization.FromQ8_0(bytes, back);
+                break;
+        }
+        float largest = values.Max(MathF.Abs);
+        for (int i = 0; largest > 0 && i < values.Length; i++)
+            largestError = Math.Max(largestError, MathF.Abs(values[i] - back[i]) / largest);
+        stream.Write(bytes);
+    }
+}

@@ -1,0 +1,184 @@
+using System.Buffers.Binary;
+using System.Text;
+using XDeepServe.Kernels;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models.Loading;
+
+namespace XDeepServe.Models.Tests.Loading;
+
+public sealed class CheckpointTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("xds-").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Theory]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 8, "needs 8")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 8, "of 8 bytes")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-4,4]}}", 8, "of 8 bytes")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "shape")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,8]}}", 8, "shape")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "dimensions")]
+    [InlineData("{\"a\":{\"dtype\":\"I4\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "I4")]
+    [InlineData("{\"a\":{\"dtype\":5,\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "described")]
+    [InlineData("{\"a\":7}", 8, "described")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "overlap")]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}", 16, "JSON")]
+    [InlineData("{\"a\":{\"dtype\":", 8, "JSON")]
+    [InlineData("[]", 8, "object")]
+    public void Damaged_safetensors_are_refused_with_the_reason(string header, int data, string reason)
+    {
+        Write(header, header.Length, data);
+        ModelLoadException refusal = Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder));
+        Assert.Contains(reason, refusal.Message, StringComparison.OrdinalIgnoreCase);
+        Assert.Contains("model.safetensors", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1000)]
+    [InlineData(long.MaxValue)]
+    [InlineData(-1)]
+    public void A_header_that_is_not_there_is_refused(long length)
+    {
+        Write("{}", length, 0);
+        Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder));
+        File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), [1, 2, 3]);
+        Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder));
+        File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), []);
+        Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder));
+    }
+
+    [Fact]
+    public void A_truncated_model_and_a_missing_file_of_several_are_named()
+    {
+        string golden = Places.Golden("qwen3");
+        byte[] whole = File.ReadAllBytes(Path.Combine(golden, "model.safetensors"));
+        File.Copy(Path.Combine(golden, "config.json"), Path.Combine(folder, "config.json"));
+        foreach (int length in new[] { 4, 100, whole.Length / 2, whole.Length - 1 })
+        {
+            File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), whole[..length]);
+            Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder));
+        }
+        File.Delete(Path.Combine(folder, "model.safetensors"));
+        File.WriteAllText(Path.Combine(folder, "model.safetensors.index.json"), "{\"weight_map\":{\"a\":\"model-1.safetensors\",\"b\":\"../b\"}}");
+        Assert.Contains("'b'", Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder)).Message, StringComparison.Ordinal);
+        File.WriteAllText(Path.Combine(folder, "model.safetensors.index.json"), "{\"weight_map\":{\"a\":\"model-1.safetensors\"}}");
+        Assert.Contains("model-1.safetensors", Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder)).Message, StringComparison.Ordinal);
+        File.Delete(Path.Combine(folder, "config.json"));
+        Assert.Contains("config.json", Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder)).Message, StringComparison.Ordinal);
+        Assert.Throws<ModelLoadException>(() => Checkpoint.Open(Path.Combine(folder, "nowhere")));
+    }
+
+    [Theory]
+    [InlineData("qwen3", ElementType.BF16)]
+    [InlineData("qwen3", ElementType.F32)]
+    [InlineData("qwen3", ElementType.F16)]
+    [InlineData("deepseek_v3", ElementType.BF16)]
+    [InlineData("deepseek_v3", ElementType.F32)]
+    public void A_model_written_as_GGUF_reads_back_as_the_same_model(string family, ElementType type)
+    {
+        string path = Path.Combine(folder, "model.gguf");
+        using Checkpoint source = Checkpoint.Open(Places.Golden(family));
+        ConversionReport report = GgufConverter.Convert(source, path, type, "tiny");
+        Assert.False(File.Exists(path + ".part"));
+        using Checkpoint written = Checkpoint.Open(path);
+        Assert.Equal("gguf", written.Format);
+        ModelConfig expected = ModelConfig.Read(source.Config), actual = ModelConfig.Read(written.Config);
+        Assert.Equal(
+            expected with { EosIds = [], BosId = null, TiedEmbeddings = null, DraftLayers = 0 },
+            actual with { EosIds = [], BosId = null, TiedEmbeddings = null });
+        Assert.InRange(report.LargestError, 0, type == ElementType.F16 ? 1e-3 : 0);
+        foreach (string name in source.Names)
+        {
+            Assert.True(source.TryGet(name, out StoredTensor? left));
+            Assert.True(written.TryGet(name, out StoredTensor? right), name);
+            Assert.Equal(left.Shape, right.Shape);
+            float[] a = new float[left.Columns], b = new float[left.Columns];
+            for (int row = 0; row < left.Rows; row++)
+            {
+                left.Read(row, a);
+                right.Read(row, b);
+                for (int i = 0; i < a.Length; i++)
+                    Assert.Equal(a[i], b[i], type == ElementType.F16 ? 1e-3f : 0);
+            }
+        }
+        foreach (GoldenCase golden in GoldenCase.Read(Places.Golden(family)))
+        {
+            using LoadedModel model = new(path, new CpuBackend(new CpuOptions(2)));
+            golden.Check(model.CreateRunner());
+        }
+    }
+
+    [Fact]
+    public void Eight_bit_GGUF_stays_near_and_says_what_it_could_not_quantise()
+    {
+        string path = Path.Combine(folder, "model.gguf");
+        using Checkpoint source = Checkpoint.Open(Places.Golden("deepseek_v3"));
+        ConversionReport report = GgufConverter.Convert(source, path, ElementType.Q8_0, "tiny");
+        Assert.InRange(report.LargestError, 1e-6, 0.6 / 127);
+        Assert.All(report.Kept, entry => Assert.Contains("no whole blocks", entry, StringComparison.Ordinal));
+        using Checkpoint written = Checkpoint.Open(path);
+        Assert.True(written.TryGet("model.layers.1.mlp.experts.3.up_proj.weight", out StoredTensor? expert));
+        Assert.Equal(ElementType.Q8_0, expert.Type);
+    }
+
+    [Fact]
+    public void Damaged_GGUF_is_refused_wherever_it_is_cut_or_changed()
+    {
+        string path = Path.Combine(folder, "model.gguf");
+        using (Checkpoint source = Checkpoint.Open(Places.Golden("qwen3")))
+            GgufConverter.Convert(source, path, ElementType.BF16, "tiny");
+        byte[] whole = File.ReadAllBytes(path);
+        Random random = new(1);
+        for (int i = 0; i < 60; i++)
+        {
+            File.WriteAllBytes(path, whole[..(i < 30 ? i : random.Next(whole.Length))]);
+            Assert.Throws<ModelLoadException>(() => Checkpoint.Open(path));
+        }
+        int refused = 0;
+        for (int i = 0; i < 400; i++)
+        {
+            byte[] changed = [.. whole];
+            changed[random.Next(2000)] = (byte)random.Next(256);
+            File.WriteAllBytes(path, changed);
+            try
+            {
+                using Checkpoint opened = Checkpoint.Open(path);
+                foreach (string name in opened.Names)
+                {
+                    opened.TryGet(name, out StoredTensor? tensor);
+                    tensor!.Read(tensor.Rows - 1, new float[tensor.Columns]);
+                }
+            }
+            catch (ModelLoadException)
+            {
+                refused++;
+            }
+        }
+        Assert.InRange(refused, 50, 400);
+    }
+
+    [Fact]
+    public void Random_weights_serve_a_bare_config()
+    {
+        File.Copy(Path.Combine(Places.Golden("deepseek_v3"), "config.json"), Path.Combine(folder, "config.json"));
+        Assert.Contains("dummy", Assert.Throws<ModelLoadException>(() => Checkpoint.Open(folder)).Message, StringComparison.Ordinal);
+        int[] tokens = Run(), again = Run();
+        Assert.Equal(tokens, again);
+
+        int[] Run()
+        {
+            using LoadedModel model = new(Checkpoint.Open(folder, LoadFormat.Dummy), new CpuBackend(new CpuOptions(2)), new ModelOptions(Quantization: ElementType.Q8_0));
+            return model.CreateRunner().Greedy(new Sequence([1, 2, 3]), 8);
+        }
+    }
+
+    private void Write(string header, long length, int data)
+    {
+        File.WriteAllText(Path.Combine(folder, "config.json"), "{}");
+        byte[] prefix = new byte[8];
+        BinaryPrimitives.WriteInt64LittleEndian(prefix, length);
+        File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), [.. prefix, .. Encoding.UTF8.GetBytes(header), .. new byte[data]]);
+    }
+}
