@@ -1,0 +1,124 @@
+using System.Diagnostics;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace XDeepServe.Cli.Bench;
+
+/// <summary>What became of one request. Times in seconds from a common start.</summary>
+internal sealed record LoadResult(double Start, int Prompt, IReadOnlyList<double> Tokens, int Generated, double End, string? Error)
+{
+    /// <summary>To the first token.</summary>
+    public double FirstToken => Tokens[0] - Start;
+
+    /// <summary>To the end.</summary>
+    public double Latency => End - Start;
+}
+
+/// <summary>Sends streaming requests and notes when tokens come.</summary>
+internal sealed class LoadClient : IDisposable
+{
+    private readonly HttpClient http;
+    private readonly string endpoint;
+    private readonly bool chat;
+    private readonly long origin = Stopwatch.GetTimestamp();
+
+    public LoadClient(Uri server, string endpoint, bool chat, string? apiKey)
+    {
+        (this.endpoint, this.chat) = (endpoint, chat);
+        http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = server, Timeout = Timeout.InfiniteTimeSpan };
+        if (apiKey is not null)
+            http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
+    }
+
+    public string Model { get; set; } = "";
+
+    public int OutputLength { get; init; }
+
+    public bool IgnoreEos { get; init; }
+
+    public double? Temperature { get; init; }
+
+    private double Now => Stopwatch.GetElapsedTime(origin).TotalSeconds;
+
+    /// <summary>Ids of single bytes and short pieces, which every byte-level vocabulary has.</summary>
+    public static int[] RandomPrompt(Random random, int length) => [.. Enumerable.Range(0, length).Select(_ => random.Next(1, 256))];
+
+    /// <summary>Seconds to the next request: gamma distributed, Poisson arrivals at a burstiness of 1.</summary>
+    public static double Interval(Random random, double rate, double shape)
+    {
+        // Marsaglia and Tsang's method; a shape below 1 is raised and corrected by a power of a uniform draw.
+        double raised = shape < 1 ? shape + 1 : shape, d = raised - 1.0 / 3, c = 1 / Math.Sqrt(9 * d);
+        while (true)
+        {
+            double normal = Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+            double v = Math.Pow(1 + c * normal, 3), uniform = 1 - random.NextDouble();
+            if (v > 0 && Math.Log(uniform) < 0.5 * normal * normal + d - d * v + d * Math.Log(v))
+                return d * v * (shape < 1 ? Math.Pow(1 - random.NextDouble(), 1 / shape) : 1) / (shape * rate);
+        }
+    }
+
+    /// <summary>The first model that the server lists.</summary>
+    public async Task<string> FirstModelAsync(CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await http.GetAsync("/v1/models", cancel);
+        response.EnsureSuccessStatusCode();
+        JsonNode? list = await response.Content.ReadFromJsonAsync<JsonNode>(cancel);
+        return (string?)list?["data"]?[0]?["id"] ?? throw new HttpRequestException("it lists no model; name one with --model");
+    }
+
+    /// <summary>Sends one request and reads its answer to the end.</summary>
+    public async Task<LoadResult> SendAsync(int[] prompt, CancellationToken cancel)
+    {
+        double start = Now;
+        List<double> tokens = [];
+        int generated = 0, read = prompt.Length;
+        try
+        {
+            using HttpRequestMessage request = new(HttpMethod.Post, endpoint) { Content = JsonContent.Create(Body(prompt)) };
+            using HttpResponseMessage response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+            if (!response.IsSuccessStatusCode)
+                return new LoadResult(start, read, tokens, 0, Now, $"{(int)response.StatusCode}: {await response.Content.ReadAsStringAsync(cancel)}");
+            using StreamReader lines = new(await response.Content.ReadAsStreamAsync(cancel));
+            while (await lines.ReadLineAsync(cancel) is { } line)
+            {
+                if (!line.StartsWith("data: ", StringComparison.Ordinal) || line == "data: [DONE]")
+                    continue;
+                JsonNode? chunk = JsonNode.Parse(line[6..]);
+                if (chunk?["error"] is { } error)
+                    return new LoadResult(start, read, tokens, 0, Now, error.ToJsonString());
+                if (chunk?["usage"] is { } usage)
+                    (generated, read) = ((int)usage["completion_tokens"]!, (int)usage["prompt_tokens"]!);
+                if (chunk?["choices"] is JsonArray { Count: > 0 } choices && (choices[0]!["text"] ?? choices[0]!["delta"]?["content"]) is not null)
+                    tokens.Add(Now);
+            }
+            return tokens.Count == 0
+                ? new LoadResult(start, read, tokens, 0, Now, "The answer had no tokens.")
+                : new LoadResult(start, read, tokens, Math.Max(generated, 1), tokens[^1], null);
+        }
+        catch (Exception failure) when (failure is HttpRequestException or IOException or JsonException)
+        {
+            return new LoadResult(start, read, tokens, 0, Now, failure.Message);
+        }
+    }
+
+    public void Dispose() => http.Dispose();
+
+    private JsonObject Body(int[] prompt)
+    {
+        JsonObject body = new()
+        {
+            ["model"] = Model, ["max_tokens"] = OutputLength, ["stream"] = true, ["stream_options"] = new JsonObject { ["include_usage"] = true },
+        };
+        if (chat)
+            body["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = string.Join(' ', prompt) });
+        else
+            body["prompt"] = new JsonArray([.. prompt.Select(id => (JsonNode)id)]);
+        if (IgnoreEos)
+            body["ignore_eos"] = true;
+        if (Temperature is { } temperature)
+            body["temperature"] = temperature;
+        return body;
+    }
+}

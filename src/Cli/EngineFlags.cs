@@ -1,0 +1,112 @@
+using System.CommandLine;
+using XDeepServe.FlowServe;
+using XDeepServe.Kernels;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
+
+namespace XDeepServe.Cli;
+
+/// <summary>The flags of every command that loads a model. Names and defaults follow <c>vllm serve</c>.</summary>
+internal sealed class EngineFlags
+{
+    private readonly Option<string?> model = new("--model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe)." };
+    private readonly Option<string> dtype = Choice("--dtype", "Type of activations and KV cache; weights keep theirs. 'auto' is float32.", "auto", "auto", "float32", "bfloat16");
+    private readonly Option<string> format = Choice("--load-format", "Kind of files; 'dummy' makes random weights for a folder with a config.json.", "auto", "auto", "safetensors", "gguf", "dummy");
+    private readonly Option<string?> quantization = new("--quantization", "-q") { Description = "Convert linear weights while loading: q8_0." };
+    private readonly Option<int> threads = new("--threads") { Description = "Threads that compute; 0 for all cores." };
+    private readonly Option<int?> maxModelLength = new("--max-model-len") { Description = "Most tokens of a prompt and its answer (default: the model's own limit)." };
+    private readonly Option<int> maxSequences = new("--max-num-seqs") { Description = "Most sequences that run at once.", DefaultValueFactory = _ => 64 };
+    private readonly Option<int> maxTokens = new("--max-num-batched-tokens") { Description = "Most tokens of a step.", DefaultValueFactory = _ => 512 };
+    private readonly Option<int> blockSize = new("--block-size") { Description = "Positions in a cache block.", DefaultValueFactory = _ => 16 };
+    private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for the KV cache; 0 chooses (256 MiB at most, one full sequence at least)." };
+    private readonly Option<int?> blocks = new("--num-gpu-blocks-override") { Description = "Number of cache blocks, instead of --kv-cache-memory-bytes." };
+    private readonly Option<bool> noPrefixCaching = new("--no-enable-prefix-caching") { Description = "Do not share the cache of equal prefixes." };
+    private readonly Option<bool> prefixCaching = new("--enable-prefix-caching") { Description = "Share the cache of equal prefixes (the default)." };
+    private readonly Option<bool> noChunks = new("--no-enable-chunked-prefill") { Description = "Read every prompt in one step." };
+    private readonly Option<bool> chunks = new("--enable-chunked-prefill") { Description = "Cut prompts into pieces that fit beside others (the default)." };
+    private readonly Option<bool> skipTokenizer = new("--skip-tokenizer-init") { Description = "Work on token ids only." };
+    private readonly Option<long> seed = new("--seed") { Description = "Names the random streams of requests without a seed." };
+    private readonly Option<int> maxLogprobs = new("--max-logprobs") { Description = "Most log-probabilities per token.", DefaultValueFactory = _ => 20 };
+
+    /// <summary>Adds the flags to a command.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="withoutSeed">The command has a --seed of its own.</param>
+    public EngineFlags(Command command, bool withoutSeed = false)
+    {
+        quantization.AcceptOnlyFromAmong("q8_0");
+        foreach (Option option in new Option[]
+        {
+            model, dtype, format, quantization, threads, maxModelLength, maxSequences, maxTokens, blockSize, cacheBytes, blocks,
+            prefixCaching, noPrefixCaching, chunks, noChunks, skipTokenizer, maxLogprobs,
+        })
+            command.Options.Add(option);
+        if (!withoutSeed)
+            command.Options.Add(seed);
+        HasSeed = !withoutSeed;
+    }
+
+    private bool HasSeed { get; }
+
+    /// <summary>A flag with a few possible values.</summary>
+    public static Option<string> Choice(string name, string description, string fallback, params string[] values)
+    {
+        Option<string> option = new(name) { Description = description, DefaultValueFactory = _ => fallback };
+        option.AcceptOnlyFromAmong(values);
+        return option;
+    }
+
+    /// <summary>Reads the flags.</summary>
+    public EngineSettings Read(ParseResult result, string? path = null)
+    {
+        bool small = result.GetValue(dtype) == "bfloat16";
+        ElementType type = small ? ElementType.BF16 : ElementType.F32;
+        int sequences = result.GetValue(maxSequences);
+        return new EngineSettings
+        {
+            Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),
+            Format = Enum.Parse<LoadFormat>(result.GetValue(format)!, ignoreCase: true),
+            Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
+            Model = new ModelOptions(type, result.GetValue(quantization) is null ? null : ElementType.Q8_0, result.GetValue(maxModelLength)),
+            SkipTokenizer = result.GetValue(skipTokenizer),
+            Engine = new EngineOptions
+            {
+                MaxModelLength = 0,
+                MaxSequences = sequences,
+                MaxBatchedTokens = result.GetValue(maxTokens),
+                BlockSize = result.GetValue(blockSize),
+                KvCacheBytes = result.GetValue(cacheBytes),
+                NumBlocksOverride = result.GetValue(blocks),
+                PrefixCaching = !result.GetValue(noPrefixCaching),
+                ChunkedPrefill = !result.GetValue(noChunks),
+                Seed = HasSeed ? result.GetValue(seed) : 0,
+                MaxLogprobs = result.GetValue(maxLogprobs),
+            },
+        };
+    }
+}
+
+/// <summary>What to load and how to run it.</summary>
+internal sealed record EngineSettings
+{
+    /// <summary>Folder or GGUF file.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Kind of files.</summary>
+    public required LoadFormat Format { get; init; }
+
+    /// <summary>The backend.</summary>
+    public required CpuOptions Cpu { get; init; }
+
+    /// <summary>The weights.</summary>
+    public required ModelOptions Model { get; init; }
+
+    /// <summary>The engine; its longest sequence is set when the model is known.</summary>
+    public required EngineOptions Engine { get; init; }
+
+    /// <summary>Work on ids only.</summary>
+    public bool SkipTokenizer { get; init; }
+
+    /// <summary>A short name for the model.</summary>
+    public string Name => System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(Path)));
+}

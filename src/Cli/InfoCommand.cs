@@ -1,0 +1,45 @@
+using System.CommandLine;
+using XDeepServe.Kernels;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
+
+namespace XDeepServe.Cli;
+
+/// <summary><c>xds info</c>: what a model is and what serving it takes.</summary>
+internal sealed class InfoCommand : Command
+{
+    private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
+
+    public InfoCommand() : base("info", "Describes a model and this machine.")
+    {
+        Arguments.Add(model);
+        SetAction(Run);
+    }
+
+    private int Run(ParseResult result)
+    {
+        string path = result.GetValue(model) ?? EmbeddedModel.Find();
+        using Checkpoint checkpoint = Checkpoint.Open(path);
+        ModelConfig config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        List<StoredTensor> tensors = [.. checkpoint.Names.Select(name => checkpoint.TryGet(name, out StoredTensor? tensor) ? tensor : throw new InvalidOperationException(name))];
+        using CpuBackend backend = new(new CpuOptions());
+        void Line(string what, object? value) => Console.WriteLine($"{what,-22}{value}");
+        Line("model", path);
+        Line("format", checkpoint.Format);
+        Line("family", config.Family);
+        Line("parameters", $"{tensors.Sum(tensor => tensor.Elements) / 1e6:F1} M in {tensors.Count} tensors");
+        foreach (IGrouping<ElementType, StoredTensor> group in tensors.GroupBy(tensor => tensor.Type))
+            Line($"  {group.Key}", $"{group.Sum(tensor => tensor.Bytes) / 1048576.0:F1} MiB in {group.Count()} tensors");
+        Line("layers", config.Layers);
+        Line("hidden size", config.HiddenSize);
+        Line("heads", config.Latent is { } latent ? $"{config.Heads}, latent of {latent.Rank} + {latent.Rope}" : $"{config.Heads} of {config.HeadWidth}, {config.KeyValueHeads} for keys and values");
+        if (config.Experts is { } experts)
+            Line("experts", $"{experts.Count} of {experts.Width}, {experts.Rule.TopK} per token, {experts.Shared} shared, first {experts.DenseLayers} layers dense");
+        Line("vocabulary", config.VocabularySize);
+        Line("longest context", config.MaxPositions);
+        Line("end of text", string.Join(", ", config.EosIds));
+        Line("machine", backend.Description);
+        return 0;
+    }
+}

@@ -1,0 +1,84 @@
+using Spectre.Console;
+using XDeepServe.FlowServe;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
+using XDeepServe.Models.Text;
+
+namespace XDeepServe.Cli;
+
+/// <summary>A model and all that it needs to run. Owns it all.</summary>
+internal sealed class LoadedEngine : IDisposable
+{
+    private LoadedEngine(Checkpoint checkpoint, CpuBackend backend, Model model, Tokenizer? tokenizer, TeShell shell) =>
+        (Checkpoint, Backend, Model, Tokenizer, Shell) = (checkpoint, backend, model, tokenizer, shell);
+
+    /// <summary>The opened files.</summary>
+    public Checkpoint Checkpoint { get; }
+
+    /// <summary>The device.</summary>
+    public CpuBackend Backend { get; }
+
+    /// <summary>The network.</summary>
+    public Model Model { get; }
+
+    /// <summary>Null when only ids are served.</summary>
+    public Tokenizer? Tokenizer { get; }
+
+    /// <summary>The engine.</summary>
+    public TeShell Shell { get; }
+
+    /// <summary>Opens a model and starts an engine; shows progress on the error stream where that is a terminal.</summary>
+    /// <exception cref="ModelLoadException">The model cannot be served; says what to do.</exception>
+    public static LoadedEngine Open(EngineSettings settings)
+    {
+        Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format);
+        CpuBackend? backend = null;
+        Model? model = null;
+        try
+        {
+            Tokenizer? tokenizer = settings.SkipTokenizer ? null : checkpoint.LoadTokenizer()
+                ?? throw new ModelLoadException($"{settings.Path} brings no tokenizer. Put its tokenizer.json there, or work on token ids only with --skip-tokenizer-init.");
+            backend = new CpuBackend(settings.Cpu);
+            model = WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
+            if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
+                throw new ModelLoadException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model only {model.Config.VocabularySize}: they do not belong together.");
+            TeShell shell = new(model, backend, tokenizer, settings.Engine with { MaxModelLength = model.MaxLength });
+            return new LoadedEngine(checkpoint, backend, model, tokenizer, shell);
+        }
+        catch
+        {
+            model?.Dispose();
+            backend?.Dispose();
+            checkpoint.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Runs something that reports fractions from 0 to 1, with a bar on the error stream where that is a terminal.</summary>
+    public static T WithProgress<T>(string title, Func<IProgress<double>?, T> work)
+    {
+        if (Console.IsErrorRedirected)
+            return work(null);
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        return console.Progress().AutoClear(true).Start(context =>
+        {
+            ProgressTask task = context.AddTask(Markup.Escape(title), maxValue: 1);
+            return work(new Direct(task));
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Shell.Dispose();
+        Model.Dispose();
+        Backend.Dispose();
+        Checkpoint.Dispose();
+    }
+
+    private sealed class Direct(ProgressTask task) : IProgress<double>
+    {
+        public void Report(double value) => task.Value = value;
+    }
+}
