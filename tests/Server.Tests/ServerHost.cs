@@ -14,7 +14,9 @@ internal sealed class ServerHost : IAsyncDisposable
     {
         Server = server;
         Model = model;
-        Client = new HttpClient { BaseAddress = server.Url, Timeout = TimeSpan.FromMinutes(2) };
+        // A reader that leaves closes its connection rather than read the rest for the sake of the next request.
+        SocketsHttpHandler handler = new() { MaxResponseDrainSize = 0 };
+        Client = new HttpClient(handler, disposeHandler: true) { BaseAddress = server.Url, Timeout = TimeSpan.FromMinutes(2) };
     }
 
     public XdsServer Server { get; }
