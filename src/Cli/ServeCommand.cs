@@ -48,7 +48,7 @@ internal sealed class ServeCommand : Command
         };
         using Interruption interruption = new();
         LoadedEngine? loaded = null;
-        XdsServer server = XdsServer.Build(options, logging => logging.AddSimpleConsole(console =>
+        XdsServer server = XdsServer.Build(options, logging => logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
         {
             console.SingleLine = true;
             console.TimestampFormat = "HH:mm:ss ";
