@@ -1,0 +1,122 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace XDeepServe.Cli.Tests;
+
+/// <summary>The program as a user starts it.</summary>
+public sealed class CommandTests
+{
+    private static readonly string Program = Path.Combine(AppContext.BaseDirectory, "xds.dll");
+    private static readonly string Tiny = Path.Combine(Root(), "tests", "golden", "deepseek_v3");
+
+    [Fact]
+    public async Task Generate_prints_one_JSON_object_and_nothing_else()
+    {
+        (int code, string output, string _) = await Run(
+            "generate", "--model", Tiny, "--skip-tokenizer-init", "--prompt-ids", "1,2,3", "--max-tokens", "5", "--ignore-eos",
+            "--logprobs", "2", "--prompt-logprobs", "1", "--json");
+        Assert.Equal(0, code);
+        JsonElement json = JsonDocument.Parse(output).RootElement;
+        Assert.Equal([1, 2, 3], json.GetProperty("prompt_ids").EnumerateArray().Select(id => id.GetInt32()));
+        Assert.Equal(5, json.GetProperty("token_ids").GetArrayLength());
+        Assert.Equal("", json.GetProperty("text").GetString());
+        Assert.Equal("length", json.GetProperty("finish_reason").GetString());
+        JsonElement first = json.GetProperty("logprobs")[0];
+        Assert.Equal(json.GetProperty("token_ids")[0].GetInt32(), first.GetProperty("id").GetInt32());
+        Assert.Equal(first.GetProperty("logprob").GetSingle(), first.GetProperty("top")[0].GetProperty("logprob").GetSingle());
+        Assert.Equal(2, first.GetProperty("top").GetArrayLength());
+        Assert.Equal(JsonValueKind.Null, json.GetProperty("prompt_logprobs")[0].ValueKind);
+        Assert.Equal(3, json.GetProperty("prompt_logprobs").GetArrayLength());
+    }
+
+    [Fact]
+    public async Task The_embedded_model_speaks()
+    {
+        (int code, string output, string _) = await Run("generate", "--prompt", "The capital of France is", "--max-tokens", "8");
+        Assert.Equal(0, code);
+        Assert.InRange(output.Trim().Length, 8, 200);
+        Assert.Matches("[a-z]{3}", output);
+    }
+
+    [Theory]
+    [InlineData("not there", "generate", "--prompt", "a", "--model", "nowhere")]
+    [InlineData("temperature", "generate", "--prompt", "a", "--temperature", "NaN", "--model", "nowhere")]
+    [InlineData("max_tokens", "generate", "--prompt", "a", "--max-tokens", "0", "--model", "nowhere")]
+    [InlineData("logprobs", "generate", "--prompt", "a", "--logprobs", "99", "--model", "nowhere")]
+    [InlineData("token ids", "generate", "--prompt-ids", "1,x", "--model", "nowhere")]
+    [InlineData("either", "generate")]
+    [InlineData("--port", "serve", "--port", "99999")]
+    [InlineData("max-num-batched-tokens", "generate", "--prompt", "a", "--max-num-batched-tokens", "3")]
+    [InlineData("max_position_embeddings", "generate", "--prompt", "a", "--max-model-len", "100000")]
+    [InlineData("q8_0", "generate", "--prompt", "a", "--quantization", "q2")]
+    [InlineData("does not answer", "bench", "serve", "--port", "9", "--num-prompts", "1")]
+    public async Task Mistakes_are_told_in_one_line(string expected, params string[] arguments)
+    {
+        (int code, string _, string errors) = await Run(arguments);
+        Assert.NotEqual(0, code);
+        Assert.Contains(expected, errors, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_model_converts_and_the_copy_says_the_same()
+    {
+        string folder = Directory.CreateTempSubdirectory("xds-").FullName;
+        try
+        {
+            string target = Path.Combine(folder, "tiny.gguf");
+            Assert.Equal(0, (await Run("convert", Tiny, target, "--type", "bf16")).Code);
+            (int again, string _, string errors) = await Run("convert", Tiny, target, "--type", "bf16");
+            Assert.Equal(1, again);
+            Assert.Contains("--force", errors, StringComparison.Ordinal);
+            string[] common = ["--skip-tokenizer-init", "--prompt-ids", "5,6,7", "--max-tokens", "6", "--json"];
+            Assert.Equal((await Run(["generate", "--model", Tiny, .. common])).Output, (await Run(["generate", "--model", target, .. common])).Output);
+            Assert.Contains("deepseek_v3", (await Run("info", target)).Output, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Latency_is_measured_and_saved()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            (int code, string output, string _) = await Run(
+                "bench", "latency", "--model", Tiny, "--input-len", "8", "--output-len", "4", "--batch-size", "2", "--num-iters", "2",
+                "--num-iters-warmup", "1", "--threads", "1", "--output-json", file);
+            Assert.Equal(0, code);
+            Assert.Contains("Avg latency: ", output, StringComparison.Ordinal);
+            JsonElement json = JsonDocument.Parse(await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken)).RootElement;
+            Assert.Equal(2, json.GetProperty("latencies").GetArrayLength());
+            Assert.True(json.GetProperty("percentiles").GetProperty("50").GetDouble() > 0);
+            Assert.True(json.GetProperty("decode_tokens_per_s").GetDouble() > 0);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    private static async Task<(int Code, string Output, string Errors)> Run(params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", ["exec", Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        using Process process = Process.Start(start)!;
+        process.StandardInput.Close();
+        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(90));
+        Task<string> output = process.StandardOutput.ReadToEndAsync(patience.Token), errors = process.StandardError.ReadToEndAsync(patience.Token);
+        await process.WaitForExitAsync(patience.Token);
+        return (process.ExitCode, await output, await errors);
+    }
+
+    private static string Root()
+    {
+        string folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "XDeepServe.slnx")))
+            folder = Path.GetDirectoryName(folder) ?? throw new DirectoryNotFoundException("The tests run outside the repository.");
+        return folder;
+    }
+}
