@@ -123,7 +123,10 @@ public sealed class GgufConverter
     private void WriteTokenizer()
     {
         if (checkpoint.LoadTokenizer() is not { } tokenizer)
+        {
+            writer.Add("tokenizer.ggml.model", "no_vocab"); // llama.cpp's word for "ids only"
             return;
+        }
         GgufTokenizer tables = tokenizer.ToGguf();
         writer.Add("tokenizer.ggml.model", "gpt2");
         writer.Add("tokenizer.ggml.pre", tables.Pre);
