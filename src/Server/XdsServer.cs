@@ -128,15 +128,21 @@ public sealed class XdsServer : IAsyncDisposable
         {
             _log.LogInformation("Shutting down: waiting up to {Seconds:0} s for {Count} requests.", _state.Options.DrainTimeout.TotalSeconds, engine.Unfinished);
         }
-        await using CancellationTokenRegistration atOnce = hurry.Register(_state.Hurry.Cancel);
-        if (!await engine.DrainAsync(_state.Options.DrainTimeout).WaitAsync(_state.Hurry.Token).ContinueWith(IsDrained, TaskScheduler.Default))
+        bool drained;
+        try
+        {
+            drained = await engine.DrainAsync(_state.Options.DrainTimeout).WaitAsync(hurry);
+        }
+        catch (OperationCanceledException) when (hurry.IsCancellationRequested)
+        {
+            drained = false;
+        }
+        if (!drained)
         {
             await _state.Hurry.CancelAsync();
             await engine.DrainAsync(s_lastWait);
         }
     }
-
-    private static bool IsDrained(Task<bool> drain) => drain.IsCompletedSuccessfully && drain.Result;
 
     private static void Map(IEndpointRouteBuilder routes, ServerState state, ErrorGate errors, ILogger log)
     {

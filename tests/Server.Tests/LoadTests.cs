@@ -69,9 +69,17 @@ public sealed class LoadTests
     public async Task SomePromptsOfARequestRefusedMeansNoneRuns()
     {
         await using ServerHost host = await ServerHost.StartAsync(engine: s_long);
-        string prompts = string.Join(',', Enumerable.Repeat("\"abc\"", 50));
-        using HttpResponseMessage refused = await host.PostAsync("/v1/completions", $$"""{"prompt":[{{prompts}}],"max_tokens":4000,"ignore_eos":true}""");
-        await ServerHost.ErrorAsync(refused, 429);
+        HttpResponseMessage running = await StartAsync(host, Endless, Cancel);
+        int most = s_long.MaxSequences + s_long.QueueLimit;
+        using (HttpResponseMessage refused = await host.PostAsync("/v1/completions", Prompts(most)))
+        {
+            await ServerHost.ErrorAsync(refused, 429);
+        }
+        using (HttpResponseMessage hopeless = await host.PostAsync("/v1/completions", Prompts(most + 1)))
+        {
+            await ServerHost.ErrorAsync(hopeless, 400);
+        }
+        running.Dispose();
         await ServerHost.UntilAsync(async () => await host.MetricAsync("vllm:num_requests_running") + await host.MetricAsync("vllm:num_requests_waiting") == 0, "the others are aborted");
     }
 
@@ -135,6 +143,9 @@ public sealed class LoadTests
             Assert.True(memory < settled + (16 << 20), $"round {round}: {memory} bytes, {settled} after the first");
         }
     }
+
+    private static string Prompts(int count) =>
+        $$"""{"prompt":[{{string.Join(',', Enumerable.Repeat("\"abc\"", count))}}],"max_tokens":4000,"ignore_eos":true}""";
 
     private enum Outcome
     {

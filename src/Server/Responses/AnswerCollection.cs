@@ -22,6 +22,7 @@ internal sealed class AnswerCollection(Job job)
             {
                 await foreach (OutputDelta delta in generations[prompt].WithCancellation(stop.Token))
                 {
+                    Job.Check(generations[prompt], delta);
                     Usage.Add(prompt, delta);
                     Choices[(prompt * job.Choices) + delta.Choice].Add(delta);
                 }

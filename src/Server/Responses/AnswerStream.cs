@@ -13,6 +13,9 @@ internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToke
     /// <summary>Name of a chunk's kind, in its <c>object</c> field.</summary>
     protected abstract ReadOnlySpan<byte> Kind { get; }
 
+    /// <summary>Whether the new tokens are part of the answer.</summary>
+    protected virtual bool HasCompletion => true;
+
     /// <summary>Runs the stream to its end.</summary>
     public async Task RunAsync(HttpContext context, List<Generation> generations)
     {
@@ -75,10 +78,7 @@ internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToke
                 await turn.WaitAsync(stop.Token);
                 try
                 {
-                    if (delta.FinishReason == "error")
-                    {
-                        throw ChoiceRecord.EngineFailed();
-                    }
+                    Job.Check(generation, delta);
                     _usage.Add(prompt, delta);
                     Write(events, prompt, delta);
                     await events.FlushAsync();
@@ -102,7 +102,7 @@ internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToke
         job.WriteHead(json, Kind);
         json.WriteStartArray("choices"u8);
         json.WriteEndArray();
-        _usage.Write(json);
+        _usage.Write(json, HasCompletion);
         json.WriteEndObject();
         events.End();
     }

@@ -1,6 +1,5 @@
 using System.Text;
 using XDeepServe.FlowServe;
-using XDeepServe.Server.Http;
 
 namespace XDeepServe.Server.Responses;
 
@@ -30,7 +29,6 @@ internal sealed class ChoiceRecord
     public object? StopReason { get; private set; }
 
     /// <summary>Adds a delta.</summary>
-    /// <exception cref="ApiException">500 if the engine failed.</exception>
     public void Add(OutputDelta delta)
     {
         _text.Append(delta.Text);
@@ -39,12 +37,5 @@ internal sealed class ChoiceRecord
         PromptLogprobs ??= delta.PromptLogprobs;
         FinishReason ??= delta.FinishReason;
         StopReason ??= delta.StopReason;
-        if (delta.FinishReason == "error")
-        {
-            throw EngineFailed();
-        }
     }
-
-    /// <summary>The answer to a request whose step failed.</summary>
-    public static ApiException EngineFailed() => new(500, "The engine failed while it computed this request; the server's log has the cause.");
 }

@@ -47,6 +47,16 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
         }
     }
 
+    /// <summary>Ends the answer if the engine failed at it.</summary>
+    /// <exception cref="InvalidOperationException">It did; the cause is inside.</exception>
+    public static void Check(Generation generation, OutputDelta delta)
+    {
+        if (delta.FinishReason == "error")
+        {
+            throw new InvalidOperationException($"The engine failed at the request {generation.Request.Id}.", generation.Failure);
+        }
+    }
+
     /// <summary>Opens the JSON object of an answer or chunk: id, object, created, model.</summary>
     public void WriteHead(Utf8JsonWriter json, ReadOnlySpan<byte> kind)
     {

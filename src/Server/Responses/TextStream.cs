@@ -18,13 +18,16 @@ internal sealed class TextStream(Job job, ErrorGate errors, EchoedPrompt? echo, 
     protected override ReadOnlySpan<byte> Kind => "text_completion"u8;
 
     /// <inheritdoc/>
+    protected override bool HasCompletion => echo is not { Only: true };
+
+    /// <inheritdoc/>
     protected override void Write(SseWriter events, int prompt, OutputDelta delta)
     {
         int index = IndexOf(prompt, delta);
         bool first = !_started[index];
         _started[index] = true;
         _promptLogprobs[prompt] ??= delta.PromptLogprobs;
-        bool onlyEcho = echo is { Only: true };
+        bool onlyEcho = !HasCompletion;
         string prefix = first && echo is not null ? echo.Text(_job.Prompts[prompt]) : "";
         string text = onlyEcho ? prefix : prefix + delta.Text;
         bool news = text.Length > 0 || delta.FinishReason is not null || delta.Logprobs is { Count: > 0 } || _job.Common.ReturnTokenIds;

@@ -74,6 +74,12 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         string name = state.ModelName(fields.String("model"));
         CompletionRequest request = CompletionRequest.Read(fields, model, state.Options);
         LogUnknown(context, fields);
+        EngineOptions engine = model.Served.Engine.Options;
+        int most = engine.QueueLimit + engine.MaxSequences;
+        if (request.Prompts.Count > most)
+        {
+            throw ApiException.BadRequest($"'prompt' holds {request.Prompts.Count} prompts, but at most {most} requests can run and wait; send fewer at once.", "prompt");
+        }
         Job job = CreateJob(context, model, name, request.Common, "cmpl-", "prompt");
         PromptBounds bounds = new(model.Served, request.Common, "prompt");
         foreach (GivenPrompt given in request.Prompts)
