@@ -131,12 +131,11 @@ internal sealed class DpGroup : IDisposable
         {
             foreach (Sequence sequence in message.Generation.Sequences)
             {
-                if (message.Abort)
+                // A request that was left before it arrived ends as any other, so that its place in the queue is free again.
+                if (message.Abort || message.Generation.Aborted)
                     Finish(sequence, "abort", pushed: false);
-                else if (!message.Generation.Aborted)
-                    scheduler.Add(sequence);
                 else
-                    sequence.Finished = true;
+                    scheduler.Add(sequence);
             }
         }
         while (resets.TryDequeue(out TaskCompletionSource<bool>? reset))

@@ -81,6 +81,7 @@ public sealed class LoadTests
         }
         running.Dispose();
         await ServerHost.UntilAsync(async () => await host.MetricAsync("vllm:num_requests_running") + await host.MetricAsync("vllm:num_requests_waiting") == 0, "the others are aborted");
+        await ServerHost.UntilAsync(() => Task.FromResult(host.Model.Served.Engine.Unfinished == 0), "their places in the queue are free");
     }
 
     [Fact]
