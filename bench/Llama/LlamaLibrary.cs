@@ -71,6 +71,9 @@ internal static unsafe partial class LlamaLibrary
     [LibraryImport(Name, EntryPoint = "llama_init_from_model")]
     public static partial nint CreateContext(nint model, Parameters parameters);
 
+    [LibraryImport(Name, EntryPoint = "llama_set_n_threads")]
+    public static partial void SetThreads(nint context, int threads, int batchThreads);
+
     [LibraryImport(Name, EntryPoint = "llama_model_get_vocab")]
     public static partial nint Vocabulary(nint model);
 

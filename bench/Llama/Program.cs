@@ -25,8 +25,8 @@ internal static unsafe class Program
         LlamaLibrary.Parameters parameters = LlamaLibrary.ContextDefaults();
         parameters[0] = input + output + 8;                 // n_ctx
         parameters[1] = parameters[2] = Math.Max(512, input); // n_batch, n_ubatch
-        parameters[4] = parameters[5] = threads;            // n_threads, n_threads_batch
         nint context = LlamaLibrary.CreateContext(model, parameters);
+        LlamaLibrary.SetThreads(context, threads, threads);
         int vocabulary = LlamaLibrary.VocabularySize(LlamaLibrary.Vocabulary(model));
         Random random = new(0);
         int[] prompt = [.. Enumerable.Range(0, input).Select(_ => random.Next(vocabulary))];

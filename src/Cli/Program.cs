@@ -23,5 +23,13 @@ internal static class Program
             await Console.Error.WriteLineAsync($"xds: {text}");
             return 1;
         }
+#pragma warning disable CA1031 // The last stop: what comes here is a defect, told in one line unless asked for more.
+        catch (Exception defect)
+#pragma warning restore CA1031
+        {
+            bool trace = Environment.GetEnvironmentVariable("XDS_TRACE") is { Length: > 0 };
+            await Console.Error.WriteLineAsync($"xds: internal error: {(trace ? defect : $"{defect.GetType().Name}: {defect.Message}")}{(trace ? "" : " (set XDS_TRACE=1 for details)")}");
+            return 70;
+        }
     }
 }

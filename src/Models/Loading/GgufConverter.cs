@@ -89,7 +89,7 @@ public sealed class GgufConverter
                     writer.Add($"{prefix}.{gguf}", float.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture));
                     break;
                 case System.Text.Json.JsonValueKind.Number:
-                    writer.Add($"{prefix}.{gguf}", (uint)value.GetValue<int>());
+                    writer.Add($"{prefix}.{gguf}", uint.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture));
                     break;
             }
         }

@@ -103,6 +103,8 @@ public sealed class CheckpointTests : IDisposable
                     Assert.Equal(a[i], b[i], type == ElementType.F16 ? 1e-3f : 0);
             }
         }
+        GgufConverter.Convert(written, path + "2", type, "again"); // from GGUF to GGUF
+        Assert.Equal(new FileInfo(path).Length, new FileInfo(path + "2").Length, 64.0);
         foreach (GoldenCase golden in GoldenCase.Read(Places.Golden(family)))
         {
             using LoadedModel model = new(path, new CpuBackend(new CpuOptions(2)));
