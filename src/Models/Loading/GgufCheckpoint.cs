@@ -125,22 +125,36 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
         if (keys.Shape.Length != 3 || values.Shape.Length != 3 || keys.Shape[0] != values.Shape[0] || keys.Shape[1] != values.Shape[2])
             throw new ModelLoadException($"'{keys.Name}' and '{values.Name}' do not fit together. Convert the model again with a current tool.");
         (int heads, int rank, int plain, int value) = ((int)keys.Shape[0], (int)keys.Shape[1], (int)keys.Shape[2], (int)values.Shape[1]);
-        long bytes = (long)heads * (plain + value) * rank * sizeof(float);
-        float* joined = (float*)NativeMemory.Alloc((nuint)bytes);
+        // Halves stay halves: they are moved as they are. Any other type is joined as F32.
+        bool halves = keys.Type == values.Type && keys.Type is ElementType.BF16 or ElementType.F16;
+        ElementType type = halves ? keys.Type : ElementType.F32;
+        long bytes = type.Bytes((long)heads * (plain + value) * rank);
+        void* joined = NativeMemory.Alloc((nuint)bytes);
         owned.Add((nint)joined);
-        float[] row = new float[Math.Max(plain, rank)];
-        for (int head = 0; head < heads; head++)
+        if (halves)
+            Join<ushort>((ushort*)joined, (tensor, row, target) => new ReadOnlySpan<ushort>((ushort*)tensor.Address + row * tensor.Columns, (int)tensor.Columns).CopyTo(target));
+        else
+            Join<float>((float*)joined, (tensor, row, target) => tensor.Read((int)row, target));
+
+        void Join<T>(T* joined, RowReader<T> read)
+            where T : unmanaged
         {
-            float* target = joined + (long)head * (plain + value) * rank;
-            for (int i = 0; i < rank; i++)
+            T[] row = new T[plain];
+            for (int head = 0; head < heads; head++)
             {
-                keys.Read(head * rank + i, row);
-                for (int j = 0; j < plain; j++)
-                    target[(long)j * rank + i] = row[j];
+                T* target = joined + (long)head * (plain + value) * rank;
+                for (int i = 0; i < rank; i++)
+                {
+                    read(keys, (long)head * rank + i, row);
+                    for (int j = 0; j < plain; j++)
+                        target[(long)j * rank + i] = row[j];
+                }
+                for (int i = 0; i < value; i++)
+                    read(values, (long)head * value + i, new Span<T>(target + (long)(plain + i) * rank, rank));
             }
-            for (int i = 0; i < value; i++)
-                values.Read(head * value + i, new Span<float>(target + (long)(plain + i) * rank, rank));
         }
-        tensors[name] = new StoredTensor(name, ElementType.F32, [heads * (plain + value), rank], (nint)joined, bytes);
+        tensors[name] = new StoredTensor(name, type, [heads * (plain + value), rank], (nint)joined, bytes);
     }
+
+    private delegate void RowReader<T>(StoredTensor tensor, long row, Span<T> target);
 }
