@@ -37,6 +37,8 @@ public abstract class Backend : IDisposable
     /// <summary>output[i, :] = input[rows[i], :] for F32 matrices.</summary>
     public abstract void GatherRows(Tensor output, Tensor input, Tensor rows);
 
+    /// <summary>output = input for F32 matrices of the same shape: rows of a step that are not tokens (images) take their place this way.</summary>
+    public abstract void Copy(Tensor output, Tensor input);
 
     /// <summary>Root-mean-square norm of each run of gain.Columns values of each row. May run in place.</summary>
     /// <param name="output">F32 <c>[tokens, n·width]</c>.</param>
@@ -44,6 +46,14 @@ public abstract class Backend : IDisposable
     /// <param name="gain">F32 <c>[1, width]</c>.</param>
     /// <param name="epsilon">Added to the mean square.</param>
     public abstract void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon);
+
+    /// <summary>Norm of each run of gain.Columns values of each row to mean 0 and variance 1, then gain and bias. May run in place.</summary>
+    /// <param name="output">F32 <c>[tokens, n·width]</c>.</param>
+    /// <param name="input">F32, same shape.</param>
+    /// <param name="gain">F32 <c>[1, width]</c>.</param>
+    /// <param name="bias">F32 <c>[1, width]</c>; may be empty.</param>
+    /// <param name="epsilon">Added to the variance.</param>
+    public abstract void LayerNorm(Tensor output, Tensor input, Tensor gain, Tensor bias, float epsilon);
 
     /// <summary>residual += delta, then output = RmsNorm(residual).</summary>
     public abstract void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon);
@@ -66,6 +76,9 @@ public abstract class Backend : IDisposable
     /// <summary>output[:, i] = silu(input[:, i]) · input[:, n + i]; input F32 <c>[tokens, 2n]</c>, output <c>[tokens, n]</c>.</summary>
     public abstract void SwiGlu(Tensor output, Tensor input);
 
+    /// <summary>output = gelu(input), both F32 of the same shape. May run in place.</summary>
+    public abstract void Gelu(Tensor output, Tensor input, GeluForm form);
+
     /// <summary>
     /// Writes this step's keys (or values, or latents) into the paged cache. Cache: F32 or BF16
     /// <c>[blocks, heads·blockSize·width]</c>, inside a block head by head, a head's positions one behind the other.
@@ -85,7 +98,19 @@ public abstract class Backend : IDisposable
     /// <param name="heads">Query heads.</param>
     /// <param name="cacheHeads">Key and value heads; divides <paramref name="heads"/>.</param>
     /// <param name="scale">Factor on the scores.</param>
-    public abstract void PagedAttention(Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale);
+    /// <param name="window">Positions that a row sees, its own included and the last of them; 0 for all before it.</param>
+    public abstract void PagedAttention(
+        Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale, int window = 0);
+
+    /// <summary>Attention of every row over all rows of its own item, without cache or order: the patches of an image.</summary>
+    /// <param name="output">F32 <c>[items·span, heads·width]</c>.</param>
+    /// <param name="query">F32, same shape.</param>
+    /// <param name="keys">F32, same shape.</param>
+    /// <param name="values">F32, same shape.</param>
+    /// <param name="span">Rows of an item.</param>
+    /// <param name="heads">Heads.</param>
+    /// <param name="scale">Factor on the scores.</param>
+    public abstract void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale);
 
     /// <summary>
     /// Multi-head latent attention over a cache of compressed latents. The backend picks the absorbed form (few rows) or the

@@ -15,9 +15,31 @@ public sealed class AttentionTests
             PagedBatch batch = Batch(bench, (3, 3), (1, 40), (19, 300), (1, 1));
             (Tensor keys, Tensor values) = (Cache(bench, type, cacheHeads * width), Cache(bench, type, cacheHeads * width));
             Tensor query = bench.Normal(batch.Tokens, heads * width), expected = bench.Empty(batch.Tokens, heads * width), actual = bench.Copy(expected);
-            bench.Naive.PagedAttention(expected, query, keys, values, batch, heads, cacheHeads, 0.3f);
-            bench.Cpu.PagedAttention(actual, query, keys, values, batch, heads, cacheHeads, 0.3f);
+            foreach (int window in new[] { 0, 1, 5, 16, 37, 261, 1000 })
+            {
+                bench.Naive.PagedAttention(expected, query, keys, values, batch, heads, cacheHeads, 0.3f, window);
+                bench.Cpu.PagedAttention(actual, query, keys, values, batch, heads, cacheHeads, 0.3f, window);
+                Bench.Close(expected, actual, 1e-5);
+            }
+        }
+    }
+
+    [Fact]
+    public void Bidirectional_attention_agrees_with_the_naive_twin()
+    {
+        foreach ((int items, int span, int heads, int width) in new[] { (1, 1, 1, 8), (3, 10, 4, 16), (2, 37, 3, 20), (1, 300, 2, 64) })
+        {
+            using Bench bench = new(span);
+            // Queries, keys and values as columns of one projection.
+            Tensor projected = bench.Normal(items * span, 3 * heads * width), expected = bench.Empty(items * span, heads * width), actual = bench.Copy(expected);
+            (Tensor query, Tensor keys, Tensor values) = (projected.Cut(0, heads * width), projected.Cut(heads * width, heads * width), projected.Cut(2 * heads * width, heads * width));
+            bench.Naive.BidirectionalAttention(expected, query, keys, values, span, heads, 0.3f);
+            bench.Cpu.BidirectionalAttention(actual, query, keys, values, span, heads, 0.3f);
             Bench.Close(expected, actual, 1e-5);
+            Tensor alone = bench.Empty(span, heads * width);
+            bench.Cpu.BidirectionalAttention(
+                alone, query.Slice((items - 1) * span, span), keys.Slice((items - 1) * span, span), values.Slice((items - 1) * span, span), span, heads, 0.3f);
+            Bench.Same(actual.Slice((items - 1) * span, span), alone);
         }
     }
 
@@ -42,21 +64,25 @@ public sealed class AttentionTests
         }
     }
 
-    [Fact]
-    public void A_row_is_the_same_alone_in_a_chunk_and_in_a_batch()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(45)]
+    [InlineData(300)]
+    public void A_row_is_the_same_alone_in_a_chunk_and_in_a_batch(int window)
     {
         using Bench bench = new(1);
         const int Heads = 6, CacheHeads = 3, Width = 32, Context = 530;
         PagedBatch whole = Batch(bench, (Context, Context), (1, 9), (4, 100));
         (Tensor keys, Tensor values) = (Cache(bench, ElementType.F32, CacheHeads * Width), Cache(bench, ElementType.F32, CacheHeads * Width));
         Tensor query = bench.Normal(whole.Tokens, Heads * Width), together = bench.Empty(whole.Tokens, Heads * Width), alone = bench.Copy(together);
-        bench.Cpu.PagedAttention(together, query, keys, values, whole, Heads, CacheHeads, 0.2f);
+        bench.Cpu.PagedAttention(together, query, keys, values, whole, Heads, CacheHeads, 0.2f, window);
         for (int start = 0; start < Context;)
         {
             int count = Math.Min(Context - start, bench.Random.Next(1, 90));
             PagedBatch part = new(
                 whole.Positions.Slice(start, count), bench.Integers(0, count), bench.Integers(start + count), whole.Blocks.Slice(0, 1), BlockSize);
-            bench.Cpu.PagedAttention(alone.Slice(start, count), query.Slice(start, count), keys, values, part, Heads, CacheHeads, 0.2f);
+            bench.Cpu.PagedAttention(alone.Slice(start, count), query.Slice(start, count), keys, values, part, Heads, CacheHeads, 0.2f, window);
             start += count;
         }
         Bench.Same(together.Take(Context), alone.Take(Context));

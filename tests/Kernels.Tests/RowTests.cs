@@ -20,6 +20,43 @@ public sealed class RowTests
         }
     }
 
+    [Fact]
+    public void Centred_norms_agree_with_the_naive_twin()
+    {
+        foreach ((int rows, int columns, int width) in new[] { (1, 8, 8), (5, 96, 24), (33, 1030, 1030), (70, 384, 384), (3, 51, 17) })
+        {
+            using Bench bench = new(rows);
+            Tensor input = bench.Normal(rows, columns, scale: 3), gain = bench.Normal(1, width), bias = bench.Normal(1, width);
+            Tensor expected = bench.Empty(rows, columns), actual = bench.Empty(rows, columns);
+            foreach (Tensor shift in new[] { default, bias })
+            {
+                bench.Naive.LayerNorm(expected, input, gain, shift, 1e-5f);
+                bench.Cpu.LayerNorm(actual, input, gain, shift, 1e-5f);
+                Bench.Close(expected, actual, 1e-6);
+            }
+            bench.Cpu.LayerNorm(input, input, gain, bias, 1e-5f);
+            Bench.Same(actual, input);
+        }
+    }
+
+    [Theory]
+    [InlineData(GeluForm.Exact)]
+    [InlineData(GeluForm.Tanh)]
+    [InlineData(GeluForm.Quick)]
+    public void Every_form_of_gelu_agrees_with_the_naive_twin(GeluForm form)
+    {
+        foreach (int width in new[] { 1, 16, 35, 512 })
+        {
+            using Bench bench = new(width);
+            Tensor input = bench.Normal(21, width, scale: 4), expected = bench.Empty(21, width), actual = bench.Empty(21, width);
+            bench.Naive.Gelu(expected, input, form);
+            bench.Cpu.Gelu(actual, input, form);
+            Bench.Close(expected, actual, 1e-6);
+            bench.Cpu.Gelu(input, input, form);
+            Bench.Same(actual, input);
+        }
+    }
+
     [Theory]
     [InlineData(true, 0)]
     [InlineData(false, 0)]
@@ -56,6 +93,9 @@ public sealed class RowTests
             bench.Naive.GatherRows(expected.Take(4), rows, picks);
             bench.Cpu.GatherRows(actual.Take(4), rows, picks);
             Bench.Same(expected.Take(4), actual.Take(4));
+            bench.Naive.Copy(expected, input.Cut(width / 2, width));
+            bench.Cpu.Copy(actual, input.Cut(width / 2, width));
+            Bench.Same(expected, actual);
             bench.Naive.Add(rows, input.Cut(0, width));
             Tensor twin = bench.Copy(rows);
             bench.Naive.Add(rows, rows);
@@ -65,15 +105,17 @@ public sealed class RowTests
     }
 
     [Theory]
-    [InlineData(true, true, 1, 1)]
-    [InlineData(true, true, 4, 2)]
-    [InlineData(false, true, 1, 1)]
-    [InlineData(false, false, 8, 3)]
-    [InlineData(true, false, 16, 16)]
-    public void Routing_agrees_with_the_naive_twin(bool sigmoid, bool normalize, int groups, int topGroups)
+    [InlineData(true, true, 1, 1, 2)]
+    [InlineData(true, true, 4, 2, 2)]
+    [InlineData(false, true, 1, 1, 1)]
+    [InlineData(false, false, 8, 3, 2)]
+    [InlineData(false, false, 8, 3, 1)]
+    [InlineData(false, false, 48, 4, 1)]
+    [InlineData(true, false, 16, 16, 2)]
+    public void Routing_agrees_with_the_naive_twin(bool sigmoid, bool normalize, int groups, int topGroups, int groupTerms)
     {
         using Bench bench = new(groups);
-        RoutingRule rule = new(4, sigmoid, groups, topGroups, normalize, 2.5f);
+        RoutingRule rule = new(4, sigmoid, groups, topGroups, normalize, 2.5f, groupTerms);
         Tensor logits = bench.Normal(50, 48), bias = bench.Normal(1, 48, scale: 0.2f);
         foreach (Tensor correction in new[] { default, bias })
         {

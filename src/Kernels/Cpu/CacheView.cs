@@ -33,6 +33,24 @@ internal unsafe interface IKeyRuns
     KeyRun Values(int first, int count, float* buffer);
 }
 
+/// <summary>The runs of one head of an item whose rows lie one behind the other.</summary>
+internal readonly unsafe struct ItemRuns(float* keys, int keyStride, float* values, int valueStride) : IKeyRuns
+{
+    /// <inheritdoc/>
+    public int Length => QueryTiles.Partition;
+
+    /// <inheritdoc/>
+    public void Enter(int first, int count)
+    {
+    }
+
+    /// <inheritdoc/>
+    public KeyRun Keys(int first, int count, float* buffer) => new(keys + (long)first * keyStride, keyStride);
+
+    /// <inheritdoc/>
+    public KeyRun Values(int first, int count, float* buffer) => new(values + (long)first * valueStride, valueStride);
+}
+
 /// <summary>The runs of one head in a paged cache: a run is a block.</summary>
 internal readonly unsafe struct PagedRuns(CacheView keys, CacheView values, PagedBatch batch, int sequence, int head) : IKeyRuns
 {

@@ -28,7 +28,8 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
-    public override void PagedAttention(Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale)
+    public override void PagedAttention(
+        Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale, int window = 0)
     {
         int width = query.Columns / heads, valueWidth = output.Columns / heads, share = heads / cacheHeads;
         // Few rows: the heads that share keys are spread over threads too, so that one sequence keeps all cores busy.
@@ -38,14 +39,23 @@ public sealed unsafe partial class CpuBackend
         AttentionUnits units = new(batch, QueryTile, cacheHeads * split);
         pool.Run(units.Count, new PagedWork(
             output, query, new CacheView(keys, width, 0, width), new CacheView(values, valueWidth, 0, valueWidth),
-            units, heads / cacheHeads, perUnit, split, scale, Scratch(bytes), bytes));
+            units, heads / cacheHeads, perUnit, split, scale, window, Scratch(bytes), bytes));
+        Finish(output);
+    }
+
+    /// <inheritdoc/>
+    public override void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale)
+    {
+        int width = query.Columns / heads, tiles = (span + QueryTile - 1) / QueryTile;
+        long bytes = QueryTiles.ScratchBytes(QueryTile, 0, 0);
+        pool.Run(query.Rows / span * tiles * heads, new ItemWork(output, query, keys, values, span, tiles, heads, width, scale, Scratch(bytes), bytes));
         Finish(output);
     }
 
     /// <summary>One sequence's tile of rows, one cache head (or some of the query heads that share it).</summary>
     private readonly struct PagedWork(
         Tensor output, Tensor query, CacheView keys, CacheView values, AttentionUnits units, int share, int perUnit, int split,
-        float scale, byte* scratch, long scratchBytes) : IPoolWork
+        float scale, int window, byte* scratch, long scratchBytes) : IPoolWork
     {
         public void Execute(int part, int worker)
         {
@@ -54,9 +64,27 @@ public sealed unsafe partial class CpuBackend
             int endHead = Math.Min(firstHead + perUnit, (cacheHead + 1) * share);
             QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile * perUnit);
             for (int row = firstRow; row < endRow; row++)
+            {
+                int end = *Ints(units.Batch.Positions, row) + 1, first = window > 0 ? Math.Max(0, end - window) : 0;
                 for (int head = firstHead; head < endHead; head++)
-                    tile.Add(Floats(query, row) + head * keys.Width, Floats(output, row) + head * values.Width, *Ints(units.Batch.Positions, row) + 1);
+                    tile.Add(Floats(query, row) + head * keys.Width, Floats(output, row) + head * values.Width, first, end);
+            }
             tile.Run(new PagedRuns(keys, values, units.Batch, sequence, cacheHead), scale, keys.Width, values.Width);
+        }
+    }
+
+    /// <summary>A few rows of one item, one head.</summary>
+    private readonly struct ItemWork(
+        Tensor output, Tensor query, Tensor keys, Tensor values, int span, int tiles, int heads, int width,
+        float scale, byte* scratch, long scratchBytes) : IPoolWork
+    {
+        public void Execute(int part, int worker)
+        {
+            int column = part % heads * width, item = part / heads / tiles * span, first = part / heads % tiles * QueryTile;
+            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile);
+            for (int row = item + first; row < item + Math.Min(span, first + QueryTile); row++)
+                tile.Add(Floats(query, row) + column, Floats(output, row) + column, 0, span);
+            tile.Run(new ItemRuns(Floats(keys, item) + column, keys.Stride, Floats(values, item) + column, values.Stride), scale, width, width);
         }
     }
 }

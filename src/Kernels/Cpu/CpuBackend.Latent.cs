@@ -48,7 +48,7 @@ public sealed unsafe partial class CpuBackend
                 {
                     float* absorbedQuery = Absorbed(row, head);
                     Absorb(Query(row, head), head, absorbedQuery);
-                    tile.Add(absorbedQuery, absorbedQuery + Width, *Ints(units.Batch.Positions, row) + 1);
+                    tile.Add(absorbedQuery, absorbedQuery + Width, 0, *Ints(units.Batch.Positions, row) + 1);
                 }
             CacheView keys = new(latents, Width, 0, Width);
             tile.Run(new PagedRuns(keys, keys with { Width = shape.Rank }, units.Batch, sequence, 0), shape.Scale, Width, shape.Rank);
@@ -67,7 +67,7 @@ public sealed unsafe partial class CpuBackend
             byte* memory = scratch + worker * scratchBytes;
             QueryTiles tile = new(memory, endRow - firstRow);
             for (int row = firstRow; row < endRow; row++)
-                tile.Add(Query(row, head), Output(row, head), *Ints(units.Batch.Positions, row) + 1);
+                tile.Add(Query(row, head), Output(row, head), 0, *Ints(units.Batch.Positions, row) + 1);
             float* buffer = (float*)(memory + QueryTiles.ScratchBytes(endRow - firstRow, 0, 0));
             CacheView view = new(latents, Width, 0, Width);
             tile.Run(

@@ -205,7 +205,7 @@ public sealed unsafe partial class CpuBackend
                     else if (biased[i] > second)
                         second = biased[i];
                 }
-                groups[group] = perGroup > 1 ? first + second : first;
+                groups[group] = perGroup > 1 && rule.GroupTerms > 1 ? first + second : first;
             }
             for (int chosen = 0; chosen < rule.TopGroups; chosen++)
                 groups[VectorMath.IndexOfLargest(groups, rule.Groups)] = float.NaN;

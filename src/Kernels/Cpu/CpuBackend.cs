@@ -76,6 +76,13 @@ public sealed unsafe partial class CpuBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override void Copy(Tensor output, Tensor input)
+    {
+        for (int row = 0; row < input.Rows; row++)
+            new ReadOnlySpan<float>(Floats(input, row), input.Columns).CopyTo(new Span<float>(Floats(output, row), input.Columns));
+    }
+
+    /// <inheritdoc/>
     protected override void Release()
     {
         pool.Dispose();

@@ -13,7 +13,8 @@ internal unsafe struct QueryTiles
 
     private readonly float** queries;  // [capacity] query, width of a key
     private readonly float** outputs;  // [capacity] weighted sum so far, width of a value
-    private readonly int* limits;      // [capacity] positions that the query sees
+    private readonly int* firsts;      // [capacity] first position that the query sees
+    private readonly int* limits;      // [capacity] the first behind those that it sees
     private readonly float* maxima;    // [capacity]
     private readonly float* sums;      // [capacity]
     private readonly float* scores;    // [capacity, Partition]
@@ -25,7 +26,8 @@ internal unsafe struct QueryTiles
     {
         queries = (float**)memory;
         outputs = queries + capacity;
-        limits = (int*)(outputs + capacity);
+        firsts = (int*)(outputs + capacity);
+        limits = firsts + capacity;
         maxima = (float*)(limits + capacity);
         sums = maxima + capacity;
         scores = (float*)(memory + Header(capacity));
@@ -39,11 +41,13 @@ internal unsafe struct QueryTiles
     /// <summary>Adds a query.</summary>
     /// <param name="query">Its values.</param>
     /// <param name="output">Receives the result.</param>
-    /// <param name="limit">Positions that it sees.</param>
-    public void Add(float* query, float* output, int limit)
+    /// <param name="first">First position that it sees.</param>
+    /// <param name="limit">The first behind those that it sees.</param>
+    public void Add(float* query, float* output, int first, int limit)
     {
         queries[count] = query;
         outputs[count] = output;
+        firsts[count] = first;
         limits[count] = limit;
         maxima[count] = float.NegativeInfinity;
         sums[count++] = 0;
@@ -56,45 +60,55 @@ internal unsafe struct QueryTiles
     /// <param name="valueWidth">Width of a value.</param>
     public readonly void Run<TRuns>(TRuns runs, float scale, int width, int valueWidth) where TRuns : struct, IKeyRuns
     {
-        int positions = 0;
+        int positions = 0, lowest = int.MaxValue;
         for (int i = 0; i < count; i++)
         {
             positions = Math.Max(positions, limits[i]);
+            lowest = Math.Min(lowest, firsts[i]);
             new Span<float>(outputs[i], valueWidth).Clear();
         }
-        for (int start = 0; start < positions; start += Partition)
+        // Partitions lie where they lie for every query, and so does what it skips of them: its result is its own.
+        for (int start = lowest / Partition * Partition; start < positions; start += Partition)
         {
             int end = Math.Min(positions, start + Partition);
+            int begin = Math.Max(start, lowest / runs.Length * runs.Length);
             runs.Enter(start, end - start);
-            for (int first = start; first < end; first += runs.Length)
+            for (int first = begin; first < end; first += runs.Length)
             {
                 int most = Math.Min(runs.Length, end - first);
                 KeyRun keys = runs.Keys(first, most, buffer);
                 for (int i = 0; i < count; i++)
-                    Score(queries[i], keys.Start, keys.Stride, width, Math.Min(most, limits[i] - first), scores + i * Partition + first - start);
+                {
+                    int skip = Math.Max(0, firsts[i] - first);
+                    Score(queries[i], keys.Start + (long)skip * keys.Stride, keys.Stride, width, Math.Min(most, limits[i] - first) - skip, scores + i * Partition + first - start + skip);
+                }
             }
             for (int i = 0; i < count; i++)
-                Soften(i, Math.Min(end, limits[i]) - start, scale, valueWidth);
-            for (int first = start; first < end; first += runs.Length)
+                Soften(i, Math.Max(0, firsts[i] - start), Math.Min(end, limits[i]) - start, scale, valueWidth);
+            for (int first = begin; first < end; first += runs.Length)
             {
                 int most = Math.Min(runs.Length, end - first);
                 KeyRun values = runs.Values(first, most, buffer);
                 for (int i = 0; i < count; i++)
-                    Gather(outputs[i], values.Start, values.Stride, valueWidth, Math.Min(most, limits[i] - first), scores + i * Partition + first - start);
+                {
+                    int skip = Math.Max(0, firsts[i] - first);
+                    Gather(outputs[i], values.Start + (long)skip * values.Stride, values.Stride, valueWidth, Math.Min(most, limits[i] - first) - skip, scores + i * Partition + first - start + skip);
+                }
             }
         }
         for (int i = 0; i < count; i++)
             VectorMath.Scale(outputs[i], 1 / sums[i], valueWidth);
     }
 
-    private static long Header(int capacity) => (capacity * (2L * sizeof(float*) + sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
+    private static long Header(int capacity) => (capacity * (2L * sizeof(float*) + 2 * sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
 
     /// <summary>Turns a partition's scores into weights and corrects what was summed under a smaller maximum.</summary>
-    private readonly void Soften(int query, int visible, float scale, int valueWidth)
+    private readonly void Soften(int query, int skip, int end, float scale, int valueWidth)
     {
+        int visible = end - skip;
         if (visible <= 0)
             return;
-        float* weights = scores + query * Partition;
+        float* weights = scores + query * Partition + skip;
         float most = MathF.Max(maxima[query], VectorMath.Largest(weights, visible) * scale);
         if (float.IsNegativeInfinity(most))
             most = 0;

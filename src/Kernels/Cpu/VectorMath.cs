@@ -41,6 +41,29 @@ internal static unsafe class VectorMath
             values[i] *= factor;
     }
 
+    /// <summary>target *= factors, each by its own.</summary>
+    public static void Multiply(float* target, float* factors, int count)
+    {
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            (Vector512.Load(target + i) * Vector512.Load(factors + i)).Store(target + i);
+        for (; i < count; i++)
+            target[i] *= factors[i];
+    }
+
+    /// <summary>Sum of all values.</summary>
+    public static float Sum(float* values, int count)
+    {
+        Vector512<float> sums = default;
+        int i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+            sums += Vector512.Load(values + i);
+        float sum = Vector512.Sum(sums);
+        for (; i < count; i++)
+            sum += values[i];
+        return sum;
+    }
+
     /// <summary>Sum of left x right.</summary>
     public static float Dot(float* left, float* right, int count)
     {

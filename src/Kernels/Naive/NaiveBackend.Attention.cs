@@ -18,7 +18,8 @@ public sealed unsafe partial class NaiveBackend
     }
 
     /// <inheritdoc/>
-    public override void PagedAttention(Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale)
+    public override void PagedAttention(
+        Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale, int window = 0)
     {
         int width = query.Columns / heads, valueWidth = output.Columns / heads;
         foreach ((int row, int sequence, int position) in Rows(batch))
@@ -26,24 +27,49 @@ public sealed unsafe partial class NaiveBackend
             for (int head = 0; head < heads; head++)
             {
                 int cacheHead = head / (heads / cacheHeads);
-                double[] weights = new double[position + 1];
-                for (int key = 0; key <= position; key++)
+                int first = window > 0 ? Math.Max(0, position - window + 1) : 0;
+                double[] weights = new double[position + 1 - first];
+                for (int key = first; key <= position; key++)
                 {
                     (int block, long column) = Locate(batch, sequence, key, cacheHead, width);
                     for (int i = 0; i < width; i++)
-                        weights[key] += (double)query.Get(row, head * width + i) * keys.Get(block, column + i);
-                    weights[key] *= scale;
+                        weights[key - first] += (double)query.Get(row, head * width + i) * keys.Get(block, column + i);
+                    weights[key - first] *= scale;
                 }
                 Softmax(weights);
                 for (int i = 0; i < valueWidth; i++)
                 {
                     double sum = 0;
-                    for (int key = 0; key <= position; key++)
+                    for (int key = first; key <= position; key++)
                     {
                         (int block, long column) = Locate(batch, sequence, key, cacheHead, valueWidth);
-                        sum += weights[key] * values.Get(block, column + i);
+                        sum += weights[key - first] * values.Get(block, column + i);
                     }
                     output.Set(row, head * valueWidth + i, sum);
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale)
+    {
+        int width = query.Columns / heads;
+        for (int row = 0; row < query.Rows; row++)
+        {
+            int first = row / span * span;
+            for (int start = 0; start < query.Columns; start += width)
+            {
+                double[] weights = new double[span];
+                for (int key = 0; key < span; key++)
+                    weights[key] = Dot(query.Floats(row).Slice(start, width), keys.Floats(first + key).Slice(start, width)) * scale;
+                Softmax(weights);
+                for (int i = 0; i < width; i++)
+                {
+                    double sum = 0;
+                    for (int key = 0; key < span; key++)
+                        sum += weights[key] * values.Get(first + key, start + i);
+                    output.Set(row, start + i, sum);
                 }
             }
         }

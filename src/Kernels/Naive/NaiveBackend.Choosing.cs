@@ -20,7 +20,7 @@ public sealed unsafe partial class NaiveBackend
             }
             double Biased(int expert) => (float)scores[expert] + (bias.IsEmpty ? 0f : bias.Get(0, expert));
             HashSet<int> groups = [.. Enumerable.Range(0, rule.Groups)
-                .OrderByDescending(group => Enumerable.Range(group * perGroup, perGroup).Select(Biased).OrderDescending().Take(2).Sum())
+                .OrderByDescending(group => Enumerable.Range(group * perGroup, perGroup).Select(Biased).OrderDescending().Take(rule.GroupTerms).Sum())
                 .Take(rule.TopGroups)];
             int[] chosen = [.. Enumerable.Range(0, experts).Where(i => groups.Contains(i / perGroup)).OrderByDescending(Biased).Take(rule.TopK)];
             double total = rule.Normalize ? chosen.Sum(i => scores[i]) + 1e-20 : 1;

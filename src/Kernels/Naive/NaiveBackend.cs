@@ -84,6 +84,13 @@ public sealed unsafe partial class NaiveBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override void Copy(Tensor output, Tensor input)
+    {
+        for (int row = 0; row < input.Rows; row++)
+            input.Floats(row).CopyTo(output.Floats(row));
+    }
+
+    /// <inheritdoc/>
     public override void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon)
     {
         int width = gain.Columns;
@@ -97,6 +104,23 @@ public sealed unsafe partial class NaiveBackend : Backend
                 double factor = 1 / Math.Sqrt(squares / width + epsilon);
                 for (int i = 0; i < width; i++)
                     output.Set(row, start + i, input.Get(row, start + i) * factor * gain.Get(0, i));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void LayerNorm(Tensor output, Tensor input, Tensor gain, Tensor bias, float epsilon)
+    {
+        int width = gain.Columns;
+        for (int row = 0; row < input.Rows; row++)
+        {
+            for (int start = 0; start < input.Columns; start += width)
+            {
+                float[] values = input.Floats(row).Slice(start, width).ToArray();
+                double mean = values.Average(value => (double)value);
+                double factor = 1 / Math.Sqrt(values.Average(value => (value - mean) * (value - mean)) + epsilon);
+                for (int i = 0; i < width; i++)
+                    output.Set(row, start + i, (values[i] - mean) * factor * gain.Get(0, i) + (bias.IsEmpty ? 0 : bias.Get(0, i)));
             }
         }
     }
@@ -175,6 +199,25 @@ public sealed unsafe partial class NaiveBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override void Gelu(Tensor output, Tensor input, GeluForm form)
+    {
+        for (int row = 0; row < output.Rows; row++)
+        {
+            for (int i = 0; i < output.Columns; i++)
+            {
+                double x = input.Get(row, i);
+                output.Set(row, i, x * form switch
+                {
+                    GeluForm.Exact => (1 + Erf(x / Math.Sqrt(2))) / 2,
+                    GeluForm.Tanh => (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))) / 2,
+                    GeluForm.Quick => 1 / (1 + Math.Exp(-1.702 * x)),
+                    _ => throw new ArgumentOutOfRangeException(nameof(form), form, "Unknown form of GELU."),
+                });
+            }
+        }
+    }
+
+    /// <inheritdoc/>
     public override void CombineExperts(Tensor output, Tensor rows, Tensor gates, Tensor shared = default)
     {
         for (int token = 0; token < output.Rows; token++)
@@ -192,6 +235,20 @@ public sealed unsafe partial class NaiveBackend : Backend
     /// <inheritdoc/>
     protected override void Release()
     {
+    }
+
+    /// <summary>The error function by its power series, whose terms cancel too much beyond 5; there it is 1 to double precision.</summary>
+    private static double Erf(double x)
+    {
+        if (Math.Abs(x) > 5)
+            return Math.Sign(x);
+        double sum = 0, term = x;
+        for (int n = 0; n < 120; n++)
+        {
+            sum += term / (2 * n + 1);
+            term *= -x * x / (n + 1);
+        }
+        return 2 / Math.Sqrt(Math.PI) * sum;
     }
 
     private static double Dot(ReadOnlySpan<float> left, ReadOnlySpan<float> right)
