@@ -35,10 +35,10 @@ public sealed unsafe partial class CpuBackend
         // Few rows: the heads that share keys are spread over threads too, so that one sequence keeps all cores busy.
         int perUnit = batch.Tokens * cacheHeads < 2 * pool.Threads ? (share + pool.Threads - 1) / pool.Threads : share;
         int split = (share + perUnit - 1) / perUnit;
-        long bytes = QueryTiles.ScratchBytes(QueryTile * perUnit, Math.Max(width, valueWidth), batch.BlockSize);
+        long bytes = QueryTiles.ScratchBytes(QueryTile * perUnit);
         AttentionUnits units = new(batch, QueryTile, cacheHeads * split);
         pool.Run(units.Count, new PagedWork(
-            output, query, new CacheView(keys, width, 0, width), new CacheView(values, valueWidth, 0, valueWidth),
+            output, query, new CacheView(keys, width), new CacheView(values, valueWidth),
             units, heads / cacheHeads, perUnit, split, scale, window, Scratch(bytes), bytes));
         Finish(output);
     }
@@ -47,7 +47,7 @@ public sealed unsafe partial class CpuBackend
     public override void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale)
     {
         int width = query.Columns / heads, tiles = (span + QueryTile - 1) / QueryTile;
-        long bytes = QueryTiles.ScratchBytes(QueryTile, 0, 0);
+        long bytes = QueryTiles.ScratchBytes(QueryTile);
         pool.Run(query.Rows / span * tiles * heads, new ItemWork(output, query, keys, values, span, tiles, heads, width, scale, Scratch(bytes), bytes));
         Finish(output);
     }
@@ -67,9 +67,13 @@ public sealed unsafe partial class CpuBackend
             {
                 int end = *Ints(units.Batch.Positions, row) + 1, first = window > 0 ? Math.Max(0, end - window) : 0;
                 for (int head = firstHead; head < endHead; head++)
-                    tile.Add(Floats(query, row) + head * keys.Width, Floats(output, row) + head * values.Width, first, end);
+                    tile.Add(Floats(query, row) + head * keys.RowWidth, Floats(output, row) + head * values.RowWidth, first, end);
             }
-            tile.Run(new PagedRuns(keys, values, units.Batch, sequence, cacheHead), scale, keys.Width, values.Width);
+            PagedRuns runs = new(keys, values, units.Batch, sequence, cacheHead);
+            if (keys.Cache.Type == ElementType.BF16)
+                tile.Run<PagedRuns, BFloat16Values>(runs, scale, keys.RowWidth, values.RowWidth);
+            else
+                tile.Run<PagedRuns, SingleValues>(runs, scale, keys.RowWidth, values.RowWidth);
         }
     }
 
@@ -84,7 +88,7 @@ public sealed unsafe partial class CpuBackend
             QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile);
             for (int row = item + first; row < item + Math.Min(span, first + QueryTile); row++)
                 tile.Add(Floats(query, row) + column, Floats(output, row) + column, 0, span);
-            tile.Run(new ItemRuns(Floats(keys, item) + column, keys.Stride, Floats(values, item) + column, values.Stride), scale, width, width);
+            tile.Run<ItemRuns, SingleValues>(new ItemRuns(Floats(keys, item) + column, keys.Stride, Floats(values, item) + column, values.Stride), scale, width, width);
         }
     }
 }

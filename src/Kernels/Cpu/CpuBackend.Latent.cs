@@ -10,12 +10,12 @@ public sealed unsafe partial class CpuBackend
         int width = shape.Rank + shape.Rope;
         int perUnit = (shape.Heads + pool.Threads - 1) / pool.Threads;
         AttentionUnits units = new(batch, QueryTile, (shape.Heads + perUnit - 1) / perUnit);
-        long tileBytes = QueryTiles.ScratchBytes(QueryTile * perUnit, width, batch.BlockSize);
+        long tileBytes = QueryTiles.ScratchBytes(QueryTile * perUnit);
         long expandedBytes = QueryTiles.Partition * (long)(shape.Plain + shape.Rope + shape.Value + width) * sizeof(float);
         int longest = 0;
         for (int sequence = 0; sequence < batch.Sequences; sequence++)
             longest = Math.Max(longest, *Ints(batch.QueryStarts, sequence + 1) - *Ints(batch.QueryStarts, sequence));
-        long bytes = Math.Max(tileBytes, QueryTiles.ScratchBytes(longest, 0, 0) + expandedBytes);
+        long bytes = Math.Max(tileBytes, QueryTiles.ScratchBytes(longest) + expandedBytes);
         byte* memory = Scratch(bytes);
         int rowWidth = shape.Heads * (width + shape.Rank);
         float* transformed = (float*)NativeBlock.Ensure(ref absorbed, (long)batch.Tokens * rowWidth * sizeof(float));
@@ -50,8 +50,12 @@ public sealed unsafe partial class CpuBackend
                     Absorb(Query(row, head), head, absorbedQuery);
                     tile.Add(absorbedQuery, absorbedQuery + Width, 0, *Ints(units.Batch.Positions, row) + 1);
                 }
-            CacheView keys = new(latents, Width, 0, Width);
-            tile.Run(new PagedRuns(keys, keys with { Width = shape.Rank }, units.Batch, sequence, 0), shape.Scale, Width, shape.Rank);
+            CacheView view = new(latents, Width);
+            PagedRuns runs = new(view, view, units.Batch, sequence, 0);
+            if (latents.Type == ElementType.BF16)
+                tile.Run<PagedRuns, BFloat16Values>(runs, shape.Scale, Width, shape.Rank);
+            else
+                tile.Run<PagedRuns, SingleValues>(runs, shape.Scale, Width, shape.Rank);
             for (int row = firstRow; row < endRow; row++)
                 for (int head = firstHead; head < endHead; head++)
                     for (int i = 0; i < shape.Value; i++)
@@ -68,10 +72,10 @@ public sealed unsafe partial class CpuBackend
             QueryTiles tile = new(memory, endRow - firstRow);
             for (int row = firstRow; row < endRow; row++)
                 tile.Add(Query(row, head), Output(row, head), 0, *Ints(units.Batch.Positions, row) + 1);
-            float* buffer = (float*)(memory + QueryTiles.ScratchBytes(endRow - firstRow, 0, 0));
-            CacheView view = new(latents, Width, 0, Width);
-            tile.Run(
-                new ExpandedRuns(new PagedRuns(view, view, units.Batch, sequence, 0), expand, head, shape, units.Batch.BlockSize, buffer),
+            float* buffer = (float*)(memory + QueryTiles.ScratchBytes(endRow - firstRow));
+            CacheView view = new(latents, Width);
+            tile.Run<ExpandedRuns, SingleValues>(
+                new ExpandedRuns(new PagedRuns(view, view, units.Batch, sequence, 0), latents.Type, expand, head, shape, units.Batch.BlockSize, buffer),
                 shape.Scale, shape.Plain + shape.Rope, shape.Value);
         }
 

@@ -141,7 +141,7 @@ public sealed unsafe partial class CpuBackend
             for (; i <= width - 16; i += 16)
             {
                 Vector512<float> gate = Vector512.Load(gates + i);
-                (gate / (Vector512<float>.One + Vector512.Exp(-gate)) * Vector512.Load(values + i)).Store(target + i);
+                (gate / (Vector512<float>.One + VectorMath.Exponential(-gate)) * Vector512.Load(values + i)).Store(target + i);
             }
             for (; i < width; i++)
                 target[i] = gates[i] / (1 + MathF.Exp(-gates[i])) * values[i];

@@ -1,7 +1,7 @@
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>Keys and values of one head, made from the latents a partition at a time in memory of the worker.</summary>
-internal readonly unsafe struct ExpandedRuns(PagedRuns latents, RowWeight expand, int head, LatentShape shape, int blockSize, float* made) : IKeyRuns
+internal readonly unsafe struct ExpandedRuns(PagedRuns latents, ElementType type, RowWeight expand, int head, LatentShape shape, int blockSize, float* made) : IKeyRuns
 {
     private int KeyWidth => shape.Plain + shape.Rope;
 
@@ -19,9 +19,15 @@ internal readonly unsafe struct ExpandedRuns(PagedRuns latents, RowWeight expand
         for (int start = 0; start < count; start += blockSize)
         {
             int length = Math.Min(blockSize, count - start);
-            KeyRun rows = latents.Keys(first + start, length, LatentStart + start * width);
-            for (int i = 0; i < length && rows.Start != LatentStart + start * width; i++)
-                new ReadOnlySpan<float>(rows.Start + (long)i * rows.Stride, width).CopyTo(new Span<float>(LatentStart + (start + i) * width, width));
+            KeyRun rows = latents.Keys(first + start);
+            for (int i = 0; i < length; i++)
+            {
+                Span<float> target = new(LatentStart + (start + i) * width, width);
+                if (type == ElementType.BF16)
+                    BFloat16.ToSingle(new ReadOnlySpan<ushort>(rows.Row(i), width), target);
+                else
+                    new ReadOnlySpan<float>(rows.Row(i), width).CopyTo(target);
+            }
         }
         int firstRow = head * (shape.Plain + shape.Value);
         Tensor from = new((nint)LatentStart, ElementType.F32, count, shape.Rank, width);
@@ -32,10 +38,8 @@ internal readonly unsafe struct ExpandedRuns(PagedRuns latents, RowWeight expand
     }
 
     /// <inheritdoc/>
-    public KeyRun Keys(int first, int count, float* buffer) =>
-        new(made + first % QueryTiles.Partition * KeyWidth, KeyWidth);
+    public KeyRun Keys(int first) => new((nint)made, (long)KeyWidth * sizeof(float));
 
     /// <inheritdoc/>
-    public KeyRun Values(int first, int count, float* buffer) =>
-        new(ValueStart + first % QueryTiles.Partition * shape.Value, shape.Value);
+    public KeyRun Values(int first) => new((nint)ValueStart, (long)shape.Value * sizeof(float));
 }

@@ -1,5 +1,3 @@
-using System.Runtime.Intrinsics;
-
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>
@@ -18,7 +16,6 @@ internal unsafe struct QueryTiles
     private readonly float* maxima;    // [capacity]
     private readonly float* sums;      // [capacity]
     private readonly float* scores;    // [capacity, Partition]
-    private readonly float* buffer;    // [blockSize, width] one run, widened
     private int count;
 
     /// <summary>An empty tile in memory of <see cref="ScratchBytes"/>.</summary>
@@ -31,12 +28,10 @@ internal unsafe struct QueryTiles
         maxima = (float*)(limits + capacity);
         sums = maxima + capacity;
         scores = (float*)(memory + Header(capacity));
-        buffer = scores + capacity * Partition;
     }
 
     /// <summary>Memory that a tile needs.</summary>
-    public static long ScratchBytes(int capacity, int width, int blockSize) =>
-        Header(capacity) + ((long)capacity * Partition + (long)blockSize * width) * sizeof(float) + 63 & ~63L;
+    public static long ScratchBytes(int capacity) => Header(capacity) + (long)capacity * Partition * sizeof(float);
 
     /// <summary>Adds a query.</summary>
     /// <param name="query">Its values.</param>
@@ -58,7 +53,9 @@ internal unsafe struct QueryTiles
     /// <param name="scale">Factor on the scores.</param>
     /// <param name="width">Width of a key.</param>
     /// <param name="valueWidth">Width of a value.</param>
-    public readonly void Run<TRuns>(TRuns runs, float scale, int width, int valueWidth) where TRuns : struct, IKeyRuns
+    public readonly void Run<TRuns, TValues>(TRuns runs, float scale, int width, int valueWidth)
+        where TRuns : struct, IKeyRuns
+        where TValues : struct, IStoredValues
     {
         int positions = 0, lowest = int.MaxValue;
         for (int i = 0; i < count; i++)
@@ -75,29 +72,56 @@ internal unsafe struct QueryTiles
             runs.Enter(start, end - start);
             for (int first = begin; first < end; first += runs.Length)
             {
-                int most = Math.Min(runs.Length, end - first);
-                KeyRun keys = runs.Keys(first, most, buffer);
-                for (int i = 0; i < count; i++)
-                {
-                    int skip = Math.Max(0, firsts[i] - first);
-                    Score(queries[i], keys.Start + (long)skip * keys.Stride, keys.Stride, width, Math.Min(most, limits[i] - first) - skip, scores + i * Partition + first - start + skip);
-                }
+                KeyRun keys = runs.Keys(first);
+                QueryMath.Fetch(keys, Math.Min(runs.Length, end - first), width * TValues.Bytes);
+                Score<TValues>(keys, first, Math.Min(runs.Length, end - first), width, scores + first - start);
             }
             for (int i = 0; i < count; i++)
                 Soften(i, Math.Max(0, firsts[i] - start), Math.Min(end, limits[i]) - start, scale, valueWidth);
             for (int first = begin; first < end; first += runs.Length)
             {
-                int most = Math.Min(runs.Length, end - first);
-                KeyRun values = runs.Values(first, most, buffer);
-                for (int i = 0; i < count; i++)
-                {
-                    int skip = Math.Max(0, firsts[i] - first);
-                    Gather(outputs[i], values.Start + (long)skip * values.Stride, values.Stride, valueWidth, Math.Min(most, limits[i] - first) - skip, scores + i * Partition + first - start + skip);
-                }
+                KeyRun values = runs.Values(first);
+                QueryMath.Fetch(values, Math.Min(runs.Length, end - first), valueWidth * TValues.Bytes);
+                Gather<TValues>(values, first, Math.Min(runs.Length, end - first), valueWidth, scores + first - start);
             }
         }
         for (int i = 0; i < count; i++)
             VectorMath.Scale(outputs[i], 1 / sums[i], valueWidth);
+    }
+
+    /// <summary>Scores of all queries over one run: four queries together as far as all four see, then each alone.</summary>
+    private readonly void Score<TValues>(KeyRun keys, int first, int most, int width, float* to) where TValues : struct, IStoredValues
+    {
+        for (int i = 0; i < count; i += QueryMath.Group)
+        {
+            int shared = Shared(i, first, most);
+            if (shared > 0)
+                QueryMath.Score4<TValues>(queries + i, keys, shared, width, to + i * Partition, Partition);
+            for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
+                QueryMath.Score<TValues>(queries[query], keys, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), width, to + query * Partition);
+        }
+    }
+
+    private readonly void Gather<TValues>(KeyRun values, int first, int most, int width, float* weights) where TValues : struct, IStoredValues
+    {
+        for (int i = 0; i < count; i += QueryMath.Group)
+        {
+            int shared = Shared(i, first, most);
+            if (shared > 0)
+                QueryMath.Gather4<TValues>(outputs + i, values, shared, width, weights + i * Partition, Partition);
+            for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
+                QueryMath.Gather<TValues>(outputs[query], values, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), width, weights + query * Partition);
+        }
+    }
+
+    /// <summary>Positions at the front of a run that all queries of a group see; 0 if the group is not full.</summary>
+    private readonly int Shared(int query, int first, int most)
+    {
+        if (query + QueryMath.Group > count)
+            return 0;
+        for (int i = query; i < query + QueryMath.Group; i++)
+            most = firsts[i] > first ? 0 : Math.Min(most, limits[i] - first);
+        return Math.Max(most, 0);
     }
 
     private static long Header(int capacity) => (capacity * (2L * sizeof(float*) + 2 * sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
@@ -121,61 +145,5 @@ internal unsafe struct QueryTiles
         maxima[query] = most;
         VectorMath.Scale(weights, scale, visible);
         sums[query] += VectorMath.Exponential(weights, weights, most, 1, visible);
-    }
-
-    private static void Score(float* query, float* keys, int stride, int width, int visible, float* scores)
-    {
-        int key = 0;
-        for (; key <= visible - 4; key += 4, keys += 4 * (long)stride)
-        {
-            Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
-            int i = 0;
-            for (; i <= width - 16; i += 16)
-            {
-                Vector512<float> q = Vector512.Load(query + i);
-                s0 = Vector512.FusedMultiplyAdd(q, Vector512.Load(keys + i), s0);
-                s1 = Vector512.FusedMultiplyAdd(q, Vector512.Load(keys + stride + i), s1);
-                s2 = Vector512.FusedMultiplyAdd(q, Vector512.Load(keys + 2 * (long)stride + i), s2);
-                s3 = Vector512.FusedMultiplyAdd(q, Vector512.Load(keys + 3 * (long)stride + i), s3);
-            }
-            scores[key] = Rest(Vector512.Sum(s0), query, keys, i, width);
-            scores[key + 1] = Rest(Vector512.Sum(s1), query, keys + stride, i, width);
-            scores[key + 2] = Rest(Vector512.Sum(s2), query, keys + 2 * (long)stride, i, width);
-            scores[key + 3] = Rest(Vector512.Sum(s3), query, keys + 3 * (long)stride, i, width);
-        }
-        for (; key < visible; key++, keys += stride)
-            scores[key] = VectorMath.Dot(query, keys, width);
-    }
-
-    private static float Rest(float sum, float* left, float* right, int start, int end)
-    {
-        for (; start < end; start++)
-            sum = MathF.FusedMultiplyAdd(left[start], right[start], sum);
-        return sum;
-    }
-
-    private static void Gather(float* output, float* values, int stride, int width, int visible, float* weights)
-    {
-        int column = 0;
-        for (; column <= width - 64; column += 64)
-        {
-            float* target = output + column;
-            Vector512<float> s0 = Vector512.Load(target), s1 = Vector512.Load(target + 16), s2 = Vector512.Load(target + 32), s3 = Vector512.Load(target + 48);
-            float* value = values + column;
-            for (int key = 0; key < visible; key++, value += stride)
-            {
-                Vector512<float> weight = Vector512.Create(weights[key]);
-                s0 = Vector512.FusedMultiplyAdd(weight, Vector512.Load(value), s0);
-                s1 = Vector512.FusedMultiplyAdd(weight, Vector512.Load(value + 16), s1);
-                s2 = Vector512.FusedMultiplyAdd(weight, Vector512.Load(value + 32), s2);
-                s3 = Vector512.FusedMultiplyAdd(weight, Vector512.Load(value + 48), s3);
-            }
-            s0.Store(target);
-            s1.Store(target + 16);
-            s2.Store(target + 32);
-            s3.Store(target + 48);
-        }
-        for (int key = 0; column < width && key < visible; key++)
-            VectorMath.MultiplyAdd(output + column, values + (long)key * stride + column, weights[key], width - column);
     }
 }

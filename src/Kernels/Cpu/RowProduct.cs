@@ -33,7 +33,7 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
             product.Slice<SingleValues>(0, firstRow, firstRow + output.Columns);
     }
 
-    private void Slice<TValues>(int group, int first, int end) where TValues : struct, IValues
+    private void Slice<TValues>(int group, int first, int end) where TValues : struct, IStoredValues
     {
         const int Height = 4, Width = 4;
         float** inputs = stackalloc float*[Height];
@@ -67,7 +67,7 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     }
 
     /// <summary>Four input rows by four weight rows.</summary>
-    private static void Block<TValues>(float** inputs, byte** weights, int columns, float* results) where TValues : struct, IValues
+    private static void Block<TValues>(float** inputs, byte** weights, int columns, float* results) where TValues : struct, IStoredValues
     {
         float* a0 = inputs[0], a1 = inputs[1], a2 = inputs[2], a3 = inputs[3];
         byte* w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
@@ -117,7 +117,7 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     }
 
     /// <summary>One input row by four weight rows.</summary>
-    private static void Strip<TValues>(float* input, byte** weights, int columns, float* results) where TValues : struct, IValues
+    private static void Strip<TValues>(float* input, byte** weights, int columns, float* results) where TValues : struct, IStoredValues
     {
         byte* w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
         Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
@@ -136,7 +136,7 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
         results[3] = End<TValues>(s3, input, w3, column, columns);
     }
 
-    private static float Dot<TValues>(float* input, byte* weights, int columns) where TValues : struct, IValues
+    private static float Dot<TValues>(float* input, byte* weights, int columns) where TValues : struct, IStoredValues
     {
         Vector512<float> sum = default;
         int column = 0;
@@ -146,38 +146,11 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float End<TValues>(Vector512<float> sums, float* input, byte* weights, int column, int columns) where TValues : struct, IValues
+    private static float End<TValues>(Vector512<float> sums, float* input, byte* weights, int column, int columns) where TValues : struct, IStoredValues
     {
         float sum = Vector512.Sum(sums);
         for (; column < columns; column++)
             sum = MathF.FusedMultiplyAdd(input[column], TValues.One(weights, column), sum);
         return sum;
-    }
-
-    private interface IValues
-    {
-        static abstract Vector512<float> Load(byte* row, int column);
-
-        static abstract float One(byte* row, int column);
-    }
-
-    private readonly struct SingleValues : IValues
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static Vector512<float> Load(byte* row, int column) => Vector512.Load((float*)row + column);
-
-        public static float One(byte* row, int column) => ((float*)row)[column];
-    }
-
-    private readonly struct BFloat16Values : IValues
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static Vector512<float> Load(byte* row, int column)
-        {
-            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)row + column));
-            return (Vector512.Create(low, high) << 16).AsSingle();
-        }
-
-        public static float One(byte* row, int column) => BFloat16.ToSingle(((ushort*)row)[column]);
     }
 }

@@ -118,13 +118,37 @@ internal static unsafe class VectorMath
         int i = 0;
         for (; i <= count - Lanes; i += Lanes)
         {
-            Vector512<float> power = Vector512.Exp((Vector512.Load(source + i) - Vector512.Create(shift)) * factor);
+            Vector512<float> power = Exponential((Vector512.Load(source + i) - Vector512.Create(shift)) * factor);
             power.Store(target + i);
             sums += power;
         }
         float sum = Vector512.Sum(sums);
         for (; i < count; i++)
-            sum += target[i] = Vector128.Exp(Vector128.CreateScalar((source[i] - shift) * factor))[0];
+            sum += target[i] = Exponential(Vector512.Create((source[i] - shift) * factor))[0];
         return sum;
+    }
+
+    /// <summary>
+    /// e^x by reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial of the seventh degree: within 2 units in the last place, 0 below
+    /// -87.3, infinity above 88.3. (The library's own goes through doubles at a quarter of the speed.)
+    /// </summary>
+    public static Vector512<float> Exponential(Vector512<float> x)
+    {
+        // ln 2 in two parts, so that n · ln 2 is exact to the last place of the remainder.
+        Vector512<float> n = Vector512.Round(x * 1.44269504f);
+        Vector512<float> rest = Vector512.FusedMultiplyAdd(n, Vector512.Create(-0.693359375f), x);
+        rest = Vector512.FusedMultiplyAdd(n, Vector512.Create(2.12194440e-4f), rest);
+        Vector512<float> sum = Vector512.Create(1 / 5040f);
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(1 / 720f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(1 / 120f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(1 / 24f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(1 / 6f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(0.5f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512<float>.One);
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512<float>.One);
+        Vector512<float> power = sum * ((Vector512.ConvertToInt32(n) + Vector512.Create(127)) << 23).AsSingle();
+        power = Vector512.ConditionalSelect(Vector512.LessThan(x, Vector512.Create(-87.3f)), Vector512<float>.Zero, power);
+        power = Vector512.ConditionalSelect(Vector512.GreaterThan(x, Vector512.Create(88.3f)), Vector512.Create(float.PositiveInfinity), power);
+        return Vector512.ConditionalSelect(Vector512.Equals(x, x), power, x);
     }
 }
