@@ -16,7 +16,10 @@ public abstract class Backend : IDisposable
 
     /// <summary>Takes a weight in: uses the mapped rows as they are where it can, else repacks them once, in parallel.</summary>
     /// <param name="source">The rows; its memory outlives the weight.</param>
-    /// <param name="target">Type to hold the weight in: the source's own (F16 is widened to F32), or F32, or Q8_0 to quantise while loading (rows that are not whole blocks of 32 keep their type).</param>
+    /// <param name="target">
+    /// Type to hold the weight in: the source's own, or F32, or another to quantise while loading; a type whose blocks the rows do
+    /// not fill, or that cannot be written, leaves them in theirs. A backend may widen what it has no product for.
+    /// </param>
     public abstract Weight Prepare(WeightSource source, ElementType target);
 
     /// <summary>Copies host values into the front of <paramref name="destination"/> (contiguous rows), ordered with the operations.</summary>
@@ -70,7 +73,7 @@ public abstract class Backend : IDisposable
     /// <param name="interleaved">Pairs are (2i, 2i+1) (DeepSeek) instead of (i, i + width/2).</param>
     public abstract void Rope(Tensor values, Tensor positions, Tensor table, int headWidth, int start, bool interleaved);
 
-    /// <summary>output = input · weightᵀ (+ bias). F32 <c>[tokens, weight.Rows]</c> from <c>[tokens, weight.Columns]</c>.</summary>
+    /// <summary>output = input · weightᵀ (+ bias); the weight may be a <see cref="StackedWeight"/>. F32 <c>[tokens, weight.Rows]</c> from <c>[tokens, weight.Columns]</c>.</summary>
     public abstract void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default);
 
     /// <summary>output[:, i] = silu(input[:, i]) · input[:, n + i]; input F32 <c>[tokens, 2n]</c>, output <c>[tokens, n]</c>.</summary>
@@ -157,6 +160,17 @@ public abstract class Backend : IDisposable
     /// <param name="logits">F32 <c>[rows, vocabulary]</c>.</param>
     /// <param name="ids">I32 <c>[rows, 1]</c>.</param>
     public abstract void LogProbabilities(Tensor chosen, Tensor topIds, Tensor topValues, Tensor logits, Tensor ids);
+
+    /// <summary><see cref="Linear"/> with each part of a stack, into its columns of the output.</summary>
+    protected void Stacked(Tensor output, Tensor input, StackedWeight stack, Tensor bias)
+    {
+        int start = 0;
+        foreach (Weight part in stack.Parts)
+        {
+            Linear(output.Cut(start, part.Rows), input, part, bias.IsEmpty ? bias : bias.Cut(start, part.Rows));
+            start += part.Rows;
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -5,8 +5,8 @@ using System.Runtime.Intrinsics;
 
 namespace XDeepServe.Kernels;
 
-/// <summary>Conversions between singles, half-precision values and 8-bit blocks (<see cref="ElementType.Q8_0"/>).</summary>
-public static class Quantization
+/// <summary>Conversions between singles and every stored type.</summary>
+public static partial class Quantization
 {
     /// <summary>
     /// Quantises to 8-bit blocks as GGUF's reference does: scale = largest magnitude / 127, stored in half precision;
@@ -16,7 +16,7 @@ public static class Quantization
     /// <param name="destination">34 bytes for each 32 values.</param>
     public static void ToQ8_0(ReadOnlySpan<float> source, Span<byte> destination)
     {
-        CheckBlocks(source.Length, destination.Length);
+        Check(ElementType.Q8_0, source.Length, destination.Length);
         for (int start = 0; start < source.Length; start += ElementTypes.BlockLength)
         {
             ref float values = ref Unsafe.AsRef(in source[start]);
@@ -45,7 +45,7 @@ public static class Quantization
     /// <param name="destination">Values; a multiple of 32.</param>
     public static void FromQ8_0(ReadOnlySpan<byte> source, Span<float> destination)
     {
-        CheckBlocks(destination.Length, source.Length);
+        Check(ElementType.Q8_0, destination.Length, source.Length);
         for (int start = 0; start < destination.Length; start += ElementTypes.BlockLength)
         {
             ReadOnlySpan<byte> block = source.Slice(start / ElementTypes.BlockLength * ElementTypes.BlockBytes, ElementTypes.BlockBytes);
@@ -95,8 +95,9 @@ public static class Quantization
             destination[index] = (Half)source[index];
     }
 
+    /// <summary>Eight half-precision values, zero-extended, as singles; exact.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Widen(Vector256<uint> half)
+    internal static Vector256<float> Widen(Vector256<uint> half)
     {
         Vector256<uint> magnitude = half & Vector256.Create(0x7FFFu);
         Vector256<uint> sign = (half & Vector256.Create(0x8000u)) << 16;
@@ -141,11 +142,5 @@ public static class Quantization
         (Vector256<int> lower, Vector256<int> upper) = Vector256.Widen(values);
         (Vector256.ConvertToSingle(lower) * scale).StoreUnsafe(ref destination);
         (Vector256.ConvertToSingle(upper) * scale).StoreUnsafe(ref destination, 8);
-    }
-
-    private static void CheckBlocks(int values, int bytes)
-    {
-        if (values % ElementTypes.BlockLength != 0 || bytes < ElementType.Q8_0.Bytes(values))
-            throw new ArgumentException($"{values} values need whole blocks of {ElementTypes.BlockLength} and {ElementType.Q8_0.Bytes(values)} bytes; {bytes} are given.");
     }
 }

@@ -27,8 +27,8 @@ public abstract class Weight : IDisposable
     /// <summary>Input features.</summary>
     public int Columns { get; }
 
-    /// <summary>Bytes of the values, whether mapped or copied.</summary>
-    public long Bytes => Type.Bytes((long)Groups * Rows * Columns);
+    /// <summary>Bytes of the values, whether mapped or copied; factors beside them are not counted.</summary>
+    public virtual long Bytes => Type.Bytes((long)Groups * Rows * Columns);
 
     /// <inheritdoc/>
     public void Dispose()

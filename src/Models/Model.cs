@@ -164,7 +164,7 @@ public sealed class Model : IDisposable
     {
         if (options.Cache is not (ElementType.F32 or ElementType.BF16))
             throw new ModelLoadException($"The key-value cache can hold F32 or BF16, not {options.Cache}.");
-        if (options.Quantization is { } type and not ElementType.Q8_0)
-            throw new ModelLoadException($"Weights can be quantised to Q8_0 while loading, not to {type}.");
+        if (options.Quantization is { } type && (type.IsPlain() || !Quantization.CanStore(type)))
+            throw new ModelLoadException($"Weights can be quantised to Q8_0, Q4_K, Q4_0, Q5_0, F8 or I8 while loading, not to {type}.");
     }
 }

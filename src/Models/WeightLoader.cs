@@ -28,26 +28,29 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
     /// <summary>A linear weight from one tensor or from several with equal columns, one behind the other.</summary>
     /// <param name="columns">Input features.</param>
     /// <param name="parts">Names and output features.</param>
-    /// <exception cref="ModelLoadException">Missing, misshapen or of mixed types.</exception>
-    public Weight Linear(int columns, params IReadOnlyList<WeightPart> parts) => Grouped(1, columns, parts);
-
-    /// <summary>Linear weights of all experts: the parts of expert 0, then those of expert 1, …</summary>
-    public Weight Grouped(int groups, int columns, IReadOnlyList<WeightPart> parts)
+    /// <exception cref="ModelLoadException">Missing or misshapen.</exception>
+    public Weight Linear(int columns, params IReadOnlyList<WeightPart> parts)
     {
-        WeightSource source = Source(groups, columns, parts);
-        bool fits = columns % ElementTypes.BlockLength == 0;
-        return Prepare(source, quantization is { } type && fits ? type : Kept(source.Type));
+        if (parts.Select(part => checkpoint.Get(part.Name, part.Rows, columns).Type).Distinct().Count() == 1)
+            return Grouped(1, columns, parts);
+        // Files in several quantised types: each part keeps its own.
+        StackedWeight stack = new([.. parts.Select(part => PrepareLinear(Source(1, columns, [part])))]);
+        return Own(stack);
     }
 
-    /// <summary>A weight that is never quantised: an embedding table, the latent's expansion. Blocks become F32 if <paramref name="plain"/>.</summary>
+    /// <summary>Linear weights of all experts: the parts of expert 0, then those of expert 1, …</summary>
+    /// <exception cref="ModelLoadException">Missing, misshapen or of mixed types.</exception>
+    public Weight Grouped(int groups, int columns, IReadOnlyList<WeightPart> parts) => Own(PrepareLinear(Source(groups, columns, parts)));
+
+    /// <summary>A weight that is never quantised: an embedding table, the latent's expansion. Becomes F32 if <paramref name="plain"/>, unless it holds BF16.</summary>
     public Weight Unquantized(int columns, WeightPart part, bool plain)
     {
         WeightSource source = Source(1, columns, [part]);
-        return Prepare(source, plain && source.Type == ElementType.Q8_0 ? ElementType.F32 : Kept(source.Type));
+        return Own(backend.Prepare(source, plain && source.Type != ElementType.BF16 ? ElementType.F32 : source.Type));
     }
 
     /// <summary>A weight in F32, whatever the file holds: a router.</summary>
-    public Weight Single(int columns, WeightPart part) => Prepare(Source(1, columns, [part]), ElementType.F32);
+    public Weight Single(int columns, WeightPart part) => Own(backend.Prepare(Source(1, columns, [part]), ElementType.F32));
 
     /// <summary>Gains or biases, one behind the other, as F32 <c>[1, n]</c>.</summary>
     /// <exception cref="ModelLoadException">Missing or misshapen.</exception>
@@ -62,7 +65,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         foreach (WeightPart part in parts)
         {
             StoredTensor stored = checkpoint.Get(part.Name, part.Rows);
-            if (stored.Type == ElementType.Q8_0)
+            if (!stored.Type.IsPlain())
                 throw new ModelLoadException($"'{stored.Name}' holds {stored.Type}, but a norm or bias must hold F32, F16 or BF16. Convert the model again with 'xds convert'.");
             stored.Read(0, values.AsSpan(start, part.Rows));
             start += part.Rows;
@@ -88,11 +91,15 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
             item.Dispose();
     }
 
-    private static ElementType Kept(ElementType stored) => stored == ElementType.F16 ? ElementType.F32 : stored;
-
-    private Weight Prepare(WeightSource source, ElementType target)
+    /// <summary>Quantises what is asked to be and is not yet.</summary>
+    private Weight PrepareLinear(WeightSource source)
     {
-        Weight weight = backend.Prepare(source, target);
+        ElementType fitting = quantization is { } asked && source.Type.IsPlain() ? Quantization.Fitting(asked, source.Columns) : source.Type;
+        return backend.Prepare(source, fitting.IsPlain() ? source.Type : fitting);
+    }
+
+    private Weight Own(Weight weight)
+    {
         owned.Push(weight);
         Bytes += weight.Bytes;
         return weight;
@@ -111,7 +118,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
                     $"'{parts[0].Name}' holds {first} and '{stored.Name}' {stored.Type}, but they are used as one matrix. Convert the model to one type with 'xds convert'.");
             }
             type = stored.Type;
-            pieces[i] = new WeightPiece(stored.Address, parts[i].Rows, stored.File);
+            pieces[i] = new WeightPiece(stored.Address, parts[i].Rows, stored.File, stored.Factors);
         }
         return new WeightSource(type!.Value, columns, groups, pieces);
     }

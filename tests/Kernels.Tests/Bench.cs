@@ -63,30 +63,50 @@ internal sealed unsafe class Bench : IDisposable
 
     public double Normal() => Math.Sqrt(-2 * Math.Log(1 - Random.NextDouble())) * Math.Cos(2 * Math.PI * Random.NextDouble());
 
+    /// <summary>Types that a weight can have.</summary>
+    public static IReadOnlyList<ElementType> WeightTypes { get; } = [.. Enum.GetValues<ElementType>().Where(type => type != ElementType.I32)];
+
     /// <summary>A random weight in the source type, as each backend holds it.</summary>
     public (Weight Cpu, Weight Naive) Weight(ElementType type, int groups, int rows, int columns, ElementType? target = null)
     {
-        Tensor values = Normal(groups * rows, columns, scale: 1 / MathF.Sqrt(columns));
-        nint address = values.Address;
-        if (type != ElementType.F32)
-        {
-            Tensor stored = Empty(groups * rows, columns * 2, ElementType.BF16);
-            ReadOnlySpan<float> singles = new((float*)values.Address, groups * rows * columns);
-            if (type == ElementType.BF16)
-                BFloat16.FromSingle(singles, new Span<ushort>((ushort*)stored.Address, singles.Length));
-            else if (type == ElementType.F16)
-                Quantization.ToHalf(singles, new Span<Half>((Half*)stored.Address, singles.Length));
-            else
-                Quantization.ToQ8_0(singles, new Span<byte>((byte*)stored.Address, (int)type.Bytes(singles.Length)));
-            address = stored.Address;
-        }
         int first = groups * rows / 3;
-        WeightSource source = new(type, columns, groups,
-            [new WeightPiece(address, first), new WeightPiece(address + (nint)type.Bytes((long)first * columns), groups * rows - first)]);
+        WeightSource source = new(type, columns, groups, [Piece(type, first, columns), Piece(type, groups * rows - first, columns)]);
         Weight cpu = Cpu.Prepare(source, target ?? type), naive = Naive.Prepare(source, target ?? type);
         weights.Add(cpu);
         weights.Add(naive);
         return (cpu, naive);
+    }
+
+    /// <summary>Random rows in a type. What cannot be written is made of random bytes behind sane scales.</summary>
+    public WeightPiece Piece(ElementType type, int rows, int columns)
+    {
+        int bytes = (int)type.Bytes((long)rows * columns);
+        int factorCount = (int)type.Factors(rows, columns);
+        Tensor memory = Empty(1, bytes / 4 + 1), factors = Empty(1, Math.Max(1, factorCount));
+        Span<byte> stored = new((byte*)memory.Address, bytes);
+        Span<float> factorSpan = new((float*)factors.Address, factorCount);
+        if (!Quantization.CanStore(type))
+        {
+            Random.NextBytes(stored);
+            (int length, int block) = type.Block();
+            for (int at = 0; at < bytes; at += block)
+                foreach (int scale in type == ElementType.Q6_K ? new[] { 208 } : new[] { 0, 2 })
+                    System.Buffers.Binary.BinaryPrimitives.WriteHalfLittleEndian(stored[(at + scale)..], (Half)(Random.NextSingle() / 3000));
+            return new WeightPiece(memory.Address, rows, null, factors.Address);
+        }
+        float[] values = [.. Enumerable.Range(0, rows * columns).Select(_ => (float)Normal() / MathF.Sqrt(columns))];
+        int height = type == ElementType.F8 ? ElementTypes.SquareLength : 1;
+        for (int row = 0; row < rows; row += height)
+        {
+            ReadOnlySpan<float> band = values.AsSpan(row * columns, Math.Min(height, rows - row) * columns);
+            (long firstFactor, int count) = type.FactorsOf(row, columns);
+            Span<byte> target = stored.Slice((int)type.Bytes((long)row * columns), (int)type.Bytes(band.Length));
+            if (type == ElementType.F8)
+                Float8.Quantise(band, columns, target, factorSpan.Slice((int)firstFactor, count));
+            else
+                Quantization.Store(type, band, target, factorSpan.Slice((int)firstFactor, count));
+        }
+        return new WeightPiece(memory.Address, rows, null, factors.Address);
     }
 
     public static void Close(Tensor expected, Tensor actual, double tolerance)

@@ -10,17 +10,20 @@ public sealed class ProductTests
     [MemberData(nameof(Paths))]
     public void Linear_agrees_with_the_naive_twin(CpuPath path)
     {
-        foreach (ElementType type in new[] { ElementType.F32, ElementType.F16, ElementType.BF16, ElementType.Q8_0 })
+        foreach (ElementType type in Bench.WeightTypes)
         {
-            foreach ((int tokens, int rows, int columns) in new[] { (1, 1, 32), (2, 17, 64), (5, 33, 96), (13, 16, 32), (31, 130, 416), (1, 515, 1024) })
+            foreach ((int tokens, int rows, int columns) in new[] { (1, 1, 32), (2, 17, 64), (5, 33, 96), (13, 16, 32), (31, 130, 416), (1, 515, 1024), (3, 17, 256), (6, 33, 512), (29, 130, 768) })
             {
+                if (!type.Fits(columns))
+                    continue;
                 using Bench bench = new(tokens + rows, path);
                 (Weight cpu, Weight naive) = bench.Weight(type, 1, rows, columns);
+                Assert.Equal(type, cpu.Type);
                 Tensor input = bench.Normal(tokens, columns), bias = bench.Normal(1, rows);
                 Tensor expected = bench.Empty(tokens, rows), actual = bench.Empty(tokens, rows);
                 bench.Naive.Linear(expected, input, naive, bias);
                 bench.Cpu.Linear(actual, input, cpu, bias);
-                Bench.Close(expected, actual, type == ElementType.Q8_0 ? 3e-5 : 3e-6);
+                Bench.Close(expected, actual, Tolerance(type));
             }
         }
     }
@@ -29,7 +32,7 @@ public sealed class ProductTests
     public void Linear_takes_columns_that_fill_no_vector()
     {
         using Bench bench = new(3);
-        foreach (ElementType type in new[] { ElementType.F32, ElementType.BF16 })
+        foreach (ElementType type in new[] { ElementType.F32, ElementType.F16, ElementType.BF16, ElementType.F8, ElementType.I8 })
         {
             (Weight cpu, Weight naive) = bench.Weight(type, 1, 7, 43, ElementType.Q8_0);
             Tensor input = bench.Normal(6, 43), expected = bench.Empty(6, 7), actual = bench.Empty(6, 7);
@@ -45,11 +48,11 @@ public sealed class ProductTests
     [MemberData(nameof(Paths))]
     public void Every_row_is_the_same_in_every_batch_and_on_every_path(CpuPath path)
     {
-        foreach (ElementType type in new[] { ElementType.F32, ElementType.BF16, ElementType.Q8_0 })
+        foreach (ElementType type in Bench.WeightTypes)
         {
             using Bench bench = new(11, path), other = new(11, CpuPath.Portable, threads: 1);
-            Weight weight = bench.Weight(type, 1, 77, 160).Cpu, otherWeight = other.Weight(type, 1, 77, 160).Cpu;
-            Tensor input = bench.Normal(27, 160), together = bench.Empty(27, 77), alone = bench.Empty(27, 77);
+            Weight weight = bench.Weight(type, 1, 77, 256).Cpu, otherWeight = other.Weight(type, 1, 77, 256).Cpu;
+            Tensor input = bench.Normal(27, 256), together = bench.Empty(27, 77), alone = bench.Empty(27, 77);
             bench.Cpu.Linear(together, input, weight);
             for (int start = 0; start < 27;)
             {
@@ -67,22 +70,22 @@ public sealed class ProductTests
     [MemberData(nameof(Paths))]
     public void Grouped_linear_agrees_with_the_naive_twin_and_with_single_tokens(CpuPath path)
     {
-        foreach (ElementType type in new[] { ElementType.F32, ElementType.BF16, ElementType.Q8_0 })
+        foreach (ElementType type in Bench.WeightTypes)
         {
             foreach ((int tokens, int topK, int experts) in new[] { (1, 2, 5), (9, 3, 4), (40, 4, 7) })
             {
                 using Bench bench = new(tokens, path);
-                (Weight cpu, Weight naive) = bench.Weight(type, experts, 35, 64);
+                (Weight cpu, Weight naive) = bench.Weight(type, experts, 35, 256);
                 Tensor ids = bench.Empty(tokens, topK, ElementType.I32);
                 for (int token = 0; token < tokens; token++)
                     for (int k = 0; k < topK; k++)
                         ids.Int(token, k) = (token * bench.Random.Next(3) + k) % experts;
                 foreach (int rows in new[] { tokens, tokens * topK })
                 {
-                    Tensor input = bench.Normal(rows, 64), expected = bench.Empty(tokens * topK, 35), actual = bench.Empty(tokens * topK, 35);
+                    Tensor input = bench.Normal(rows, 256), expected = bench.Empty(tokens * topK, 35), actual = bench.Empty(tokens * topK, 35);
                     bench.Naive.GroupedLinear(expected, input, naive, ids);
                     bench.Cpu.GroupedLinear(actual, input, cpu, ids);
-                    Bench.Close(expected, actual, type == ElementType.Q8_0 ? 3e-5 : 3e-6);
+                    Bench.Close(expected, actual, Tolerance(type));
                     Tensor alone = bench.Empty(tokens * topK, 35);
                     for (int token = 0; token < tokens; token++)
                         bench.Cpu.GroupedLinear(
@@ -97,13 +100,34 @@ public sealed class ProductTests
     [Fact]
     public void Weights_can_be_quantised_while_they_are_prepared()
     {
-        using Bench bench = new(5);
-        (Weight cpu, Weight naive) = bench.Weight(ElementType.BF16, 2, 24, 64, ElementType.Q8_0);
-        Assert.Equal(ElementType.Q8_0, cpu.Type);
-        Tensor ids = bench.Integers(3, 0, 23, 9), expected = bench.Empty(4, 64), actual = bench.Empty(4, 64);
-        bench.Naive.Embed(expected, naive, ids);
-        bench.Cpu.Embed(actual, cpu, ids);
-        Bench.Same(expected, actual);
+        foreach (ElementType type in Bench.WeightTypes.Where(type => Quantization.CanStore(type) && !type.IsPlain()))
+        {
+            using Bench bench = new(5);
+            (Weight cpu, Weight naive) = bench.Weight(ElementType.BF16, 2, 150, 256, type);
+            Assert.Equal(type, cpu.Type);
+            Tensor ids = bench.Integers(3, 0, 299, 149, 150), expected = bench.Empty(5, 256), actual = bench.Empty(5, 256);
+            bench.Naive.Embed(expected, naive, ids);
+            bench.Cpu.Embed(actual, cpu, ids);
+            Bench.Same(expected, actual);
+            Tensor experts = bench.Integers(1, 0, 1), input = bench.Normal(3, 256), product = bench.Empty(3, 150), twin = bench.Empty(3, 150);
+            bench.Naive.GroupedLinear(twin, input, naive, experts);
+            bench.Cpu.GroupedLinear(product, input, cpu, experts);
+            Bench.Close(twin, product, Tolerance(type));
+        }
+    }
+
+    [Fact]
+    public void Rows_of_every_type_are_looked_up_as_they_are_stored()
+    {
+        foreach (ElementType type in Bench.WeightTypes)
+        {
+            using Bench bench = new(8);
+            (Weight cpu, Weight naive) = bench.Weight(type, 1, 140, 256);
+            Tensor ids = bench.Integers(3, 0, 139, 46, 45), expected = bench.Empty(5, 256), actual = bench.Empty(5, 256);
+            bench.Naive.Embed(expected, naive, ids);
+            bench.Cpu.Embed(actual, cpu, ids);
+            Bench.Same(expected, actual);
+        }
     }
 
     [Fact]
@@ -131,4 +155,7 @@ public sealed class ProductTests
             bench.Cpu.GroupedLinear(output, input, weight, ids);
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
     }
+
+    // Quantised products round their input rows to 16-bit integers.
+    private static double Tolerance(ElementType type) => type.IsPlain() || type == ElementType.F8 ? 4e-6 : 5e-5;
 }

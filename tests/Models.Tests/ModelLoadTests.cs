@@ -41,11 +41,26 @@ public class ModelLoadTests
     }
 
     [Fact]
-    public void Pieces_of_one_matrix_must_have_one_type()
+    public void Projections_of_several_types_are_used_as_they_are()
     {
-        using MemoryCheckpoint checkpoint = TinyModel.Checkpoint(TinyModel.Qwen3Config());
-        checkpoint.Add("model.layers.0.mlp.up_proj.weight", ElementType.F32, 0, 96, 64);
-        Assert.Contains("up_proj", LoadFails(checkpoint), StringComparison.Ordinal);
+        float[] Last(Backend backend)
+        {
+            MemoryCheckpoint checkpoint = TinyModel.Checkpoint(TinyModel.Qwen3Config());
+            checkpoint.Add("model.layers.0.mlp.up_proj.weight", ElementType.F32, 0, 96, 64);
+            checkpoint.Add("model.layers.1.self_attn.v_proj.weight", ElementType.F32, 0, 64, 64);
+            using LoadedModel loaded = new(checkpoint, backend);
+            return LastLogits(loaded);
+        }
+        float[] expected = Last(new NaiveBackend()), actual = Last(Backends.Create("auto"));
+        Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First, pair.Second, 1e-4f));
+    }
+
+    [Fact]
+    public void Experts_must_have_one_type()
+    {
+        using MemoryCheckpoint checkpoint = TinyModel.Checkpoint(TinyModel.DeepSeekConfig());
+        checkpoint.Add("model.layers.1.mlp.experts.3.up_proj.weight", ElementType.F32, 0, 32, 64);
+        Assert.Contains("experts.3.up_proj", LoadFails(checkpoint), StringComparison.Ordinal);
     }
 
     [Theory]

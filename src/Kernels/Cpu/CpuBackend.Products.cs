@@ -8,11 +8,12 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     public override Weight Prepare(WeightSource source, ElementType target)
     {
-        bool whole = source.Columns % ElementTypes.BlockLength == 0;
-        if (source.Type == ElementType.Q8_0 || (target == ElementType.Q8_0 && whole))
-            return PackedWeight.Pack(source, pool);
-        bool keep = source.Type is ElementType.F32 or ElementType.BF16 && target != ElementType.F32;
-        return RowWeight.Take(source, keep ? source.Type : ElementType.F32, pool);
+        if (!target.Fits(source.Columns) || !Quantization.CanStore(target))
+            target = source.Type;
+        if (TileLayout.Packs(target) && source.Columns % ElementTypes.BlockLength == 0)
+            return PackedWeight.Pack(source, target, pool);
+        bool keep = source.Type.IsPlain() && target != ElementType.F32;
+        return RowWeight.Take(source, target == ElementType.F8 ? target : keep ? source.Type : ElementType.F32, pool);
     }
 
     /// <inheritdoc/>
@@ -31,6 +32,11 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     public override void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default)
     {
+        if (weight is StackedWeight stack)
+        {
+            Stacked(output, input, stack, bias);
+            return;
+        }
         int* starts = (int*)NativeBlock.Ensure(ref order, 4 * sizeof(int));
         starts[0] = 0;
         starts[1] = input.Rows;
@@ -79,14 +85,16 @@ public sealed unsafe partial class CpuBackend
             return;
         }
         PackedWeight packed = (PackedWeight)weight;
-        long tokenBytes = (long)packed.BlocksPerRow * PackedActivations.BlockBytes;
+        long tokenBytes = (long)packed.RecordsPerRow * PackedActivations.BlockBytes;
         byte* packedInput = NativeBlock.Ensure(ref activations, total * tokenBytes);
         bool small = total * (long)input.Columns < SmallWork;
-        pool.Run(small ? 1 : rows.Tiles, new PackedActivations(rows, input, packedInput, packed.BlocksPerRow, small));
+        pool.Run(small ? 1 : rows.Tiles, new PackedActivations(rows, input, packedInput, packed.RecordsPerRow, packed.Type == ElementType.I8, small));
         int tiles = packed.TilesPerGroup * rows.Active;
         int part = (int)Math.Max(PartBytes / packed.TileBytes, 1);
         part = Math.Max(1, Math.Min(total > 4 * rows.Active ? WideTiles : part, tiles / (3 * pool.Threads)));
         int parts = (packed.TilesPerGroup + part - 1) / part;
-        pool.Run(parts * rows.Active, new PackedProduct(rows, packed, packedInput, output, parts, path));
+        long roomBytes = (long)rows.Tallest * PackedWeight.TileRows * sizeof(float);
+        float* room = packed.Layout.Blocks is null ? null : (float*)Scratch(roomBytes);
+        pool.Run(parts * rows.Active, new PackedProduct(rows, packed, packedInput, output, parts, path, room, roomBytes / sizeof(float)));
     }
 }

@@ -23,6 +23,18 @@ internal readonly unsafe struct ProductRows(int* starts, int* used, int* order, 
     /// <summary>Number of places.</summary>
     public int Total => Starts[Used[Active - 1] + 1];
 
+    /// <summary>Most places of a matrix.</summary>
+    public int Tallest
+    {
+        get
+        {
+            int most = 0;
+            for (int i = 0; i < Active; i++)
+                most = Math.Max(most, Starts[Used[i] + 1] - Starts[Used[i]]);
+            return most;
+        }
+    }
+
     /// <summary>Number of tiles over all matrices.</summary>
     public int Tiles
     {

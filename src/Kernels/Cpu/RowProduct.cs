@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>
-/// The product with weights in F32 or BF16, row by row where they lie. Each result has one vector of partial sums of its own,
+/// The product with weights in F32, F16, BF16 or F8, row by row where they lie. Each result has one vector of partial sums of its own,
 /// filled front to back, whatever tile it is in: the same bits in every batch.
 /// </summary>
 internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, Tensor input, Tensor output, int partsPerGroup) : IPoolWork
@@ -16,10 +16,7 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
         int slice = part % partsPerGroup;
         int first = (int)((long)weight.Rows * slice / partsPerGroup);
         int end = (int)((long)weight.Rows * (slice + 1) / partsPerGroup);
-        if (weight.Type == ElementType.BF16)
-            Slice<BFloat16Values>(group, first, end);
-        else
-            Slice<SingleValues>(group, first, end);
+        SliceOf(group, first, end);
     }
 
     /// <summary>output = input · (rows from <paramref name="firstRow"/> on)ᵀ on the calling thread.</summary>
@@ -27,24 +24,32 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     {
         int* starts = stackalloc int[3] { 0, input.Rows, 0 };
         RowProduct product = new(new ProductRows(starts, starts + 2, null, 1, 1), weight, input, output with { Address = output.Address - firstRow * sizeof(float) }, 1);
-        if (weight.Type == ElementType.BF16)
-            product.Slice<BFloat16Values>(0, firstRow, firstRow + output.Columns);
-        else
-            product.Slice<SingleValues>(0, firstRow, firstRow + output.Columns);
+        product.SliceOf(0, firstRow, firstRow + output.Columns);
     }
 
-    private void Slice<TValues>(int group, int first, int end) where TValues : struct, IStoredValues
+    private void SliceOf(int group, int first, int end)
+    {
+        switch (weight.Type)
+        {
+            case ElementType.BF16: Slice<Plain<BFloat16Values>>(group, first, end); break;
+            case ElementType.F16: Slice<Plain<HalfValues>>(group, first, end); break;
+            case ElementType.F8: Slice<Float8Values>(group, first, end); break;
+            default: Slice<Plain<SingleValues>>(group, first, end); break;
+        }
+    }
+
+    private void Slice<TValues>(int group, int first, int end) where TValues : struct, IRowValues
     {
         const int Height = 4, Width = 4;
         float** inputs = stackalloc float*[Height];
-        byte** weights = stackalloc byte*[Width];
+        WeightRow* weights = stackalloc WeightRow[Width];
         float* results = stackalloc float[Height * Width];
         int last = rows.Starts[group + 1];
         for (int row = first; row < end; row += Width)
         {
             int width = Math.Min(Width, end - row);
             for (int i = 0; i < width; i++)
-                weights[i] = weight.Row(group * weight.Rows + row + i);
+                weights[i] = new WeightRow(weight.Row(group * weight.Rows + row + i), weight.Factors(group * weight.Rows + row + i));
             for (int place = rows.Starts[group]; place < last; place += Height)
             {
                 int height = Math.Min(Height, last - place);
@@ -67,10 +72,10 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     }
 
     /// <summary>Four input rows by four weight rows.</summary>
-    private static void Block<TValues>(float** inputs, byte** weights, int columns, float* results) where TValues : struct, IStoredValues
+    private static void Block<TValues>(float** inputs, WeightRow* weights, int columns, float* results) where TValues : struct, IRowValues
     {
         float* a0 = inputs[0], a1 = inputs[1], a2 = inputs[2], a3 = inputs[3];
-        byte* w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+        WeightRow w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
         Vector512<float> s00 = default, s01 = default, s02 = default, s03 = default, s10 = default, s11 = default, s12 = default, s13 = default;
         Vector512<float> s20 = default, s21 = default, s22 = default, s23 = default, s30 = default, s31 = default, s32 = default, s33 = default;
         int column = 0;
@@ -117,9 +122,9 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     }
 
     /// <summary>One input row by four weight rows.</summary>
-    private static void Strip<TValues>(float* input, byte** weights, int columns, float* results) where TValues : struct, IStoredValues
+    private static void Strip<TValues>(float* input, WeightRow* weights, int columns, float* results) where TValues : struct, IRowValues
     {
-        byte* w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+        WeightRow w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
         Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
         int column = 0;
         for (; column <= columns - 16; column += 16)
@@ -136,7 +141,7 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
         results[3] = End<TValues>(s3, input, w3, column, columns);
     }
 
-    private static float Dot<TValues>(float* input, byte* weights, int columns) where TValues : struct, IStoredValues
+    private static float Dot<TValues>(float* input, WeightRow weights, int columns) where TValues : struct, IRowValues
     {
         Vector512<float> sum = default;
         int column = 0;
@@ -146,11 +151,45 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float End<TValues>(Vector512<float> sums, float* input, byte* weights, int column, int columns) where TValues : struct, IStoredValues
+    private static float End<TValues>(Vector512<float> sums, float* input, WeightRow weights, int column, int columns) where TValues : struct, IRowValues
     {
         float sum = Vector512.Sum(sums);
         for (; column < columns; column++)
             sum = MathF.FusedMultiplyAdd(input[column], TValues.One(weights, column), sum);
         return sum;
+    }
+
+    /// <summary>A row and the factors of its squares, if it has any.</summary>
+    private readonly struct WeightRow(byte* values, float* factors)
+    {
+        public byte* Values => values;
+
+        public float* Factors => factors;
+    }
+
+    private interface IRowValues
+    {
+        static abstract Vector512<float> Load(WeightRow row, int column);
+
+        static abstract float One(WeightRow row, int column);
+    }
+
+    private readonly struct Plain<TStored> : IRowValues where TStored : struct, IStoredValues
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static Vector512<float> Load(WeightRow row, int column) => TStored.Load(row.Values, column);
+
+        public static float One(WeightRow row, int column) => TStored.One(row.Values, column);
+    }
+
+    private readonly struct Float8Values : IRowValues
+    {
+        // Sixteen columns never cross a square: both begin at multiples of sixteen.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static Vector512<float> Load(WeightRow row, int column) =>
+            Float8.ToSingle(Vector128.Load(row.Values + column)) * row.Factors[column / ElementTypes.SquareLength];
+
+        public static float One(WeightRow row, int column) =>
+            Float8.ToSingle(row.Values[column]) * row.Factors[column / ElementTypes.SquareLength];
     }
 }

@@ -22,44 +22,59 @@ internal sealed unsafe class SourceRows
     {
         get
         {
-            int piece = Array.BinarySearch(starts, row);
-            if (piece < 0)
-                piece = ~piece - 1;
-            while (source.Pieces[piece].Rows == 0)
-                piece++;
+            int piece = Piece(row);
             return (byte*)source.Pieces[piece].Address + (row - starts[piece]) * rowBytes;
         }
     }
 
-    /// <summary>A row as 8-bit blocks: in place if it is stored so, else quantised into <paramref name="blocks"/>.</summary>
-    public byte* Blocks(int row, byte* blocks, float* values)
+    /// <summary>The factors of a row (<see cref="ElementTypes.FactorsOf"/>); null for types without any.</summary>
+    public float* Factors(int row)
     {
-        if (source.Type == ElementType.Q8_0)
+        if (!source.Type.HasFactors())
+            return null;
+        int piece = Piece(row);
+        return (float*)source.Pieces[piece].Factors + source.Type.FactorsOf(row - starts[piece], source.Columns).First;
+    }
+
+    /// <summary>A row in another type: in place if it is stored so, else quantised into <paramref name="stored"/>.</summary>
+    /// <param name="row">Row over all groups.</param>
+    /// <param name="type">Type to have it in; not F8.</param>
+    /// <param name="stored">Room for the row.</param>
+    /// <param name="values">Room for the row as singles.</param>
+    /// <param name="factor">The row's factor for I8.</param>
+    public byte* In(ElementType type, int row, byte* stored, float* values, out float factor)
+    {
+        factor = 1;
+        if (source.Type == type)
+        {
+            if (type == ElementType.I8)
+                factor = *Factors(row);
             return this[row];
-        Widen(row, values);
-        Quantization.ToQ8_0(new ReadOnlySpan<float>(values, source.Columns), new Span<byte>(blocks, (int)ElementType.Q8_0.Bytes(source.Columns)));
-        return blocks;
+        }
+        Restore(row, values);
+        Quantization.Store(type, new ReadOnlySpan<float>(values, source.Columns), new Span<byte>(stored, (int)type.Bytes(source.Columns)), new Span<float>(ref factor));
+        return stored;
     }
 
     /// <summary>A row as singles.</summary>
-    public void Widen(int row, float* values)
-    {
-        byte* from = this[row];
-        Span<float> target = new(values, source.Columns);
-        switch (source.Type)
-        {
-            case ElementType.F32: new ReadOnlySpan<float>(from, source.Columns).CopyTo(target); break;
-            case ElementType.F16: Quantization.ToSingle(new ReadOnlySpan<Half>(from, source.Columns), target); break;
-            case ElementType.BF16: BFloat16.ToSingle(new ReadOnlySpan<ushort>(from, source.Columns), target); break;
-            case ElementType.Q8_0: Quantization.FromQ8_0(new ReadOnlySpan<byte>(from, (int)rowBytes), target); break;
-            default: throw new InvalidOperationException($"A weight cannot be of {source.Type}.");
-        }
-    }
+    public void Restore(int row, float* values) => Quantization.Restore(
+        source.Type, new ReadOnlySpan<byte>(this[row], (int)rowBytes), new Span<float>(values, source.Columns),
+        new ReadOnlySpan<float>(Factors(row), source.Type.FactorsOf(row, source.Columns).Count));
 
     /// <summary>Gives the pages of mapped files back, once the rows are held elsewhere.</summary>
     public void Drop()
     {
         foreach (WeightPiece piece in source.Pieces)
             piece.File?.DropPages(piece.Address, piece.Rows * rowBytes);
+    }
+
+    private int Piece(int row)
+    {
+        int piece = Array.BinarySearch(starts, row);
+        if (piece < 0)
+            piece = ~piece - 1;
+        while (source.Pieces[piece].Rows == 0)
+            piece++;
+        return piece;
     }
 }

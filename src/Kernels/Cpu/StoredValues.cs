@@ -47,3 +47,21 @@ internal readonly unsafe struct BFloat16Values : IStoredValues
     /// <inheritdoc/>
     public static float One(byte* row, int column) => BFloat16.ToSingle(((ushort*)row)[column]);
 }
+
+/// <summary>Values stored as F16.</summary>
+internal readonly unsafe struct HalfValues : IStoredValues
+{
+    /// <inheritdoc/>
+    public static int Bytes => sizeof(ushort);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* row, int column)
+    {
+        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)row + column));
+        return Vector512.Create(Quantization.Widen(low), Quantization.Widen(high));
+    }
+
+    /// <inheritdoc/>
+    public static float One(byte* row, int column) => (float)((Half*)row)[column];
+}

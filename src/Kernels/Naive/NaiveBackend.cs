@@ -20,36 +20,6 @@ public sealed unsafe partial class NaiveBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override Weight Prepare(WeightSource source, ElementType target)
-    {
-        float[] values = new float[(long)source.TotalRows * source.Columns];
-        int at = 0;
-        foreach (WeightPiece piece in source.Pieces)
-        {
-            int count = piece.Rows * source.Columns;
-            Span<float> destination = values.AsSpan(at, count);
-            switch (source.Type)
-            {
-                case ElementType.F32: new ReadOnlySpan<float>((void*)piece.Address, count).CopyTo(destination); break;
-                case ElementType.F16: Quantization.ToSingle(new ReadOnlySpan<Half>((void*)piece.Address, count), destination); break;
-                case ElementType.BF16: BFloat16.ToSingle(new ReadOnlySpan<ushort>((void*)piece.Address, count), destination); break;
-                case ElementType.Q8_0: Quantization.FromQ8_0(new ReadOnlySpan<byte>((void*)piece.Address, (int)source.Type.Bytes(count)), destination); break;
-                default: throw new ArgumentException($"A weight cannot be of {source.Type}.");
-            }
-            at += count;
-        }
-        if (target == ElementType.Q8_0 && source.Columns % ElementTypes.BlockLength != 0)
-            target = source.Type;
-        if (target == ElementType.Q8_0 && source.Type != ElementType.Q8_0)
-        {
-            byte[] blocks = new byte[target.Bytes(values.LongLength)];
-            Quantization.ToQ8_0(values, blocks);
-            Quantization.FromQ8_0(blocks, values);
-        }
-        return new NaiveWeight(target, source.Groups, source.Rows, source.Columns, values);
-    }
-
-    /// <inheritdoc/>
     public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source) =>
         source.CopyTo(new Span<T>((void*)destination.Address, source.Length));
 
@@ -164,9 +134,17 @@ public sealed unsafe partial class NaiveBackend : Backend
     /// <inheritdoc/>
     public override void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default)
     {
+        if (weight is StackedWeight stack)
+        {
+            Stacked(output, input, stack, bias);
+            return;
+        }
         for (int row = 0; row < input.Rows; row++)
+        {
+            ReadOnlySpan<float> from = Input(input.Floats(row), weight.Type);
             for (int i = 0; i < weight.Rows; i++)
-                output.Set(row, i, Dot(input.Floats(row), ((NaiveWeight)weight).Row(0, i)) + (bias.IsEmpty ? 0 : bias.Get(0, i)));
+                output.Set(row, i, Dot(from, ((NaiveWeight)weight).Row(0, i)) + (bias.IsEmpty ? 0 : bias.Get(0, i)));
+        }
     }
 
     /// <inheritdoc/>
@@ -177,7 +155,7 @@ public sealed unsafe partial class NaiveBackend : Backend
             for (int k = 0; k < ids.Columns; k++)
             {
                 int row = token * ids.Columns + k;
-                ReadOnlySpan<float> from = input.Floats(input.Rows == ids.Rows ? token : row);
+                ReadOnlySpan<float> from = Input(input.Floats(input.Rows == ids.Rows ? token : row), weight.Type);
                 for (int i = 0; i < weight.Rows; i++)
                     output.Set(row, i, Dot(from, ((NaiveWeight)weight).Row(ids.Int(token, k), i)));
             }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using XDeepServe.Kernels;
 using XDeepServe.Models.Text;
@@ -72,7 +71,7 @@ public sealed class GgufConverter
         string prefix = architecture.Name;
         writer.Add("general.architecture", prefix);
         writer.Add("general.name", name);
-        writer.Add("general.file_type", target switch { ElementType.F32 => 0u, ElementType.F16 => 1u, ElementType.Q8_0 => 7u, _ => 32u });
+        writer.Add("general.file_type", target switch { ElementType.F32 => 0u, ElementType.F16 => 1u, ElementType.Q4_0 => 2u, ElementType.Q8_0 => 7u, ElementType.Q5_0 => 8u, ElementType.Q4_K => 14u, _ => 32u });
         writer.Add("general.quantization_version", 2u);
         writer.Add($"{prefix}.block_count", (uint)(shape.Layers + Drafts(shape)));
         foreach ((string gguf, string key) in architecture.Keys)
@@ -179,10 +178,9 @@ public sealed class GgufConverter
 
     private ElementType TypeFor(string gguf, StoredTensor tensor)
     {
-        if (target != ElementType.Q8_0 || tensor.Columns % ElementTypes.BlockLength == 0)
-            return target;
-        ElementType type = tensor.Type == ElementType.Q8_0 ? ElementType.F32 : tensor.Type;
-        kept.Add($"{gguf} ({type}: rows of {tensor.Columns} are no whole blocks of {ElementTypes.BlockLength})");
+        ElementType type = Quantization.Fitting(target, tensor.Columns);
+        if (type != target)
+            kept.Add($"{gguf} ({type}: rows of {tensor.Columns} are no whole blocks of {target.Block().Values})");
         return type;
     }
 
@@ -206,7 +204,7 @@ public sealed class GgufConverter
     private void SplitExpansion(int layer, StoredTensor expansion, int heads, LatentConfig latent)
     {
         int per = latent.Plain + latent.Value;
-        ElementType type = expansion.Type == ElementType.Q8_0 ? ElementType.F32 : expansion.Type;
+        ElementType type = expansion.Type.IsPlain() ? expansion.Type : ElementType.F32;
         count += 2;
         sourceBytes += expansion.Bytes;
         writer.Add($"blk.{layer}.attn_k_b.weight", [heads, latent.Rank, latent.Plain], type, stream =>
@@ -241,22 +239,8 @@ public sealed class GgufConverter
     {
         byte[] bytes = new byte[type.Bytes(values.Length)];
         float[] back = new float[values.Length];
-        switch (type)
-        {
-            case ElementType.F32: MemoryMarshal.AsBytes<float>(values).CopyTo(bytes); values.CopyTo(back, 0); break;
-            case ElementType.F16:
-                Quantization.ToHalf(values, MemoryMarshal.Cast<byte, Half>(bytes.AsSpan()));
-                Quantization.ToSingle(MemoryMarshal.Cast<byte, Half>(bytes.AsSpan()), back);
-                break;
-            case ElementType.BF16:
-                BFloat16.FromSingle(values, MemoryMarshal.Cast<byte, ushort>(bytes.AsSpan()));
-                BFloat16.ToSingle(MemoryMarshal.Cast<byte, ushort>(bytes.AsSpan()), back);
-                break;
-            default:
-                Quantization.ToQ8_0(values, bytes);
-                Quantization.FromQ8_0(bytes, back);
-                break;
-        }
+        Quantization.Store(type, values, bytes);
+        Quantization.Restore(type, bytes, back);
         float largest = values.Max(MathF.Abs);
         for (int i = 0; largest > 0 && i < values.Length; i++)
             largestError = Math.Max(largestError, MathF.Abs(values[i] - back[i]) / largest);

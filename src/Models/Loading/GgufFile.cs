@@ -10,6 +10,13 @@ internal sealed class GgufFile : IDisposable
     /// <summary>"GGUF", read as a number.</summary>
     public const uint Magic = 0x46554747;
 
+    /// <summary>The types that files hold, by llama.cpp's numbers.</summary>
+    public static IReadOnlyDictionary<uint, ElementType> Types { get; } = new Dictionary<uint, ElementType>
+    {
+        [0] = ElementType.F32, [1] = ElementType.F16, [2] = ElementType.Q4_0, [6] = ElementType.Q5_0, [8] = ElementType.Q8_0,
+        [12] = ElementType.Q4_K, [13] = ElementType.Q5_K, [14] = ElementType.Q6_K, [30] = ElementType.BF16,
+    };
+
     private const int MostTensors = 1 << 20, MostEntries = 1 << 16;
     private readonly MappedFile file;
     private readonly string path;
@@ -92,16 +99,10 @@ internal sealed class GgufFile : IDisposable
             elements *= (long)length;
         }
         uint kind = UInt32();
-        ElementType type = kind switch
-        {
-            0 => ElementType.F32,
-            1 => ElementType.F16,
-            8 => ElementType.Q8_0,
-            30 => ElementType.BF16,
-            _ => throw new ModelLoadException($"'{name}' in {path} has GGUF type {kind}; F32, F16, BF16 and Q8_0 can be served. Take the model in one of those."),
-        };
-        if (type == ElementType.Q8_0 && shape[^1] % ElementTypes.BlockLength != 0)
-            throw Damaged($"'{name}' has rows of {shape[^1]}, which are no whole blocks of {ElementTypes.BlockLength}");
+        if (!Types.TryGetValue(kind, out ElementType type))
+            throw new ModelLoadException($"'{name}' in {path} has GGUF type {kind}; {string.Join(", ", Types.Values)} can be served. Take the model in one of those.");
+        if (!type.Fits(shape[^1]))
+            throw Damaged($"'{name}' has rows of {shape[^1]}, which are no whole blocks of {type.Block().Values}");
         return (name, shape, type, UInt64());
     }
 

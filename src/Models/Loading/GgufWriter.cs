@@ -92,14 +92,7 @@ internal sealed class GgufWriter
 
     private static long Bytes(ElementType type, long[] shape) => type.Bytes(shape.Aggregate(1L, (product, length) => product * length));
 
-    private static uint Code(ElementType type) => type switch
-    {
-        ElementType.F32 => 0,
-        ElementType.F16 => 1,
-        ElementType.Q8_0 => 8,
-        ElementType.BF16 => 30,
-        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "GGUF files do not hold this type here."),
-    };
+    private static uint Code(ElementType type) => GgufFile.Types.First(known => known.Value == type).Key;
 
     private static long Padded(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 

@@ -9,7 +9,8 @@ namespace XDeepServe.Models.Loading;
 /// <param name="Address">First byte.</param>
 /// <param name="Bytes">Length.</param>
 /// <param name="File">The mapped file that holds it, if one does: a backend that copied the rows gives their pages back.</param>
-public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes, MappedFile? File = null)
+/// <param name="Factors">F32 factors beside values of F8 and I8 (<see cref="ElementTypes.Factors"/>), as long-lived as they are; 0 for other types.</param>
+public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes, MappedFile? File = null, nint Factors = 0)
 {
     /// <summary>Length of the innermost dimension.</summary>
     public int Columns => checked((int)Shape[^1]);
@@ -25,14 +26,11 @@ public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, n
     /// <param name="values">Receives <see cref="Columns"/> values.</param>
     public unsafe void Read(int row, Span<float> values)
     {
-        byte* from = (byte*)Address + Type.Bytes((long)row * Columns);
-        switch (Type)
-        {
-            case ElementType.F32: new ReadOnlySpan<float>(from, Columns).CopyTo(values); break;
-            case ElementType.F16: Quantization.ToSingle(new ReadOnlySpan<Half>(from, Columns), values); break;
-            case ElementType.BF16: BFloat16.ToSingle(new ReadOnlySpan<ushort>(from, Columns), values); break;
-            case ElementType.Q8_0: Quantization.FromQ8_0(new ReadOnlySpan<byte>(from, (int)Type.Bytes(Columns)), values[..Columns]); break;
-            default: throw new ModelLoadException($"'{Name}' holds {Type}, which is no real number.");
-        }
+        if (Type == ElementType.I32)
+            throw new ModelLoadException($"'{Name}' holds {Type}, which is no real number.");
+        (long first, int count) = Type.FactorsOf(row, Columns);
+        Quantization.Restore(
+            Type, new ReadOnlySpan<byte>((byte*)Address + Type.Bytes((long)row * Columns), (int)Type.Bytes(Columns)), values[..Columns],
+            new ReadOnlySpan<float>((float*)Factors + first, count));
     }
 }
