@@ -11,7 +11,8 @@ internal static class Program
         RootCommand root = new("Serves large language models from .NET.")
         {
             new ServeCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
-            new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand() },
+            new TokenizeCommand(), new RenderCommand(),
+            new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand(), new BenchTokenizerCommand() },
         };
         try
         {

@@ -92,7 +92,7 @@ public abstract class Checkpoint : IDisposable
 
     /// <summary>The tokenizer in a folder; null if there is none.</summary>
     private protected static Tokenizer? TokenizerIn(string folder) =>
-        File.Exists(Path.Combine(folder, "tokenizer.json")) ? Tokenizer.FromFolder(folder) : null;
+        Tokenizer.IsIn(folder) ? Tokenizer.FromFolder(folder) : null;
 
     /// <summary>The config.json of a folder.</summary>
     private protected static JsonObject ConfigIn(string folder) => JsonFile.TryRead(Path.Combine(folder, "config.json"))

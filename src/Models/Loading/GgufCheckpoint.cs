@@ -54,16 +54,18 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
             return beside;
         if (!file.Metadata.ContainsKey("tokenizer.ggml.tokens"))
             return null;
-        if (file.Metadata.GetValueOrDefault("tokenizer.ggml.model") as string != "gpt2")
-            throw new TokenizerException($"The GGUF file's tokenizer is of kind '{file.Metadata.GetValueOrDefault("tokenizer.ggml.model")}'; byte-level BPE ('gpt2') can be read. Put the model's tokenizer.json beside it, or work on token ids only.");
         List<object> List(string key) => file.Metadata.GetValueOrDefault($"tokenizer.ggml.{key}") as List<object> ?? [];
         int? Id(string key) => file.Metadata.GetValueOrDefault($"tokenizer.ggml.{key}_token_id") is ulong id and <= int.MaxValue ? (int)id : null;
+        string kind = file.Metadata.GetValueOrDefault("tokenizer.ggml.model") as string ?? "";
         return Tokenizer.FromGguf(new GgufTokenizer(
+            kind,
             [.. List("tokens").Select(token => token as string ?? "")],
             [.. List("token_type").Select(type => type is long value ? (int)value : 1)],
             [.. List("merges").Select(merge => merge as string ?? "")],
+            [.. List("scores").Select(score => score is double value ? (float)value : 0)],
             file.Metadata.GetValueOrDefault("tokenizer.ggml.pre") as string ?? "",
-            Id("bos"), Id("eos"), file.Metadata.GetValueOrDefault("tokenizer.ggml.add_bos_token") is true,
+            Id("bos"), Id("eos"), file.Metadata.GetValueOrDefault("tokenizer.ggml.add_bos_token") as bool? ?? kind == GgufTokenizer.SentencePiece,
+            file.Metadata.GetValueOrDefault("tokenizer.ggml.add_space_prefix") is not false,
             file.Metadata.GetValueOrDefault("tokenizer.chat_template") as string));
     }
 

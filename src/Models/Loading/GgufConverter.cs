@@ -127,11 +127,19 @@ public sealed class GgufConverter
             return;
         }
         GgufTokenizer tables = tokenizer.ToGguf();
-        writer.Add("tokenizer.ggml.model", "gpt2");
-        writer.Add("tokenizer.ggml.pre", tables.Pre);
+        writer.Add("tokenizer.ggml.model", tables.Kind);
+        writer.Add("tokenizer.ggml.pre", tables.Kind == GgufTokenizer.ByteLevel ? tables.Pre : "default");
         writer.Add("tokenizer.ggml.tokens", tables.Tokens);
         writer.Add("tokenizer.ggml.token_type", tables.Types);
-        writer.Add("tokenizer.ggml.merges", tables.Merges);
+        if (tables.Kind == GgufTokenizer.ByteLevel)
+        {
+            writer.Add("tokenizer.ggml.merges", tables.Merges);
+        }
+        else
+        {
+            writer.Add("tokenizer.ggml.scores", tables.Scores);
+            writer.Add("tokenizer.ggml.add_space_prefix", tables.AddSpace);
+        }
         if (tables.BosId is { } bos)
             writer.Add("tokenizer.ggml.bos_token_id", (uint)bos);
         if (tables.EosId is { } eos)

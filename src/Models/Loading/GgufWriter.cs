@@ -42,6 +42,16 @@ internal sealed class GgufWriter
             writer.Write(value);
     }));
 
+    /// <summary>Adds a list of 32-bit numbers.</summary>
+    public void Add(string key, IReadOnlyList<float> values) => entries.Add((key, writer =>
+    {
+        writer.Write(9u);
+        writer.Write(6u);
+        writer.Write((ulong)values.Count);
+        foreach (float value in values)
+            writer.Write(value);
+    }));
+
     /// <summary>Adds a tensor.</summary>
     /// <param name="name">GGUF name.</param>
     /// <param name="shape">Outermost dimension first.</param>

@@ -11,13 +11,20 @@ internal static class AddedTokenReader
     public static IEnumerable<AddedToken> Read(TokenizerFile file, TokenizerSettings settings)
     {
         var tokens = new SortedDictionary<int, AddedToken>();
-        foreach (var (key, entry) in settings.AddedTokens ?? [])
-            if (entry is JsonObject && int.TryParse(key, NumberStyles.None, CultureInfo.InvariantCulture, out var id))
-                tokens[id] = ReadToken(id, entry.Deserialize<JsonElement>());
+        foreach (var token in Read(settings))
+            tokens[token.Id] = token;
         if (file.Part("added_tokens") is { } list)
             foreach (var entry in list.EnumerateArray())
                 tokens[entry.GetProperty("id").GetInt32()] = ReadToken(entry.GetProperty("id").GetInt32(), entry);
         return tokens.Values;
+    }
+
+    /// <summary>The added tokens that the configuration names.</summary>
+    public static IEnumerable<AddedToken> Read(TokenizerSettings settings)
+    {
+        foreach (var (key, entry) in settings.AddedTokens ?? [])
+            if (entry is JsonObject && int.TryParse(key, NumberStyles.None, CultureInfo.InvariantCulture, out var id))
+                yield return ReadToken(id, entry.Deserialize<JsonElement>());
     }
 
     private static AddedToken ReadToken(int id, JsonElement entry)

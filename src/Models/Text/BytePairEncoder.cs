@@ -1,78 +1,143 @@
 using System.Buffers;
-using System.Text;
 
 namespace XDeepServe.Models.Text;
 
 /// <summary>
-/// Byte-pair encoding of one piece of text: starts from its bytes and merges the adjacent pair of lowest rank, the
-/// leftmost first, until none merges.
+/// Byte-pair encoding of one piece of text: starts from its bytes, or its characters where the vocabulary is plain text,
+/// and merges the adjacent pair of lowest rank, the leftmost first, until none merges.
 /// </summary>
-internal sealed class BytePairEncoder
+internal sealed class BytePairEncoder : PieceEncoder
 {
     /// <summary>Up to this many symbols a plain scan for the best pair is faster than a queue.</summary>
     private const int ScanLimit = 48;
 
+    private const char WordMark = '\u2581'; // what SentencePiece writes for a space
+
+    private readonly BytePairModel model;
     private readonly ByteTable vocabulary;
     private readonly MergeTable merges;
-    private readonly bool ignoreMerges;
-    private readonly int[] byteIds = new int[256];
-    private readonly PieceCache cache = new();
+    private readonly int[] byteIds = new int[256]; // tokens of one byte; in plain text, of one ASCII character
+    private readonly int[] fallbackIds;
+    private readonly bool cutsAtWords;
 
-    /// <summary>Makes an encoder over a vocabulary.</summary>
-    /// <param name="vocabulary">Tokens as raw bytes.</param>
-    /// <param name="merges">Pairs that merge.</param>
-    /// <param name="ignoreMerges">Whether a piece that is a token as a whole is taken as it is.</param>
-    public BytePairEncoder(ByteTable vocabulary, MergeTable merges, bool ignoreMerges)
+    /// <summary>Makes an encoder.</summary>
+    /// <param name="model">Vocabulary and merges, complete.</param>
+    public BytePairEncoder(BytePairModel model)
     {
-        (this.vocabulary, this.merges, this.ignoreMerges) = (vocabulary, merges, ignoreMerges);
+        (this.model, vocabulary, merges) = (model, model.Tokens, model.Merges);
         for (var value = 0; value < 256; value++)
             byteIds[value] = vocabulary.Find([(byte)value]);
+        fallbackIds = model.FallbackIds();
+        cutsAtWords = !model.ByteLevel && !model.IgnoreMerges && vocabulary.Find("\u2581"u8) >= 0 && !AnyMergeCrossesWords();
     }
 
-    /// <summary>Appends the ids of a piece. The piece holds no lone surrogates.</summary>
-    public void Encode(ReadOnlySpan<char> piece, IdList ids)
+    /// <inheritdoc/>
+    public override void Encode(ReadOnlySpan<char> piece, IdList ids)
     {
-        if (piece.Length > PieceCache.LongestPiece)
+        // SentencePiece models see a whole text as one piece. Where no merge leads across the start of a word, its words
+        // can be encoded one by one, and short ones are known already.
+        while (cutsAtWords && NextWord(piece) is > 0 and var end)
         {
-            EncodeAnew(piece, ids);
-            return;
+            base.Encode(piece[..end], ids);
+            piece = piece[end..];
         }
-        var hash = PieceCache.Hash(piece);
-        if (cache.Find(piece, hash) is { } known)
-        {
-            ids.Add(known);
-            return;
-        }
-        var before = ids.Count;
-        EncodeAnew(piece, ids);
-        cache.Keep(piece, hash, ids.Span[before..]);
+        base.Encode(piece, ids);
     }
 
-    private void EncodeAnew(ReadOnlySpan<char> piece, IdList ids)
+    /// <inheritdoc/>
+    protected override void Encode(ReadOnlySpan<byte> bytes, IdList ids)
     {
-        byte[]? rented = null;
-        var capacity = piece.Length * 3; // a UTF-16 unit takes at most three bytes of UTF-8
-        var bytes = capacity <= 256 ? stackalloc byte[256] : rented = ArrayPool<byte>.Shared.Rent(capacity);
-        bytes = bytes[..Encoding.UTF8.GetBytes(piece, bytes)];
-        var whole = bytes.Length == 1 || ignoreMerges ? vocabulary.Find(bytes) : -1;
+        var whole = model.IgnoreMerges || (bytes.Length == 1 && model.ByteLevel) ? vocabulary.Find(bytes) : -1;
         if (whole >= 0)
             ids.Add(whole);
         else if (bytes.Length <= ScanLimit)
             MergeByScan(bytes, ids);
         else
             MergeByQueue(bytes, ids);
-        if (rented is not null)
-            ArrayPool<byte>.Shared.Return(rented);
     }
 
-    /// <summary>The symbols to start from. A byte that is no token itself vanishes, as it does in the reference.</summary>
+    private static int NextWord(ReadOnlySpan<char> piece)
+    {
+        for (var index = 1; index < piece.Length; index++)
+        {
+            var next = piece[index..].IndexOf(WordMark);
+            if (next < 0)
+                return 0;
+            index += next;
+            if (piece[index - 1] != WordMark)
+                return index;
+        }
+        return 0;
+    }
+
+    private bool AnyMergeCrossesWords()
+    {
+        foreach (var id in merges.Results())
+        {
+            var token = vocabulary[id];
+            for (var from = 3; from < token.Length; from += 3)
+            {
+                var mark = token[from..].IndexOf("\u2581"u8);
+                if (mark < 0)
+                    break;
+                from += mark;
+                if (!token[..from].EndsWith("\u2581"u8))
+                    return true;
+            }
+        }
+        return false;
+    }
+
+    /// <summary>The symbols to start from; there are at most as many as bytes.</summary>
     private int Start(ReadOnlySpan<byte> bytes, Span<int> symbols)
     {
         var count = 0;
+        if (!model.ByteLevel)
+            return StartFromCharacters(bytes, symbols);
+        // A byte that is no token itself vanishes, as it does in the reference.
         foreach (var value in bytes)
             if (byteIds[value] >= 0)
                 symbols[count++] = byteIds[value];
         return count;
+    }
+
+    private int StartFromCharacters(ReadOnlySpan<byte> bytes, Span<int> symbols)
+    {
+        var count = 0;
+        var unknown = false; // characters of an unknown token that has not been written yet
+        for (int index = 0, length; index < bytes.Length; index += length)
+        {
+            length = CharacterLength(bytes[index]);
+            var character = bytes.Slice(index, length);
+            var id = length == 1 ? byteIds[character[0]] : vocabulary.Find(character);
+            if (id < 0 && TryFallBack(character, symbols[count..]))
+            {
+                count += length;
+                continue;
+            }
+            if (unknown && (id >= 0 || !model.FuseUnknown))
+            {
+                symbols[count++] = model.UnknownId;
+                unknown = false;
+            }
+            if (id >= 0)
+                symbols[count++] = id;
+            else
+                unknown = model.UnknownId >= 0;
+        }
+        if (unknown)
+            symbols[count++] = model.UnknownId;
+        return count;
+    }
+
+    private bool TryFallBack(ReadOnlySpan<byte> character, Span<int> symbols)
+    {
+        foreach (var value in character)
+            if (fallbackIds[value] < 0)
+                return false;
+        for (var i = 0; i < character.Length; i++)
+            symbols[i] = fallbackIds[character[i]];
+        return true;
     }
 
     private void MergeByScan(ReadOnlySpan<byte> bytes, IdList ids)

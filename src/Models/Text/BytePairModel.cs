@@ -2,14 +2,11 @@ using System.Text;
 
 namespace XDeepServe.Models.Text;
 
-/// <summary>The vocabulary and the merges of a byte-level model, filled token by token, then merge by merge.</summary>
-internal sealed class BytePairModel
+/// <summary>A byte-pair model: a vocabulary, filled first, and the merges that lead to it.</summary>
+/// <param name="byteLevel">Whether the vocabulary is written in the byte alphabet.</param>
+internal sealed class BytePairModel(bool byteLevel) : TokenModel(byteLevel)
 {
-    private readonly Dictionary<string, int> otherNames = [];
-    private byte[] bytes = new byte[256];
-
-    /// <summary>The tokens as raw bytes.</summary>
-    public ByteTable Tokens { get; } = new(1 << 13);
+    private byte[] joined = new byte[256];
 
     /// <summary>The merges.</summary>
     public MergeTable Merges { get; } = new(1 << 13);
@@ -17,23 +14,11 @@ internal sealed class BytePairModel
     /// <summary>Whether a piece that is a token as a whole is taken as it is.</summary>
     public bool IgnoreMerges { get; set; }
 
-    /// <summary>Tokens that are not written in the byte alphabet, by name.</summary>
-    public IReadOnlyDictionary<string, int> OtherNames => otherNames;
+    /// <summary>Whether neighbouring characters outside the vocabulary become one unknown token.</summary>
+    public bool FuseUnknown { get; set; }
 
-    /// <summary>Stores a token.</summary>
-    /// <param name="id">Its id.</param>
-    /// <param name="name">As the vocabulary writes it, in UTF-8.</param>
-    public void AddToken(int id, ReadOnlySpan<byte> name)
-    {
-        Reserve(name.Length);
-        if (ByteAlphabet.TryToBytes(name, bytes, out var count))
-        {
-            Tokens.Add(id, bytes.AsSpan(0, count));
-            return;
-        }
-        Tokens.Add(id, name, findable: false);
-        otherNames[Encoding.UTF8.GetString(name)] = id;
-    }
+    /// <inheritdoc/>
+    public override PieceEncoder CreateEncoder() => new BytePairEncoder(this);
 
     /// <summary>Stores a merge; both sides and the result must be tokens.</summary>
     /// <param name="rank">Lower ones merge first.</param>
@@ -41,14 +26,17 @@ internal sealed class BytePairModel
     /// <param name="second">The right one.</param>
     public void AddMerge(int rank, ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
     {
-        Reserve(first.Length + second.Length);
-        if (!ByteAlphabet.TryToBytes(first, bytes, out var middle) || !ByteAlphabet.TryToBytes(second, bytes.AsSpan(middle), out var rest))
-            throw Bad(rank, first, second, "is not written in the byte alphabet; only byte-level models are supported");
-        var left = Tokens.Find(bytes.AsSpan(0, middle));
-        var right = Tokens.Find(bytes.AsSpan(middle, rest));
-        var merged = Tokens.Find(bytes.AsSpan(0, middle + rest));
+        var length = first.Length + second.Length;
+        if (joined.Length < length)
+            joined = new byte[length * 2];
+        first.CopyTo(joined);
+        second.CopyTo(joined.AsSpan(first.Length));
+        var (left, right, merged) = (Find(first), Find(second), Find(joined.AsSpan(0, length)));
         if (left < 0 || right < 0 || merged < 0)
-            throw Bad(rank, first, second, "names a token that is not in the vocabulary; fetch the tokenizer's files again");
+        {
+            throw new TokenizerException($"Merge {rank} of the tokenizer (\"{Encoding.UTF8.GetString(first)}\" and \"{Encoding.UTF8.GetString(second)}\") "
+                + "names a token that is not in the vocabulary; fetch the tokenizer's files again.");
+        }
         Merges.Add(left, right, rank, merged);
     }
 
@@ -63,12 +51,21 @@ internal sealed class BytePairModel
         AddMerge(rank, line[..space], line[(space + 1)..]);
     }
 
-    private void Reserve(int length)
+    /// <summary>
+    /// Derives the merges from the order of the tokens, as tiktoken and SentencePiece do: any two neighbours merge whose
+    /// bytes together are a token, the token of lowest rank first.
+    /// </summary>
+    /// <param name="rank">The rank of a token; negative: nothing merges into it.</param>
+    public void MergeByRank(Func<int, int> rank)
     {
-        if (bytes.Length < length)
-            bytes = new byte[length * 2];
+        for (var id = 0; id < Tokens.Count; id++)
+        {
+            var bytes = Tokens[id];
+            if (bytes.Length < 2 || rank(id) is var order && order < 0)
+                continue;
+            for (var cut = 1; cut < bytes.Length; cut++)
+                if (Tokens.Find(bytes[..cut]) is >= 0 and var left && Tokens.Find(bytes[cut..]) is >= 0 and var right)
+                    Merges.Add(left, right, order, id);
+        }
     }
-
-    private static TokenizerException Bad(int rank, ReadOnlySpan<byte> first, ReadOnlySpan<byte> second, string what) =>
-        new($"Merge {rank} of the tokenizer (\"{Encoding.UTF8.GetString(first)}\" and \"{Encoding.UTF8.GetString(second)}\") {what}.");
 }

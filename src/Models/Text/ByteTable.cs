@@ -6,6 +6,9 @@ namespace XDeepServe.Models.Text;
 /// <summary>The vocabulary: token id to bytes and bytes to token id. All bytes lie in one array, keys are slices of it.</summary>
 internal sealed class ByteTable
 {
+    /// <summary>Ids stay below this: what is kept for every id must not let a small file ask for much memory.</summary>
+    private const int MostIds = 1 << 21;
+
     private byte[] blob;      // the bytes of all tokens
     private int used;
     private int[] offsets;    // [ids] -1: no such token
@@ -34,13 +37,13 @@ internal sealed class ByteTable
     public ReadOnlySpan<byte> this[int id] => Contains(id) ? blob.AsSpan(offsets[id], lengths[id]) : default;
 
     /// <summary>Stores a token's bytes.</summary>
-    /// <param name="id">Its id, below 2^24.</param>
+    /// <param name="id">Its id, below 2^21.</param>
     /// <param name="bytes">Its bytes.</param>
     /// <param name="findable">Whether <see cref="Find"/> answers with it.</param>
     public void Add(int id, ReadOnlySpan<byte> bytes, bool findable = true)
     {
-        if (id is < 0 or >= 1 << 24)
-            throw new TokenizerException($"tokenizer.json gives a token the id {id}; ids must lie between 0 and {(1 << 24) - 1}.");
+        if (id is < 0 or >= MostIds)
+            throw new TokenizerException($"The tokenizer gives a token the id {id}; ids must lie between 0 and {MostIds - 1}.");
         if (id >= offsets.Length)
             Extend(id + 1);
         if (used + bytes.Length > blob.Length)

@@ -11,8 +11,10 @@ namespace XDeepServe.Models.Text;
 public sealed class ChatTemplate
 {
     private readonly Statement body;
+    private readonly IReadOnlyDictionary<string, string> specialTokens;
 
-    private ChatTemplate(string source, Statement body) => (Source, this.body) = (source, body);
+    private ChatTemplate(string source, Statement body, IReadOnlyDictionary<string, string> specialTokens) =>
+        (Source, this.body, this.specialTokens) = (source, body, specialTokens);
 
     /// <summary>What it was read from.</summary>
     public string Source { get; }
@@ -20,10 +22,30 @@ public sealed class ChatTemplate
     /// <summary>Reads a template.</summary>
     /// <param name="source">Its text.</param>
     /// <exception cref="TemplateException">It is broken or uses what is not supported.</exception>
-    public static ChatTemplate Parse(string source)
+    public static ChatTemplate Parse(string source) => Parse(source, new Dictionary<string, string>());
+
+    /// <summary>Reads a template.</summary>
+    /// <param name="source">Its text.</param>
+    /// <param name="specialTokens">Variables that it has unless they are given, such as <c>bos_token</c>.</param>
+    /// <exception cref="TemplateException">It is broken or uses what is not supported.</exception>
+    public static ChatTemplate Parse(string source, IReadOnlyDictionary<string, string> specialTokens)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return new(source, new StatementParser(new TokenReader(new Lexer(source).Read())).ParseTemplate());
+        return new(source, new StatementParser(new TokenReader(new Lexer(source).Read())).ParseTemplate(), specialTokens);
+    }
+
+    /// <summary>Whether a folder holds a template.</summary>
+    /// <exception cref="TokenizerException">A file in it is broken.</exception>
+    public static bool IsIn(string folder) => TokenizerSettings.FromFolder(folder).ChatTemplate is not null;
+
+    /// <summary>Reads the template of a model folder; no other file of the model is needed.</summary>
+    /// <param name="folder">Holds chat_template.jinja or names a template in tokenizer_config.json.</param>
+    /// <exception cref="TemplateException">The template is broken or uses what is not supported.</exception>
+    /// <exception cref="TokenizerException">There is none, or a file is broken.</exception>
+    public static ChatTemplate FromFolder(string folder)
+    {
+        var settings = TokenizerSettings.FromFolder(folder);
+        return Parse(settings.ChatTemplate ?? throw new TokenizerException($"{folder} holds no chat template."), settings.SpecialTokens);
     }
 
     /// <summary>Renders the template. Work and output are bounded.</summary>
@@ -37,6 +59,8 @@ public sealed class ChatTemplate
         var rendering = new Rendering(clock ?? TimeProvider.System);
         rendering.Scope.Set("tools", null);
         rendering.Scope.Set("documents", null);
+        foreach (var (name, token) in specialTokens)
+            rendering.Scope.Set(name, token);
         try
         {
             foreach (var (name, value) in variables)

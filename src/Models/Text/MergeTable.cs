@@ -41,10 +41,13 @@ internal sealed class MergeTable
         return None;
     }
 
-    /// <summary>All pairs, lowest rank first.</summary>
-    public IEnumerable<(int Left, int Right)> InOrder() =>
+    /// <summary>All pairs and what they become, lowest rank first.</summary>
+    public IEnumerable<(int Left, int Right, int Merged)> InOrder() =>
         Enumerable.Range(0, keys.Length).Where(slot => entries[slot] != None).OrderBy(slot => entries[slot])
-            .Select(slot => ((int)(keys[slot] >> 32), (int)(uint)keys[slot]));
+            .Select(slot => ((int)(keys[slot] >> 32), (int)(uint)keys[slot], (int)(uint)entries[slot]));
+
+    /// <summary>What the pairs become, in no order.</summary>
+    public IEnumerable<int> Results() => entries.Where(entry => entry != None).Select(entry => (int)(uint)entry);
 
     private static ulong Key(int left, int right) => ((ulong)(uint)left << 32) | (uint)right;
 

@@ -1,41 +1,36 @@
 using System.Text;
-using System.Text.Json;
-using XDeepServe.Models.Text.Normalizing;
-using XDeepServe.Models.Text.Splitting;
+using XDeepServe.Models.Text.Decoding;
 
 namespace XDeepServe.Models.Text;
 
-/// <summary>A byte-level byte-pair tokenizer, read from a Hugging Face tokenizer.json. Never changes; any thread may use it.</summary>
+/// <summary>
+/// A model's tokenizer, read from a Hugging Face tokenizer.json, a tiktoken.model or a GGUF file. Never changes; any thread
+/// may use it.
+/// </summary>
 public sealed class Tokenizer
 {
+    private const string JsonFile = "tokenizer.json", RankFile = "tiktoken.model";
+
     private readonly TokenizerContent content;
-    private readonly ByteTable vocabulary;
-    private readonly BytePairEncoder encoder;
+    private readonly TokenModel model;
     private readonly TextPipeline pipeline;
+    private readonly PieceEncoder encoder;
+    private readonly Detokenizer detokenizer;
     private readonly AddedTokens rawTokens, normalizedTokens;
-    private readonly Dictionary<string, int> names = [];        // added tokens and those outside the byte alphabet
+    private readonly Dictionary<string, int> names = [];        // added tokens
     private readonly Dictionary<int, AddedToken> added = [];
-    private readonly HashSet<int> others = [];                  // ids of tokens outside the byte alphabet
     private readonly bool[] special;                            // [ids]
-    private readonly string?[] texts;                           // [ids] filled on demand, see WholeText
 
     private Tokenizer(TokenizerContent content)
     {
-        this.content = content;
-        vocabulary = content.Model.Tokens;
-        pipeline = content.Pipeline;
-        encoder = new BytePairEncoder(vocabulary, content.Model.Merges, content.Model.IgnoreMerges);
-        foreach (var (name, id) in content.Model.OtherNames)
-        {
-            names[name] = id;
-            others.Add(id);
-        }
+        (this.content, model, pipeline) = (content, content.Model, content.Pipeline);
+        encoder = model.CreateEncoder();
         foreach (var token in content.Added)
             Add(token);
         rawTokens = new AddedTokens(added.Values.Where(token => !token.Normalized).Select(token => (token, token.Content)));
-        normalizedTokens = new AddedTokens(added.Values.Where(token => token.Normalized).Select(token => (token, Normalize(token.Content))));
-        special = new bool[vocabulary.Count];
-        texts = new string?[vocabulary.Count];
+        normalizedTokens = new AddedTokens(added.Values.Where(token => token.Normalized).Select(token => (token, pipeline.Normalize(token.Content))));
+        detokenizer = pipeline.Rules is { } rules ? new PieceDetokenizer(model.Tokens, rules) : new ByteDetokenizer(model.Tokens);
+        special = new bool[model.Tokens.Count];
         foreach (var token in added.Values)
             special[token.Id] = token.Special;
         var settings = content.Settings;
@@ -45,7 +40,7 @@ public sealed class Tokenizer
     }
 
     /// <summary>One more than the highest token id.</summary>
-    public int VocabularySize => vocabulary.Count;
+    public int VocabularySize => model.Tokens.Count;
 
     /// <summary>The token that begins a text, if the model has one.</summary>
     public string? BosToken { get; }
@@ -62,19 +57,24 @@ public sealed class Tokenizer
     /// <summary>The source of the chat template that came with the tokenizer.</summary>
     public string? ChatTemplate { get; }
 
+    /// <summary>Reads <see cref="ChatTemplate"/>, with the special tokens as its variables; null if there is none.</summary>
+    /// <exception cref="TemplateException">It is broken or uses what is not supported.</exception>
+    public ChatTemplate? CreateTemplate() => ChatTemplate is null ? null : Text.ChatTemplate.Parse(ChatTemplate, content.Settings.SpecialTokens);
+
+    /// <summary>Whether a folder holds a tokenizer.</summary>
+    public static bool IsIn(string folder) => File.Exists(Path.Combine(folder, JsonFile)) || File.Exists(Path.Combine(folder, RankFile));
+
     /// <summary>Reads the tokenizer of a model folder.</summary>
-    /// <param name="folder">Holds tokenizer.json; tokenizer_config.json, special_tokens_map.json and chat_template.jinja are read too where present.</param>
+    /// <param name="folder">Holds tokenizer.json or tiktoken.model; tokenizer_config.json and its companions are read too where present.</param>
     /// <exception cref="TokenizerException">A file is missing, broken or asks for what is not supported.</exception>
     public static Tokenizer FromFolder(string folder)
     {
-        var path = Path.Combine(folder, "tokenizer.json");
-        if (!File.Exists(path))
-            throw new TokenizerException($"{folder} holds no tokenizer.json. Put the model's tokenizer there, or work on token ids only.");
-        byte[]? Optional(string name) => File.Exists(Path.Combine(folder, name)) ? File.ReadAllBytes(Path.Combine(folder, name)) : null;
-        var template = Optional("chat_template.jinja");
-        var settings = TokenizerSettings.Read(
-            Optional("tokenizer_config.json"), Optional("special_tokens_map.json"), template is null ? null : Encoding.UTF8.GetString(template));
-        return new Tokenizer(new TokenizerFile(File.ReadAllBytes(path)).Read(settings));
+        if (!IsIn(folder))
+            throw new TokenizerException($"{folder} holds no {JsonFile}. Put the model's tokenizer there, or work on token ids only.");
+        var settings = TokenizerSettings.FromFolder(folder);
+        return new Tokenizer(File.Exists(Path.Combine(folder, JsonFile))
+            ? new TokenizerFile(File.ReadAllBytes(Path.Combine(folder, JsonFile))).Read(settings)
+            : TiktokenFile.Read(File.ReadAllBytes(Path.Combine(folder, RankFile)), settings));
     }
 
     /// <summary>Reads a tokenizer from the content of its files.</summary>
@@ -105,7 +105,7 @@ public sealed class Tokenizer
         var source = text.ToString();
         if (text.IndexOfAnyInRange('\uD800', '\uDFFF') >= 0)
             source = Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(source));
-        PieceList pieces = new(), scratch = new(), next = new();
+        var buffer = new PieceBuffer();
         rawTokens.Split(source, parseSpecial, (start, length, token) =>
         {
             if (token is not null)
@@ -113,63 +113,45 @@ public sealed class Tokenizer
                 ids.Add(token.Id);
                 return;
             }
-            var part = Normalize(length == source.Length ? source : source.Substring(start, length));
+            var first = start == 0;
+            var part = pipeline.Normalize(length == source.Length ? source : source.Substring(start, length));
             normalizedTokens.Split(part, parseSpecial, (start, length, token) =>
             {
                 if (token is not null)
                     ids.Add(token.Id);
                 else
-                    EncodePart(part.AsSpan(start, length));
+                    EncodePart(part.AsMemory(start, length), first && start == 0);
             });
         });
         if (addSpecialTokens)
             ids.Add(pipeline.Suffix);
         return ids.Span.ToArray();
 
-        void EncodePart(ReadOnlySpan<char> part)
+        void EncodePart(ReadOnlyMemory<char> part, bool first)
         {
-            if (pipeline.PrefixSpace && part[0] != ' ')
-                part = string.Concat(" ", part);
-            pieces.Clear();
-            pieces.Add(0, part.Length);
-            foreach (var splitter in pipeline.Splitters)
-            {
-                next.Clear();
-                foreach (var (start, length) in pieces.Span)
-                    splitter.Split(part.Slice(start, length), start, scratch, next);
-                (pieces, next) = (next, pieces);
-            }
-            foreach (var (start, length) in pieces.Span)
-                encoder.Encode(part.Slice(start, length), ids);
+            buffer.Reset(part, first);
+            foreach (var step in pipeline.PreTokenizers)
+                step.Run(buffer);
+            var pieces = buffer.Text.Span;
+            foreach (var (start, length) in buffer.Pieces)
+                encoder.Encode(pieces.Slice(start, length), ids);
         }
     }
 
     /// <summary>Turns token ids into text. Bytes that are no UTF-8 become U+FFFD; unknown ids are skipped.</summary>
     /// <param name="ids">The ids.</param>
     /// <param name="skipSpecialTokens">Whether special tokens are left out.</param>
-    public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens = false)
-    {
-        var bytes = new MemoryStream(ids.Length * 4);
-        foreach (var id in ids)
-            if (!(skipSpecialTokens && IsSpecial(id)))
-                bytes.Write(vocabulary[id]);
-        return Encoding.UTF8.GetString(bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
-    }
+    public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens = false) => detokenizer.Decode(ids, skipSpecialTokens ? IsSpecial : null);
 
     /// <summary>Starts decoding a sequence whose tokens come one at a time.</summary>
     /// <param name="skipSpecialTokens">Whether special tokens are left out.</param>
-    public IncrementalDecoder CreateDecoder(bool skipSpecialTokens = false) => new(this, skipSpecialTokens);
+    public IncrementalDecoder CreateDecoder(bool skipSpecialTokens = false) => detokenizer.Start(skipSpecialTokens ? IsSpecial : null);
 
-    /// <summary>The bytes a token stands for; not always whole characters. Empty for an unknown id.</summary>
-    public ReadOnlySpan<byte> Bytes(int id) => vocabulary[id];
+    /// <summary>The bytes a token stands for within a text; not always whole characters. Empty for an unknown id.</summary>
+    public ReadOnlySpan<byte> Bytes(int id) => detokenizer.Bytes(id);
 
     /// <summary>A token as the vocabulary writes it, for example <c>Ġthe</c>; empty for an unknown id.</summary>
-    public string Piece(int id)
-    {
-        if (added.TryGetValue(id, out var token))
-            return token.Content;
-        return others.Contains(id) ? Encoding.UTF8.GetString(vocabulary[id]) : ByteAlphabet.ToText(vocabulary[id]);
-    }
+    public string Piece(int id) => added.TryGetValue(id, out var token) ? token.Content : model.Name(id);
 
     /// <summary>Whether a token is a special one: it steers the model and is no text.</summary>
     public bool IsSpecial(int id) => (uint)id < (uint)special.Length && special[id];
@@ -179,32 +161,17 @@ public sealed class Tokenizer
     {
         if (names.TryGetValue(token, out id))
             return true;
-        var utf8 = Encoding.UTF8.GetBytes(token);
-        var bytes = new byte[utf8.Length];
-        id = ByteAlphabet.TryToBytes(utf8, bytes, out var length) ? vocabulary.Find(bytes.AsSpan(0, length)) : -1;
+        id = model.Find(Encoding.UTF8.GetBytes(token));
         return id >= 0;
     }
-
-    /// <summary>The text of a token that is whole characters by itself, made once; null for others.</summary>
-    internal string? WholeText(int id)
-    {
-        if ((uint)id >= (uint)texts.Length)
-            return null;
-        if (texts[id] is { } known)
-            return known;
-        var bytes = vocabulary[id];
-        return bytes.IsEmpty || !System.Text.Unicode.Utf8.IsValid(bytes) ? null : texts[id] = Encoding.UTF8.GetString(bytes);
-    }
-
-    private string Normalize(string text) => pipeline.Compose ? CanonicalComposition.Normalize(text) : text;
 
     private void Add(AddedToken token)
     {
         var utf8 = Encoding.UTF8.GetBytes(token.Content);
         var bytes = new byte[utf8.Length];
-        if (!vocabulary.Contains(token.Id))
+        if (!model.Tokens.Contains(token.Id))
             // Decoding reads a token in the byte alphabet where it can, added ones not excepted.
-            vocabulary.Add(token.Id, ByteAlphabet.TryToBytes(utf8, bytes, out var length) ? bytes.AsSpan(0, length) : utf8, findable: false);
+            model.Tokens.Add(token.Id, model.ByteLevel && ByteAlphabet.TryToBytes(utf8, bytes, out var length) ? bytes.AsSpan(0, length) : utf8, findable: false);
         names[token.Content] = token.Id;
         added[token.Id] = token;
     }

@@ -3,22 +3,19 @@ using System.Globalization;
 
 namespace XDeepServe.Models.Text.Normalizing;
 
-/// <summary>Unicode's canonical decompositions, compositions and combining classes, read from a resource when first needed.</summary>
+/// <summary>Unicode's decompositions, compositions and combining classes, read from resources when first needed.</summary>
 internal sealed class CanonicalData
 {
     private readonly Dictionary<int, (int First, int Second)> decompositions = new(2100); // Second 0: a single character
     private readonly Dictionary<(int, int), int> compositions = new(1000);
     private readonly Dictionary<int, byte> classes = new(1000);
+    private readonly Lazy<Dictionary<int, int[]>> compatible = new(ReadCompatible);
     private readonly BitArray unstable = new(0x110000); // may change under NFC, or make its neighbours change
 
     private CanonicalData()
     {
-        using var stream = typeof(CanonicalData).Assembly.GetManifestResourceStream("canonical.txt")!;
-        using var reader = new StreamReader(stream);
-        while (reader.ReadLine() is { } line)
-            if (line[0] != '#')
-                foreach (var entry in line.Split(' '))
-                    Add(entry);
+        foreach (var entry in Entries("canonical.txt"))
+            Add(entry);
         for (var jamo = 0x1161; jamo <= 0x11C2; jamo++)
             unstable.Set(jamo, jamo is <= 0x1175 or >= 0x11A8);
     }
@@ -42,6 +39,37 @@ internal sealed class CanonicalData
 
     /// <summary>What two characters compose to, 0 if they do not.</summary>
     public int Compose(int first, int second) => compositions.GetValueOrDefault((first, second));
+
+    /// <summary>What a character is taken apart to in forms KC and KD, wholly; null if that is its canonical decomposition.</summary>
+    public int[]? Compatible(int character) => compatible.Value.GetValueOrDefault(character);
+
+    private static IEnumerable<string> Entries(string resource)
+    {
+        using var stream = typeof(CanonicalData).Assembly.GetManifestResourceStream(resource)!;
+        using var reader = new StreamReader(stream);
+        while (reader.ReadLine() is { } line)
+            if (line[0] != '#')
+                foreach (var entry in line.Split(' '))
+                    yield return entry;
+    }
+
+    /// <summary>Entries are CODE=CODES with + between, or FIRST-LAST=CODE for neighbours that go to neighbours.</summary>
+    private static Dictionary<int, int[]> ReadCompatible()
+    {
+        var mappings = new Dictionary<int, int[]>(4000);
+        foreach (var entry in Entries("compatible.txt"))
+        {
+            var separator = entry.IndexOf('=', StringComparison.Ordinal);
+            var head = entry.AsSpan(0, separator);
+            int[] targets = [.. entry[(separator + 1)..].Split('+').Select(code => Hex(code))];
+            var dash = head.IndexOf('-');
+            var first = Hex(dash < 0 ? head : head[..dash]);
+            var last = dash < 0 ? first : Hex(head[(dash + 1)..]);
+            for (var character = first; character <= last; character++)
+                mappings[character] = dash < 0 ? targets : [targets[0] + character - first];
+        }
+        return mappings;
+    }
 
     private void Add(string entry)
     {

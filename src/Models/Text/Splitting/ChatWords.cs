@@ -23,7 +23,7 @@ internal sealed class ChatWords(int longestNumber) : ScanPattern
         if ((kind & CharacterClass.Letter) != 0)
             return CharacterClasses.RunEnd(text, index + length, CharacterClass.Letter) - index;
         if ((kind & CharacterClass.Number) != 0)
-            return Number(text, index);
+            return NumberEnd(text, index, longestNumber) - index;
 
         var next = index + length;
         var nextKind = next < text.Length ? CharacterClasses.At(text, next, out _) : CharacterClass.Space;
@@ -33,17 +33,5 @@ internal sealed class ChatWords(int longestNumber) : ScanPattern
             return WhiteSpace(text, index);
         var end = CharacterClasses.RunEnd(text, next, Excluded, inside: false);
         return CharacterClasses.RunEnd(text, end, CharacterClass.LineBreak) - index;
-    }
-
-    private int Number(ReadOnlySpan<char> text, int index)
-    {
-        var end = index;
-        for (var digits = 0; digits < longestNumber && end < text.Length; digits++)
-        {
-            if ((CharacterClasses.At(text, end, out var length) & CharacterClass.Number) == 0)
-                break;
-            end += length;
-        }
-        return end - index;
     }
 }

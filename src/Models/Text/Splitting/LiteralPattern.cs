@@ -4,6 +4,9 @@ namespace XDeepServe.Models.Text.Splitting;
 /// <param name="literal">The string, not empty.</param>
 internal sealed class LiteralPattern(string literal) : Pattern
 {
+    /// <summary>The string.</summary>
+    public string Text => literal;
+
     /// <inheritdoc/>
     public override void Match(ReadOnlySpan<char> text, PieceList matches)
     {

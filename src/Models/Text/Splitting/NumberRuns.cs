@@ -8,15 +8,5 @@ internal sealed class NumberRuns(int longest) : ScanPattern
     public const string Source = @"\p{N}{1,3}";
 
     /// <inheritdoc/>
-    protected override int MatchAt(ReadOnlySpan<char> text, int index)
-    {
-        var end = index;
-        for (var digits = 0; digits < longest && end < text.Length; digits++)
-        {
-            if ((CharacterClasses.At(text, end, out var length) & CharacterClass.Number) == 0)
-                break;
-            end += length;
-        }
-        return end - index;
-    }
+    protected override int MatchAt(ReadOnlySpan<char> text, int index) => NumberEnd(text, index, longest) - index;
 }

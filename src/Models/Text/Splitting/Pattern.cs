@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace XDeepServe.Models.Text.Splitting;
 
 /// <summary>Something that finds matches in a text, leftmost first and without overlap.</summary>
@@ -8,6 +10,15 @@ internal abstract class Pattern
     /// <param name="matches">Receives the ranges.</param>
     public abstract void Match(ReadOnlySpan<char> text, PieceList matches);
 
+    /// <summary>Reads a pattern of a tokenizer.json: <c>{"Regex": …}</c> or <c>{"String": …}</c>.</summary>
+    public static Pattern Read(JsonElement setting)
+    {
+        if (setting.TryGetProperty("Regex", out var regex))
+            return FromRegex(Settings.Text(regex));
+        var literal = Settings.Text(setting, "String");
+        return literal.Length > 0 ? new LiteralPattern(literal) : throw Settings.Unsupported("pattern", "");
+    }
+
     /// <summary>The fastest pattern that means the same as a regular expression of a tokenizer.json.</summary>
     public static Pattern FromRegex(string source) => source switch
     {
@@ -16,6 +27,8 @@ internal abstract class Pattern
         ChatWords.Source3 => new ChatWords(3),
         DeepSeekWords.Source => new DeepSeekWords(),
         NumberRuns.Source => new NumberRuns(3),
+        CasedWords.Source => new CasedWords(han: false),
+        CasedWords.HanSource => new CasedWords(han: true),
         _ => new RegexPattern(source),
     };
 }
@@ -50,6 +63,18 @@ internal abstract class ScanPattern : Pattern
         if (lineBreaks && text[index..end].LastIndexOfAny('\r', '\n') is >= 0 and var last)
             return last + 1;
         return end < text.Length && end - index > 1 ? end - index - 1 : end - index;
+    }
+
+    /// <summary>Where up to a number of numeric characters end.</summary>
+    protected static int NumberEnd(ReadOnlySpan<char> text, int index, int longest)
+    {
+        for (var digits = 0; digits < longest && index < text.Length; digits++)
+        {
+            if ((CharacterClasses.At(text, index, out var length) & CharacterClass.Number) == 0)
+                break;
+            index += length;
+        }
+        return index;
     }
 
     /// <summary>The length of <c>'s 't 're 've 'm 'll 'd</c> at an apostrophe, 0 if it is none of them.</summary>

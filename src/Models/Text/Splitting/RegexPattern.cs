@@ -24,7 +24,8 @@ internal sealed class RegexPattern : Pattern
             throw new TokenizerException($"The splitting pattern {source} names characters beyond U+FFFF, which is not supported.");
         try
         {
-            regex = new Regex(Translate(source), RegexOptions.CultureInvariant, TimeSpan.FromSeconds(10));
+            // Multiline: the reference's engine lets ^ and $ match at every line.
+            regex = new Regex(Translate(source), RegexOptions.CultureInvariant | RegexOptions.Multiline, TimeSpan.FromSeconds(10));
         }
         catch (ArgumentException error)
         {

@@ -15,12 +15,20 @@ internal enum SplitBehavior
     Contiguous,
 }
 
-/// <summary>A pre-tokenizer: splits text into pieces that are encoded apart.</summary>
+/// <summary>Splits by a pattern.</summary>
 /// <param name="pattern">Where it splits.</param>
 /// <param name="behavior">What becomes of the matches.</param>
 /// <param name="invert">Whether what lies between matches takes their place.</param>
-internal sealed class Splitter(Pattern pattern, SplitBehavior behavior, bool invert)
+internal sealed class Splitter(Pattern pattern, SplitBehavior behavior, bool invert = false) : PreTokenizer
 {
+    /// <inheritdoc/>
+    public override void Run(PieceBuffer buffer)
+    {
+        foreach (var (start, length) in buffer.Pieces)
+            Split(buffer.Text.Span.Slice(start, length), start, buffer.Scratch, buffer.Next);
+        buffer.Advance();
+    }
+
     /// <summary>Appends the pieces of a text.</summary>
     /// <param name="text">The text, without lone surrogates.</param>
     /// <param name="start">Is added to the start of every piece.</param>

@@ -4,33 +4,55 @@ using System.Text;
 namespace XDeepServe.Models.Text.Normalizing;
 
 /// <summary>
-/// Normalization form C. Written here because .NET normalizes nothing when it runs without culture data, as this
+/// Unicode's normalization forms. Written here because .NET normalizes nothing when it runs without culture data, as this
 /// program does.
 /// </summary>
-internal static class CanonicalComposition
+/// <param name="compose">Whether characters are put together (C and KC) or taken apart (D and KD).</param>
+/// <param name="compatible">Whether characters give way to those they are compatible with (KC and KD).</param>
+internal sealed class UnicodeForm(bool compose, bool compatible) : Normalizer
 {
     private const int SBase = 0xAC00, LBase = 0x1100, VBase = 0x1161, TBase = 0x11A7;
     private const int LCount = 19, VCount = 21, TCount = 28, SCount = LCount * VCount * TCount;
 
-    /// <summary>Text in form C; the same string if it is already.</summary>
-    /// <param name="text">Text without lone surrogates.</param>
-    public static string Normalize(string text)
+    /// <summary>Form C.</summary>
+    public static UnicodeForm C { get; } = new(compose: true, compatible: false);
+
+    /// <summary>Form D.</summary>
+    public static UnicodeForm D { get; } = new(compose: false, compatible: false);
+
+    /// <summary>Form KC.</summary>
+    public static UnicodeForm KC { get; } = new(compose: true, compatible: true);
+
+    /// <summary>Form KD.</summary>
+    public static UnicodeForm KD { get; } = new(compose: false, compatible: true);
+
+    /// <inheritdoc/>
+    public override string Normalize(string text)
     {
-        // Nothing below U+0300 composes with or reorders anything.
-        if (text.AsSpan().IndexOfAnyExceptInRange('\0', '\u02FF') < 0)
+        // Nothing below U+0300 composes with or reorders anything; nothing below U+00A0 comes apart.
+        if (text.AsSpan().IndexOfAnyExceptInRange('\0', compose && !compatible ? '\u02FF' : '\u009F') < 0)
             return text;
         var data = CanonicalData.Instance;
-        var stable = true;
-        foreach (var rune in text.EnumerateRunes())
-            stable &= !data.IsUnstable(rune.Value);
-        if (stable)
-            return text;
+        if (compose && !compatible)
+        {
+            var stable = true;
+            foreach (var rune in text.EnumerateRunes())
+                stable &= !data.IsUnstable(rune.Value);
+            if (stable)
+                return text;
+        }
 
         var characters = new List<int>(text.Length + 16);
         foreach (var rune in text.EnumerateRunes())
-            Decompose(data, rune.Value, characters);
+        {
+            if (compatible && data.Compatible(rune.Value) is { } others)
+                characters.AddRange(others);
+            else
+                Decompose(data, rune.Value, characters);
+        }
         Order(data, characters);
-        Compose(data, characters);
+        if (compose)
+            Compose(data, characters);
 
         var result = new StringBuilder(characters.Count);
         Span<char> units = stackalloc char[2];
