@@ -35,7 +35,7 @@ internal sealed class InfoCommand : Command
         Line("hidden size", config.HiddenSize);
         Line("heads", config.Latent is { } latent ? $"{config.Heads}, latent of {latent.Rank} + {latent.Rope}" : $"{config.Heads} of {config.HeadWidth}, {config.KeyValueHeads} for keys and values");
         if (config.Experts is { } experts)
-            Line("experts", $"{experts.Count} of {experts.Width}, {experts.Rule.TopK} per token, {experts.Shared} shared, first {experts.DenseLayers} layers dense");
+            Line("experts", $"{experts.Count} of {experts.Width}, {experts.Rule.TopK} per token, {experts.Shared} shared, {experts.DenseLayers.Count} layers dense");
         Line("vocabulary", config.VocabularySize);
         Line("longest context", config.MaxPositions);
         Line("end of text", string.Join(", ", config.EosIds));

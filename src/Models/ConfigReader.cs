@@ -11,10 +11,27 @@ namespace XDeepServe.Models;
 /// </summary>
 /// <param name="json">The object.</param>
 /// <param name="source">Where it stands, for messages: <c>config.json</c>, or <c>config.json: rope_scaling</c>.</param>
-public sealed class ConfigReader(JsonObject json, string source)
+/// <param name="defaults">Values of keys that the object lacks altogether; null for none.</param>
+public sealed class ConfigReader(JsonObject json, string source, JsonObject? defaults = null)
 {
     /// <summary>True if the key is there and is not null.</summary>
-    public bool Has(string key) => json[key] is not null;
+    public bool Has(string key) => Value(key) is not null;
+
+    /// <summary>The same object with the values that its architecture's published code gives to keys that are not there. A null stays null.</summary>
+    /// <param name="values">A JSON object.</param>
+    public ConfigReader Or(string values) => new(json, source, JsonNode.Parse(values)!.AsObject());
+
+    /// <summary>The first of several spellings that is there; else the first that has a default; else the first of all.</summary>
+    public string Spelling(params ReadOnlySpan<string> keys)
+    {
+        foreach (string key in keys)
+            if (json[key] is not null)
+                return key;
+        foreach (string key in keys)
+            if (Has(key))
+                return key;
+        return keys[0];
+    }
 
     /// <summary>A whole number between <paramref name="least"/> and <paramref name="most"/>.</summary>
     /// <exception cref="ModelLoadException">Missing without a fallback, not a whole number, or out of range.</exception>
@@ -44,7 +61,7 @@ public sealed class ConfigReader(JsonObject json, string source)
 
     /// <summary>True or false.</summary>
     /// <exception cref="ModelLoadException">Something else.</exception>
-    public bool Flag(string key, bool fallback) => json[key] switch
+    public bool Flag(string key, bool fallback) => Value(key) switch
     {
         null => fallback,
         JsonNode node when node.GetValueKind() is JsonValueKind.True => true,
@@ -54,7 +71,7 @@ public sealed class ConfigReader(JsonObject json, string source)
 
     /// <summary>A string; null if it is missing.</summary>
     /// <exception cref="ModelLoadException">Something else.</exception>
-    public string? Text(string key) => json[key] switch
+    public string? Text(string key) => Value(key) switch
     {
         null => null,
         JsonNode node when node.GetValueKind() is JsonValueKind.String => node.GetValue<string>(),
@@ -65,7 +82,7 @@ public sealed class ConfigReader(JsonObject json, string source)
     /// <exception cref="ModelLoadException">Not a list of strings.</exception>
     public IReadOnlyList<string> Texts(string key)
     {
-        if (json[key] is not { } node)
+        if (Value(key) is not { } node)
             return [];
         if (node is not JsonArray list || list.Any(item => item?.GetValueKind() is not JsonValueKind.String))
             throw Wrong(key, "must be a list of strings");
@@ -76,7 +93,7 @@ public sealed class ConfigReader(JsonObject json, string source)
     /// <exception cref="ModelLoadException">Something else, or one below 0.</exception>
     public IReadOnlyList<int> Integers(string key)
     {
-        if (json[key] is not { } node)
+        if (Value(key) is not { } node)
             return [];
         IEnumerable<JsonNode?> items = node is JsonArray list ? list.AsEnumerable() : new[] { node };
         var values = new List<int>();
@@ -94,7 +111,7 @@ public sealed class ConfigReader(JsonObject json, string source)
 
     /// <summary>A nested object; null if it is missing.</summary>
     /// <exception cref="ModelLoadException">Not an object.</exception>
-    public ConfigReader? Section(string key) => json[key] switch
+    public ConfigReader? Section(string key) => Value(key) switch
     {
         null => null,
         JsonObject section => new ConfigReader(section, $"{source}: {key}"),
@@ -104,7 +121,7 @@ public sealed class ConfigReader(JsonObject json, string source)
     /// <summary>The complaint that a key holds something that cannot be served.</summary>
     public ModelLoadException Wrong(string key, string rule)
     {
-        string value = json[key]?.ToJsonString() ?? "null";
+        string value = Value(key)?.ToJsonString() ?? "null";
         if (value.Length > 60)
             value = value[..60] + "…";
         return new ModelLoadException($"{source}: '{key}' is {value}, but {rule}.");
@@ -118,11 +135,13 @@ public sealed class ConfigReader(JsonObject json, string source)
 
     private double Number(string key)
     {
-        JsonNode node = json[key]!;
+        JsonNode node = Value(key)!;
         if (node.GetValueKind() is not JsonValueKind.Number || !TryNumber(node, out double value))
             throw Wrong(key, "must be a number");
         return value;
     }
+
+    private JsonNode? Value(string key) => json.TryGetPropertyValue(key, out JsonNode? value) ? value : defaults?[key];
 
     // By way of the text, because a value may be backed by parsed JSON or by any CLR number.
     private static bool TryNumber(JsonNode node, out double value) =>

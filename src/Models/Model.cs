@@ -15,18 +15,20 @@ public sealed class Model : IDisposable
     private readonly WeightLoader weights;
     private readonly Weight embedding; // [vocabulary, hidden]
     private readonly Weight head; // [vocabulary, hidden]; the embedding itself if tied
-    private readonly Tensor finalGain; // [1, hidden]
+    private readonly Weight? positions; // [positions, hidden]: learned positions, if the model has them
+    private readonly Norm finalNorm;
     private readonly Layer[] layers;
 
     private Model(
         Backend backend, WeightLoader weights, ModelConfig config, ModelOptions options,
-        Weight embedding, Weight head, Tensor finalGain, Layer[] layers, int maxLength)
+        Weight embedding, Weight? positions, Weight head, Norm finalNorm, Layer[] layers, int maxLength)
     {
         this.backend = backend;
         this.weights = weights;
         this.embedding = embedding;
         this.head = head;
-        this.finalGain = finalGain;
+        this.positions = positions;
+        this.finalNorm = finalNorm;
         this.layers = layers;
         Config = config;
         MaxLength = maxLength;
@@ -48,6 +50,12 @@ public sealed class Model : IDisposable
     /// <summary>The layers, whose units may be run apart.</summary>
     public IReadOnlyList<Layer> Layers => layers;
 
+    /// <summary>The modules for multi-token prediction that the file holds, if <see cref="ModelOptions.Drafts"/> asked for them.</summary>
+    public IReadOnlyList<DraftModule> Drafts { get; private init; } = [];
+
+    /// <summary>Turns images into rows of a step; null if the model takes text alone.</summary>
+    public ImageEncoder? Images { get; private init; }
+
     /// <summary>Loads a model.</summary>
     /// <param name="checkpoint">The opened files; stay the caller's, and open until the model is disposed.</param>
     /// <param name="backend">Runs the model; stays the caller's.</param>
@@ -59,8 +67,8 @@ public sealed class Model : IDisposable
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
         int maxLength = MaxLengthFor(config, options);
         CheckTypes(options);
-        Family family = Family.All.Single(candidate => candidate.Name == config.Family);
-        var loader = new WeightLoader(checkpoint, backend, options.Quantization);
+        Family family = Family.Of(config.Family);
+        var loader = new WeightLoader(checkpoint, backend, options.Quantization, family);
         try
         {
             var vocabulary = new WeightPart("model.embed_tokens.weight", config.VocabularySize);
@@ -69,27 +77,28 @@ public sealed class Model : IDisposable
             Weight embedding = tied
                 ? loader.Linear(config.HiddenSize, vocabulary)
                 : loader.Unquantized(config.HiddenSize, vocabulary, plain: false);
+            Weight? positions = family.LoadPositions(config, loader);
             double steps = config.Layers + 2;
             progress?.Report(1 / steps);
 
-            Tensor rope = loader.Allocate(maxLength, family.RopeWidth(config));
-            RopeTable.Fill(backend, rope, config.Rope);
+            Tensor rope = default;
+            if (family.RopeWidth(config) > 0)
+                RopeTable.Fill(backend, rope = loader.Allocate(maxLength, family.RopeWidth(config)), config.Rope);
             var layers = new Layer[config.Layers];
             for (int i = 0; i < layers.Length; i++)
             {
-                string prefix = $"model.layers.{i}";
-                layers[i] = new Layer(
-                    loader.Vector(new WeightPart($"{prefix}.input_layernorm.weight", config.HiddenSize)),
-                    family.LoadAttention(i, config, loader, rope),
-                    loader.Vector(new WeightPart($"{prefix}.post_attention_layernorm.weight", config.HiddenSize)),
-                    family.LoadFeedForward(i, config, loader));
+                layers[i] = family.LoadLayer(i, config, loader, rope);
                 progress?.Report((i + 2) / steps);
             }
-            Tensor finalGain = loader.Vector(new WeightPart("model.norm.weight", config.HiddenSize));
+            Norm finalNorm = family.LoadNorm("model.norm", config, loader);
             Weight head = tied ? embedding : loader.Linear(config.HiddenSize, output);
+            List<DraftModule> drafts = [];
+            while (options.Drafts && drafts.Count < config.DraftLayers && family.LoadDraft(drafts.Count, config, loader, rope, embedding, head) is { } draft)
+                drafts.Add(draft);
+            ImageEncoder? images = family.LoadImages(config, loader);
             backend.Synchronize();
             progress?.Report(1);
-            return new Model(backend, loader, config, options, embedding, head, finalGain, layers, maxLength);
+            return new Model(backend, loader, config, options, embedding, positions, head, finalNorm, layers, maxLength) { Drafts = drafts, Images = images };
         }
         catch
         {
@@ -120,18 +129,18 @@ public sealed class Model : IDisposable
         Tensor delta = workspace.Delta.Take(tokens);
         Scratch scratch = workspace.Scratch;
 
-        backend.Embed(residual, embedding, batch.TokenIds);
-        backend.RmsNorm(normed, residual, layers[0].AttentionGain, Config.Epsilon);
+        Embed(batch, residual, delta);
+        layers[0].AttentionNorm.Run(backend, normed, residual);
         for (int i = 0; i < layers.Length; i++)
         {
             Layer layer = layers[i];
             scratch.Rewind();
             layer.Attention.Run(backend, delta, normed, batch.Paged, cache, i, scratch);
-            backend.AddRmsNorm(normed, residual, delta, layer.FeedForwardGain, Config.Epsilon);
+            layer.FeedForwardNorm.AddAndRun(backend, normed, residual, delta);
             scratch.Rewind();
             layer.FeedForward.Run(backend, delta, normed, scratch);
-            Tensor next = i + 1 < layers.Length ? layers[i + 1].AttentionGain : finalGain;
-            backend.AddRmsNorm(normed, residual, delta, next, Config.Epsilon);
+            Norm next = i + 1 < layers.Length ? layers[i + 1].AttentionNorm : finalNorm;
+            next.AddAndRun(backend, normed, residual, delta);
         }
         workspace.Hidden = normed;
     }
@@ -149,6 +158,20 @@ public sealed class Model : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => weights.Dispose();
+
+    private void Embed(ForwardBatch batch, Tensor residual, Tensor delta)
+    {
+        backend.Embed(residual, embedding, batch.TokenIds);
+        for (int i = 0; i < (batch.Embedded?.Count ?? 0); i++)
+        {
+            EmbeddedRows rows = batch.Embedded![i];
+            backend.Copy(residual.Slice(rows.First, rows.Values.Rows), rows.Values);
+        }
+        if (positions is null)
+            return;
+        backend.Embed(delta, positions, batch.Paged.Positions);
+        backend.Add(residual, delta);
+    }
 
     private static int MaxLengthFor(ModelConfig config, ModelOptions options)
     {

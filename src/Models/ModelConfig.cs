@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using XDeepServe.Kernels;
 using XDeepServe.Models.Families;
 using XDeepServe.Models.Loading;
 
@@ -7,7 +8,7 @@ namespace XDeepServe.Models;
 /// <summary>The shape of a network, read and checked from a Hugging Face <c>config.json</c>.</summary>
 public sealed record ModelConfig
 {
-    /// <summary>Architecture family, as <c>model_type</c> names it: <c>deepseek_v3</c>, <c>qwen3</c>.</summary>
+    /// <summary>Architecture family, as <c>model_type</c> names it: <c>deepseek_v3</c>, <c>qwen3</c>, …</summary>
     public required string Family { get; init; }
 
     /// <summary>Token ids run from 0 to this, exclusive.</summary>
@@ -46,8 +47,29 @@ public sealed record ModelConfig
     /// <summary>Mixture of experts; null if every layer is dense.</summary>
     public ExpertConfig? Experts { get; init; }
 
-    /// <summary>Whether the attention projections have biases.</summary>
+    /// <summary>Whether the projections to queries, keys and values (or to compressed ones) have biases.</summary>
     public bool AttentionBias { get; init; }
+
+    /// <summary>Whether attention's output projection has a bias.</summary>
+    public bool OutputBias { get; init; }
+
+    /// <summary>Whether dense feed-forward units have biases.</summary>
+    public bool FeedForwardBias { get; init; }
+
+    /// <summary>Whether each query and key head is normed.</summary>
+    public bool HeadNorms { get; init; }
+
+    /// <summary>Columns of a head that are rotated; null for all.</summary>
+    public int? RotatedColumns { get; init; }
+
+    /// <summary>For each layer the positions that a row sees, 0 for all; empty if no layer has a window.</summary>
+    public IReadOnlyList<int> Windows { get; init; } = [];
+
+    /// <summary>Activation of feed-forward units without gates; null if units are gated.</summary>
+    public GeluForm? Activation { get; init; }
+
+    /// <summary>Image input; null if the model takes text alone.</summary>
+    public ImageConfig? Images { get; init; }
 
     /// <summary>Whether the output matrix is the embedding table; null if the config does not say (then it is if the file holds no other).</summary>
     public bool? TiedEmbeddings { get; init; }
@@ -69,6 +91,8 @@ public sealed record ModelConfig
     {
         var reader = new ConfigReader(config, "config.json");
         ModelConfig model = Families.Family.For(reader).Read(reader);
+        if (reader.Section("text_config") is { } text && !reader.Has("eos_token_id"))
+            reader = text;
         var extra = generation is null ? null : new ConfigReader(generation, "generation_config.json");
         IReadOnlyList<int> bos = reader.Integers("bos_token_id");
         int[] eos = [.. reader.Integers("eos_token_id").Concat(extra?.Integers("eos_token_id") ?? []).Distinct()];

@@ -6,4 +6,6 @@ namespace XDeepServe.Models;
 /// <param name="Cache">Type of the key-value cache: F32 or BF16.</param>
 /// <param name="Quantization">Type that plain linear weights are quantised to while loading: Q8_0, Q4_K, Q4_0, Q5_0, F8 or I8; null to keep the file's types. Routers, norms, embeddings that are not tied and the latent's expansion keep theirs.</param>
 /// <param name="MaxModelLength">Longest context to serve; null for all that the model allows.</param>
-public sealed record ModelOptions(ElementType Cache = ElementType.F32, ElementType? Quantization = null, int? MaxModelLength = null);
+/// <param name="Drafts">Whether to load the modules for multi-token prediction that the file holds.</param>
+public sealed record ModelOptions(
+    ElementType Cache = ElementType.F32, ElementType? Quantization = null, int? MaxModelLength = null, bool Drafts = false);

@@ -4,8 +4,10 @@ namespace XDeepServe.Models;
 
 /// <summary>Rotary position embedding.</summary>
 /// <param name="Theta">Base of the wave lengths.</param>
-/// <param name="Yarn">Stretching to longer contexts; null for none.</param>
-public sealed record RopeConfig(double Theta, YarnConfig? Yarn)
+/// <param name="Yarn">Stretching to longer contexts by YaRN; null for none.</param>
+/// <param name="Llama3">Stretching as Llama 3.1 does it; null for none.</param>
+/// <param name="Stretch">How many times longer every wave is; 1 for none ("linear").</param>
+public sealed record RopeConfig(double Theta, YarnConfig? Yarn = null, Llama3Config? Llama3 = null, double Stretch = 1)
 {
     /// <summary>Reads <c>rope_parameters</c> (transformers 5) or <c>rope_theta</c> and <c>rope_scaling</c> (before).</summary>
     /// <param name="reader">The model's config.</param>
@@ -17,15 +19,38 @@ public sealed record RopeConfig(double Theta, YarnConfig? Yarn)
         ConfigReader? parameters = reader.Section("rope_parameters") ?? reader.Section("rope_scaling");
         theta = reader.Real("rope_theta", 1, theta);
         if (parameters is null)
-            return new RopeConfig(theta, null);
+            return new RopeConfig(theta);
         theta = parameters.Real("rope_theta", 1, theta);
         string key = parameters.Has("rope_type") ? "rope_type" : "type";
         return parameters.Text(key) switch
         {
-            null or "default" => new RopeConfig(theta, null),
+            // "dynamic" changes the waves beyond max_position_embeddings alone, and no context is longer than that.
+            null or "default" or "dynamic" => new RopeConfig(theta),
+            "linear" => new RopeConfig(theta, Stretch: parameters.Real("factor", 1)),
+            "llama3" => new RopeConfig(theta, Llama3: Llama3Config.Read(parameters, maxPositions)),
             "yarn" => new RopeConfig(theta, YarnConfig.Read(parameters, maxPositions)),
-            _ => throw parameters.Wrong(key, "only 'default' and 'yarn' are supported"),
+            _ => throw parameters.Wrong(key, "only 'default', 'linear', 'dynamic', 'llama3' and 'yarn' are supported"),
         };
+    }
+
+    /// <summary>The longest context: what the config says, or what YaRN stretches the original to if that is more.</summary>
+    public int Reach(int maxPositions, int most) =>
+        Yarn is null ? maxPositions : (int)Math.Clamp(Yarn.OriginalPositions * Yarn.Factor, maxPositions, Math.Max(maxPositions, most));
+}
+
+/// <summary>Llama 3.1's stretching: waves longer than the original context over <paramref name="Low"/> are stretched by a factor, those shorter than it over <paramref name="High"/> stay, and between them lies a blend.</summary>
+/// <param name="Factor">How many times longer.</param>
+/// <param name="Low">low_freq_factor.</param>
+/// <param name="High">high_freq_factor; greater than <paramref name="Low"/>.</param>
+/// <param name="OriginalPositions">Context that the model was trained with.</param>
+public sealed record Llama3Config(double Factor, double Low, double High, int OriginalPositions)
+{
+    internal static Llama3Config Read(ConfigReader reader, int maxPositions)
+    {
+        double low = reader.Real("low_freq_factor", 0, 1), high = reader.Real("high_freq_factor", 0, 4);
+        if (high <= low || low == 0)
+            throw reader.Inconsistent("high_freq_factor must be greater than low_freq_factor, and both greater than 0");
+        return new Llama3Config(reader.Real("factor", 1), low, high, reader.Integer("original_max_position_embeddings", 1, fallback: maxPositions));
     }
 }
 

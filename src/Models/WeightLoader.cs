@@ -1,4 +1,5 @@
 using XDeepServe.Kernels;
+using XDeepServe.Models.Families;
 using XDeepServe.Models.Loading;
 
 namespace XDeepServe.Models;
@@ -10,7 +11,8 @@ namespace XDeepServe.Models;
 /// <param name="checkpoint">The opened files.</param>
 /// <param name="backend">Takes the weights.</param>
 /// <param name="quantization">Type for linear weights; null to keep the file's.</param>
-public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, ElementType? quantization) : IDisposable
+/// <param name="family">Knows how published files spell the names; null if they are spelled as asked for.</param>
+public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, ElementType? quantization, Family? family = null) : IDisposable
 {
     private const long ArenaChunk = 1 << 20;
     private readonly Stack<IDisposable> owned = new();
@@ -22,8 +24,8 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
     /// <summary>Bytes of everything loaded so far.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Whether the checkpoint holds a tensor.</summary>
-    public bool Has(string name) => checkpoint.Has(name);
+    /// <summary>Whether the checkpoint holds a tensor, however it is spelled.</summary>
+    public bool Has(string name) => checkpoint.Has(name) || (family is not null && family.Spellings(name).Any(spelling => checkpoint.Has(spelling.Name)));
 
     /// <summary>A linear weight from one tensor or from several with equal columns, one behind the other.</summary>
     /// <param name="columns">Input features.</param>
@@ -31,7 +33,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
     /// <exception cref="ModelLoadException">Missing or misshapen.</exception>
     public Weight Linear(int columns, params IReadOnlyList<WeightPart> parts)
     {
-        if (parts.Select(part => checkpoint.Get(part.Name, part.Rows, columns).Type).Distinct().Count() == 1)
+        if (parts.Select(part => Locate(part, [part.Rows, columns], out _).Type).Distinct().Count() == 1)
             return Grouped(1, columns, parts);
         // Files in several quantised types: each part keeps its own.
         StackedWeight stack = new([.. parts.Select(part => PrepareLinear(Source(1, columns, [part])))]);
@@ -64,7 +66,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         int start = zeros;
         foreach (WeightPart part in parts)
         {
-            StoredTensor stored = checkpoint.Get(part.Name, part.Rows);
+            StoredTensor stored = Find(part, part.Rows);
             if (!stored.Type.IsPlain())
                 throw new ModelLoadException($"'{stored.Name}' holds {stored.Type}, but a norm or bias must hold F32, F16 or BF16. Convert the model again with 'xds convert'.");
             stored.Read(0, values.AsSpan(start, part.Rows));
@@ -72,6 +74,21 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         }
         backend.Upload<float>(vector, values);
         return vector;
+    }
+
+    /// <summary>A whole matrix as an F32 tensor <c>[rows, columns]</c>: a table that is added, not multiplied with.</summary>
+    /// <exception cref="ModelLoadException">Missing or misshapen.</exception>
+    public Tensor Rows(int columns, WeightPart part)
+    {
+        StoredTensor stored = Find(part, part.Rows, columns);
+        Tensor table = Allocate(part.Rows, columns);
+        float[] values = new float[columns];
+        for (int row = 0; row < part.Rows; row++)
+        {
+            stored.Read(row, values);
+            backend.Upload<float>(table.Slice(row, 1), values);
+        }
+        return table;
     }
 
     /// <summary>An F32 tensor that lives as long as the loader.</summary>
@@ -89,6 +106,37 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
     {
         while (owned.TryPop(out IDisposable? item))
             item.Dispose();
+    }
+
+    /// <summary>A tensor in the shape that is asked for.</summary>
+    private StoredTensor Find(WeightPart part, params ReadOnlySpan<long> shape)
+    {
+        StoredTensor stored = Locate(part, shape, out bool transposed);
+        if (!transposed)
+            return stored;
+        var copy = new TransposedTensor(stored);
+        owned.Push(copy);
+        return copy.Tensor;
+    }
+
+    /// <summary>A tensor as it lies in the file, under the first of its names that is there.</summary>
+    private StoredTensor Locate(WeightPart part, ReadOnlySpan<long> shape, out bool transposed)
+    {
+        transposed = false;
+        if (part.Shape is not null)
+            shape = part.Shape;
+        if (checkpoint.Has(part.Name))
+            return checkpoint.Get(part.Name, shape);
+        string? published = null;
+        foreach (Spelling spelling in family?.Spellings(part.Name) ?? [])
+        {
+            published ??= spelling.Name;
+            if (!checkpoint.Has(spelling.Name))
+                continue;
+            transposed = spelling.Transposed;
+            return transposed ? checkpoint.Get(spelling.Name, shape[1], shape[0]) : checkpoint.Get(spelling.Name, shape);
+        }
+        return checkpoint.Get(published ?? part.Name, shape);
     }
 
     /// <summary>Quantises what is asked to be and is not yet.</summary>
@@ -111,7 +159,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         ElementType? type = null;
         for (int i = 0; i < pieces.Length; i++)
         {
-            StoredTensor stored = checkpoint.Get(parts[i].Name, parts[i].Rows, columns);
+            StoredTensor stored = Find(parts[i], parts[i].Rows, columns);
             if (type is { } first && first != stored.Type)
             {
                 throw new ModelLoadException(
@@ -127,4 +175,5 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
 /// <summary>A tensor of the checkpoint as a piece of a weight.</summary>
 /// <param name="Name">Hugging Face name.</param>
 /// <param name="Rows">Output features that it must have.</param>
-public readonly record struct WeightPart(string Name, int Rows);
+/// <param name="Shape">Its dimensions where they are more than rows and columns: the experts of a layer in one tensor, a convolution's patch; null for rows and columns.</param>
+public readonly record struct WeightPart(string Name, int Rows, long[]? Shape = null);

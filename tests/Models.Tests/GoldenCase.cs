@@ -6,6 +6,9 @@ namespace XDeepServe.Models.Tests;
 /// <summary>One prompt of a golden.json and what the reference made of it.</summary>
 internal sealed record GoldenCase(int[] Prompt, int[] Greedy, float[] Margins, int[] LogitIds, float[] Logits, double LogProbability)
 {
+    /// <summary>The image of a folder's cases <c>[3, size, size]</c>, at position 1 of every prompt; null for text alone.</summary>
+    public float[]? Pixels { get; init; }
+
     /// <summary>Two tokens whose logits are closer than this may change places.</summary>
     public const float NearTie = 1e-3f;
 
@@ -15,10 +18,14 @@ internal sealed record GoldenCase(int[] Prompt, int[] Greedy, float[] Margins, i
         JsonNode root = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "golden.json")))!;
         if (root["cases"] is JsonArray cases)
         {
+            float[]? pixels = cases[0]!["pixel_values"] is { } values ? Values<float>(values) : null;
             return [.. cases.Select(item => new GoldenCase(
                 Values<int>(item!["prompt"]!), Values<int>(item["greedy"]!), Values<float>(item["greedy_margins"]!),
                 [.. Enumerable.Range(0, item["last_logits"]!.AsArray().Count)], Values<float>(item["last_logits"]!),
-                item["logprob_sum"]!.GetValue<double>()))];
+                item["logprob_sum"]!.GetValue<double>())
+            {
+                Pixels = pixels,
+            })];
         }
         return [.. root["prompts"]!.AsArray().Select(item => new GoldenCase(
             Values<int>(item!["ids"]!), Values<int>(item["greedy48"]!), Values<float>(item["greedy48_margins"]!),
@@ -29,9 +36,10 @@ internal sealed record GoldenCase(int[] Prompt, int[] Greedy, float[] Margins, i
     /// <summary>Checks prefill and greedy decoding of a model against this case.</summary>
     /// <param name="runner">Drives the model.</param>
     /// <param name="chunk">Most prompt tokens in a step.</param>
-    public void Check(Runner runner, int chunk = int.MaxValue)
+    /// <param name="images">The prompt's images.</param>
+    public void Check(Runner runner, int chunk = int.MaxValue, params IReadOnlyList<EmbeddedRows> images)
     {
-        float[][] rows = runner.Prefill(new Sequence(Prompt), chunk);
+        float[][] rows = runner.Prefill(new Sequence(Prompt) { Images = images }, chunk);
         float range = rows[^1].Max() - rows[^1].Min();
         for (int i = 0; i < LogitIds.Length; i++)
             Assert.True(MathF.Abs(rows[^1][LogitIds[i]] - Logits[i]) <= 2e-3f * range, $"logit {LogitIds[i]}: {rows[^1][LogitIds[i]]}, reference {Logits[i]}");
@@ -41,7 +49,7 @@ internal sealed record GoldenCase(int[] Prompt, int[] Greedy, float[] Margins, i
             sum += LogSoftmax(rows[i - 1], Prompt[i]);
         Assert.True(Math.Abs(sum - LogProbability) <= 1e-3 * Math.Abs(LogProbability), $"log-probability {sum}, reference {LogProbability}");
 
-        CheckGreedy(runner.Greedy(new Sequence(Prompt), Greedy.Length, chunk));
+        CheckGreedy(runner.Greedy(new Sequence(Prompt) { Images = images }, Greedy.Length, chunk));
     }
 
     /// <summary>Tokens must equal the reference up to the first near tie that falls the other way.</summary>

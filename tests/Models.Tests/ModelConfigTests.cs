@@ -107,7 +107,6 @@ public class ModelConfigTests
     [InlineData("num_key_value_heads", "8")]
     [InlineData("head_dim", "31")]
     [InlineData("head_dim", "0")]
-    [InlineData("use_sliding_window", "true")]
     [InlineData("rope_parameters", "[]")]
     public void A_bad_qwen3_key_is_named(string key, string? json, string? named = null) =>
         Refuses(TinyModel.Qwen3Config(), key, json, named);

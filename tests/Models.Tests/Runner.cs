@@ -31,11 +31,18 @@ internal sealed class Runner : IDisposable
         var positions = new List<int>();
         var starts = new List<int> { 0 };
         var contexts = new List<int>();
+        var embedded = new List<EmbeddedRows>();
         int width = parts.Max(part => (part.Sequence.Done + part.Count + BlockSize - 1) / BlockSize);
         int[] blocks = new int[parts.Length * width];
         for (int p = 0; p < parts.Length; p++)
         {
             (Sequence sequence, int count) = parts[p];
+            foreach (EmbeddedRows image in sequence.Images)
+            {
+                int from = Math.Max(image.First, sequence.Done), to = Math.Min(image.First + image.Values.Rows, sequence.Done + count);
+                if (from < to)
+                    embedded.Add(new EmbeddedRows(ids.Count + from - sequence.Done, image.Values.Slice(from - image.First, to - from)));
+            }
             for (int i = 0; i < count; i++)
             {
                 ids.Add(sequence.Tokens[sequence.Done]);
@@ -53,7 +60,8 @@ internal sealed class Runner : IDisposable
             + Arena.BytesFor(ElementType.F32, rows, model.Config.VocabularySize));
         var batch = new ForwardBatch(
             Put(arena, [.. ids], 1),
-            new PagedBatch(Put(arena, [.. positions], 1), Put(arena, [.. starts], 1), Put(arena, [.. contexts], 1), Put(arena, blocks, width), BlockSize));
+            new PagedBatch(Put(arena, [.. positions], 1), Put(arena, [.. starts], 1), Put(arena, [.. contexts], 1), Put(arena, blocks, width), BlockSize),
+            embedded);
         Tensor picked = Put(arena, [.. Enumerable.Range(0, rows)], 1);
         Tensor logits = arena.Allocate(ElementType.F32, rows, model.Config.VocabularySize);
         model.Forward(batch, cache, workspace);
@@ -109,6 +117,9 @@ internal sealed class Sequence(IEnumerable<int> tokens)
     public List<int> Tokens { get; } = [.. tokens];
 
     public List<int> Blocks { get; } = [];
+
+    /// <summary>Images, each from the position of its first row on.</summary>
+    public IReadOnlyList<EmbeddedRows> Images { get; init; } = [];
 
     /// <summary>Tokens that are in the cache.</summary>
     public int Done { get; set; }

@@ -5,7 +5,9 @@ namespace XDeepServe.Models.Layers;
 /// <summary>Gated feed-forward: down(silu(gate(x)) · up(x)).</summary>
 /// <param name="gateUp">Gate, then up: <c>[2·width, hidden]</c>.</param>
 /// <param name="down">Back to the stream: <c>[hidden, width]</c>.</param>
-public sealed class DenseFeedForward(Weight gateUp, Weight down) : FeedForwardUnit
+/// <param name="gateUpBias">F32 <c>[1, 2·width]</c>; may be empty.</param>
+/// <param name="downBias">F32 <c>[1, hidden]</c>; may be empty.</param>
+public sealed class DenseFeedForward(Weight gateUp, Weight down, Tensor gateUpBias = default, Tensor downBias = default) : FeedForwardUnit
 {
     /// <inheritdoc/>
     public override long ScratchBytes(int tokens) => Scratch.Size(tokens, gateUp.Rows) + Scratch.Size(tokens, down.Columns);
@@ -15,8 +17,8 @@ public sealed class DenseFeedForward(Weight gateUp, Weight down) : FeedForwardUn
     {
         Tensor both = scratch.Take(input.Rows, gateUp.Rows);
         Tensor gated = scratch.Take(input.Rows, down.Columns);
-        backend.Linear(both, input, gateUp);
+        backend.Linear(both, input, gateUp, gateUpBias);
         backend.SwiGlu(gated, both);
-        backend.Linear(output, gated, down);
+        backend.Linear(output, gated, down, downBias);
     }
 }

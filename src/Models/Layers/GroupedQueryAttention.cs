@@ -13,12 +13,14 @@ namespace XDeepServe.Models.Layers;
 /// <param name="queryGain">F32 <c>[1, width]</c>: norm of each query head; may be empty.</param>
 /// <param name="keyGain">F32 <c>[1, width]</c>: norm of each key head; may be empty.</param>
 /// <param name="epsilon">Of these norms.</param>
-/// <param name="rope">Rotation table, as wide as a head.</param>
+/// <param name="rope">Rotation table, as wide as a head or narrower (then the columns behind it stay as they are); empty for no rotation.</param>
+/// <param name="window">Positions that a row sees; 0 for all before it.</param>
+/// <param name="scale">Factor on the scores; null for 1/√width.</param>
 public sealed class GroupedQueryAttention(
     int heads, int cacheHeads, int width, Weight project, Tensor projectBias, Weight outputWeight, Tensor outputBias,
-    Tensor queryGain, Tensor keyGain, float epsilon, Tensor rope) : AttentionUnit
+    Tensor queryGain, Tensor keyGain, float epsilon, Tensor rope, int window = 0, float? scale = null) : AttentionUnit
 {
-    private readonly float scale = (float)(1 / Math.Sqrt(width));
+    private readonly float scale = scale ?? (float)(1 / Math.Sqrt(width));
 
     /// <inheritdoc/>
     public override IReadOnlyList<CacheRow> CacheRows { get; } = [new CacheRow(cacheHeads, width), new CacheRow(cacheHeads, width)];
@@ -41,11 +43,14 @@ public sealed class GroupedQueryAttention(
             backend.RmsNorm(query, query, queryGain, epsilon);
         if (!keyGain.IsEmpty)
             backend.RmsNorm(key, key, keyGain, epsilon);
-        backend.Rope(query, batch.Positions, rope, width, 0, interleaved: false);
-        backend.Rope(key, batch.Positions, rope, width, 0, interleaved: false);
+        if (!rope.IsEmpty)
+        {
+            backend.Rope(query, batch.Positions, rope, width, 0, interleaved: false);
+            backend.Rope(key, batch.Positions, rope, width, 0, interleaved: false);
+        }
         backend.WriteCache(cache[layer, 0], key, batch, cacheHeads);
         backend.WriteCache(cache[layer, 1], value, batch, cacheHeads);
-        backend.PagedAttention(attended, query, cache[layer, 0], cache[layer, 1], batch, heads, cacheHeads, scale);
+        backend.PagedAttention(attended, query, cache[layer, 0], cache[layer, 1], batch, heads, cacheHeads, scale, window);
         backend.Linear(output, attended, outputWeight, outputBias);
     }
 }

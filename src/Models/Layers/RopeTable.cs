@@ -42,7 +42,13 @@ public static class RopeTable
         (double low, double high) = config.Yarn is { } yarn ? Ramp(yarn, config.Theta, width) : default;
         for (int i = 0; i < frequencies.Length; i++)
         {
-            double frequency = Math.Pow(config.Theta, -2.0 * i / width);
+            double frequency = Math.Pow(config.Theta, -2.0 * i / width) / config.Stretch;
+            if (config.Llama3 is { } blend)
+            {
+                double turns = blend.OriginalPositions * frequency / (2 * Math.PI); // over the original context
+                double kept = Math.Clamp((turns - blend.Low) / (blend.High - blend.Low), 0, 1);
+                frequency *= kept + ((1 - kept) / blend.Factor);
+            }
             if (config.Yarn is { } scaling)
             {
                 double stretched = Math.Clamp((i - low) / (high - low), 0, 1);
