@@ -1,0 +1,99 @@
+using XDeepServe.Xccl.Regions;
+using XDeepServe.Xccl.Waiting;
+
+namespace XDeepServe.Xccl;
+
+/// <summary>
+/// Small group operations: every rank writes its record into every peer's region and waits, in its own, for all of theirs.
+/// All ranks call the same operations in the same order.
+/// </summary>
+public sealed unsafe class Collectives
+{
+    private readonly Communicator group;
+    private readonly int recordBytes;
+    private uint generation;
+    private uint sequence;
+
+    internal Collectives(Communicator group)
+    {
+        this.group = group;
+        recordBytes = group.Geometry.RecordBytes;
+    }
+
+    /// <summary>Returns when all ranks have called it.</summary>
+    /// <param name="timeout">Most time for it; the group's if none is given.</param>
+    /// <param name="cancel">Ends the wait; this rank must then leave and join again.</param>
+    /// <exception cref="XcclException">A rank died, left or did not come in time.</exception>
+    public void Barrier(TimeSpan? timeout = null, CancellationToken cancel = default) => Gather([], timeout, cancel);
+
+    /// <summary>Collects one record from each rank.</summary>
+    /// <param name="record">This rank's, at most the geometry's record size; the same length on all ranks.</param>
+    /// <param name="records">Room for all, in order of rank.</param>
+    /// <param name="timeout">Most time for it; the group's if none is given.</param>
+    /// <param name="cancel">Ends the wait; this rank must then leave and join again.</param>
+    /// <exception cref="XcclException">A rank died, left, did not come in time or gave another length.</exception>
+    public void AllGather(ReadOnlySpan<byte> record, Span<byte> records, TimeSpan? timeout = null, CancellationToken cancel = default)
+    {
+        if (records.Length < record.Length * group.Ranks)
+            throw new ArgumentException($"{group.Ranks} records of {record.Length} bytes do not fit into {records.Length}.");
+        Gather(record, timeout, cancel);
+        for (int rank = 0; rank < group.Ranks; rank++)
+            Take(rank, records.Slice(rank * record.Length, record.Length));
+    }
+
+    /// <summary>Copies one rank's bytes to all.</summary>
+    /// <param name="root">Whose bytes.</param>
+    /// <param name="bytes">The root's bytes, and room for as many on the others.</param>
+    /// <param name="timeout">Most time for each record's worth; the group's if none is given.</param>
+    /// <param name="cancel">Ends the wait; this rank must then leave and join again.</param>
+    /// <exception cref="XcclException">A rank died, left, did not come in time or gave another length.</exception>
+    public void Broadcast(int root, Span<byte> bytes, TimeSpan? timeout = null, CancellationToken cancel = default)
+    {
+        for (; bytes.Length > 0; bytes = bytes[Math.Min(recordBytes, bytes.Length)..])
+        {
+            Span<byte> part = bytes[..Math.Min(recordBytes, bytes.Length)];
+            Gather(group.Rank == root ? part : [], timeout, cancel);
+            if (group.Rank != root)
+                Take(root, part);
+        }
+    }
+
+    private void Gather(ReadOnlySpan<byte> record, TimeSpan? timeout, CancellationToken cancel)
+    {
+        if (record.Length > recordBytes)
+            throw new ArgumentException($"A record of {record.Length} bytes is larger than the geometry's {recordBytes}.");
+        if (generation != group.Generation)
+            (generation, sequence) = (group.Generation, 0);
+        sequence++;
+        // Two sets of fields are enough: whoever sends the next record has read all of this round.
+        for (int turn = 0; turn < group.Ranks; turn++)
+        {
+            PeerLink peer = group.Link((group.Rank + turn) % group.Ranks);
+            long field = peer.Region.Layout.Record(sequence, group.Rank);
+            fixed (byte* source = record)
+                peer.Memory.Put(field + RegionLayout.FieldBytes, source, record.Length);
+            peer.Words.Write(field + sizeof(ulong), (ulong)record.Length);
+            peer.Memory.Signal(field, Stamps.Make(generation, sequence));
+        }
+        Patience patience = new(group, Awaited.Record, sequence, timeout ?? group.Timeout, cancel);
+        try
+        {
+            for (int rank = 0; rank < group.Ranks; rank++)
+                while (group.Own.Read(group.Region.Layout.Record(sequence, rank)) != Stamps.Make(generation, sequence))
+                    patience.StepOfAll(rank);
+        }
+        finally
+        {
+            patience.End();
+        }
+    }
+
+    private void Take(int rank, Span<byte> destination)
+    {
+        long field = group.Region.Layout.Record(sequence, rank);
+        ulong length = group.Own.Read(field + sizeof(ulong));
+        if (length != (ulong)destination.Length)
+            throw new MessageException(rank, $"Rank {rank} gave a record of {length} bytes where this rank expects {destination.Length}: call the same operations in the same order on all ranks.");
+        new ReadOnlySpan<byte>(group.Region.Start + field + RegionLayout.FieldBytes, destination.Length).CopyTo(destination);
+    }
+}
