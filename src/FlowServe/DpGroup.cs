@@ -29,10 +29,10 @@ internal sealed class DpGroup : IDisposable
     {
         this.options = options;
         Blocks = BlocksFor(model, options);
-        cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching);
+        Metrics = new EngineMetrics(options.MaxModelLength);
+        cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
         scheduler = new Scheduler(options, cache);
         executor = new Executor(model, backend, options, Blocks, endIds);
-        Metrics = new EngineMetrics(options.MaxModelLength);
         int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
         plans = [new StepPlan(options.MaxSequences, maxBlocks), new StepPlan(options.MaxSequences, maxBlocks)];
         if (!threaded)

@@ -8,6 +8,7 @@ namespace XDeepServe.FlowServe;
 public sealed class EngineMetrics
 {
     private static readonly double[] Latency = [.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+    private static readonly double[] Residency = [.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800];
     private readonly Dictionary<string, long> finished = new() { ["stop"] = 0, ["length"] = 0, ["abort"] = 0, ["error"] = 0 };
 
     /// <summary>Metrics of an engine that serves sequences of some length.</summary>
@@ -93,11 +94,21 @@ public sealed class EngineMetrics
     public Histogram StepTokens { get; } = new("iteration_tokens_total", "Histogram of number of tokens per engine_step.",
         1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384);
 
+    /// <summary>From taking a cache block to forgetting its content for other content.</summary>
+    public Histogram BlockLifetime { get; } = new("kv_block_lifetime_seconds", "Histogram of KV cache block lifetime from allocation to eviction.", Residency);
+
+    /// <summary>From a cache block's last use to forgetting its content.</summary>
+    public Histogram BlockIdle { get; } = new("kv_block_idle_before_evict_seconds", "Histogram of idle time before KV cache block eviction.", Residency);
+
+    /// <summary>Between two uses of a cache block.</summary>
+    public Histogram BlockReuseGap { get; } = new("kv_block_reuse_gap_seconds", "Histogram of time gaps between consecutive KV cache block accesses.", Residency);
+
     /// <summary>All histograms.</summary>
     public IReadOnlyList<Histogram> Histograms =>
     [
         TimeToFirstToken, InterToken, TimePerToken, EndToEnd, Queue, Inference, Prefill, Decode,
         PromptLengths, GenerationLengths, MaxNew, MaxGeneration, Choices, StepTokens,
+        BlockLifetime, BlockIdle, BlockReuseGap,
     ];
 
     /// <summary>Finished choices by reason: stop, length, abort, error.</summary>

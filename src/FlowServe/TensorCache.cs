@@ -8,13 +8,20 @@ public sealed class TensorCache
 {
     private readonly RadixIndex index;
     private readonly bool sharing;
+    private readonly BlockResidency? residency;
 
     /// <summary>An empty cache.</summary>
     /// <param name="blocks">Blocks.</param>
     /// <param name="blockSize">Positions in a block.</param>
     /// <param name="sharing">Whether sequences with the same beginning share blocks.</param>
-    public TensorCache(int blocks, int blockSize, bool sharing)
+    public TensorCache(int blocks, int blockSize, bool sharing) : this(blocks, blockSize, sharing, null)
     {
+    }
+
+    /// <summary>An empty cache that tells how long blocks stay.</summary>
+    internal TensorCache(int blocks, int blockSize, bool sharing, BlockResidency? residency)
+    {
+        this.residency = residency;
         Pool = new BlockPool(blocks);
         index = new RadixIndex(blocks, blockSize);
         BlockSize = blockSize;
@@ -51,6 +58,7 @@ public sealed class TensorCache
             if (block < 0)
                 break;
             Pool.Acquire(block);
+            residency?.Use(block);
             sequence.AddBlock(block);
             parent = block;
         }
@@ -71,7 +79,11 @@ public sealed class TensorCache
         {
             Pool.TryTake(out int block, out bool evicted);
             if (evicted)
+            {
                 index.Remove(block);
+                residency?.Evict(block);
+            }
+            residency?.Take(block);
             sequence.AddBlock(block);
         }
         return true;

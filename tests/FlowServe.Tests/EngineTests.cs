@@ -53,6 +53,22 @@ public sealed class EngineTests
     }
 
     [Fact]
+    public async Task Blocks_that_are_used_again_and_evicted_are_counted()
+    {
+        using TestEngine engine = new(options: TestEngine.Options() with { NumBlocksOverride = 8 });
+        int[] prompt = engine.Prompt(64, 1);
+        await engine.Run(prompt, TestEngine.Greedy(2));
+        Assert.Equal((0, 0), (Count(engine.Metrics.BlockReuseGap), Count(engine.Metrics.BlockLifetime)));
+        await engine.Run(prompt, TestEngine.Greedy(2));
+        Assert.Equal(3, Count(engine.Metrics.BlockReuseGap)); // the fourth block is computed again
+        await engine.Run(engine.Prompt(120, 2), TestEngine.Greedy(2));
+        // The first prompt's four blocks made room: eight blocks were needed, and no others were known.
+        Assert.Equal((4, 4), (Count(engine.Metrics.BlockLifetime), Count(engine.Metrics.BlockIdle)));
+        Assert.True(engine.Metrics.BlockLifetime.Sum >= engine.Metrics.BlockIdle.Sum);
+        static long Count(Histogram histogram) => histogram.Counts().Sum();
+    }
+
+    [Fact]
     public async Task Seeds_give_the_same_tokens_in_every_batch_and_choices_differ()
     {
         using TestEngine engine = new();

@@ -157,6 +157,11 @@ public sealed class StateTests
         {
             Assert.NotEqual("", Buckets(text, name));
         }
+        const string residency = "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1.0 2.0 5.0 10.0 20.0 30.0 60.0 120.0 300.0 600.0 1200.0 1800.0 +Inf";
+        foreach (string name in (string[])["kv_block_lifetime_seconds", "kv_block_idle_before_evict_seconds", "kv_block_reuse_gap_seconds"])
+        {
+            Assert.Equal(residency, Buckets(text, name));
+        }
         Assert.Contains("http_requests_total{handler=\"/v1/completions\",method=\"POST\",status=\"2xx\"} 1\n", text, StringComparison.Ordinal);
         Assert.Contains("http_request_duration_seconds_count{handler=\"/v1/completions\",method=\"POST\"} 1\n", text, StringComparison.Ordinal);
     }
