@@ -79,6 +79,16 @@ public sealed class BadInputTests : IAsyncLifetime
     }
 
     [Theory]
+    [InlineData("\"max_tokens\":99999999999999999999", "'max_tokens' must be between 1 and 2147483647, but is 1E+20.")]
+    [InlineData("\"max_tokens\":9999999999", "'max_tokens' must be between 1 and 2147483647, but is 9999999999.")]
+    [InlineData("\"stop_token_ids\":[-1]", "'stop_token_ids' must be between 0 and ")]
+    public async Task SaysWhatWouldDo(string fields, string message)
+    {
+        using HttpResponseMessage response = await _host.PostAsync("/v1/chat/completions", $$"""{{{Hello}},{{fields}}}""");
+        Assert.StartsWith(message, (string)(await ServerHost.ErrorAsync(response, 400))["message"]!, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("{}", "messages")]
     [InlineData("""{"messages":[]}""", "messages")]
     [InlineData("""{"messages":null}""", "messages")]

@@ -68,6 +68,8 @@ internal sealed class ErrorGate(ServerState state, ILogger log)
                 return new ErrorBody(400, $"The chat template does not take these messages: {template.Message}", "messages");
             case OperationCanceledException when state.Hurry.IsCancellationRequested:
                 return new ErrorBody(503, "The server shut down before the answer was complete.");
+            case BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout }:
+                return ErrorBody.Of(StatusCodes.Status408RequestTimeout);
             case BadHttpRequestException http:
                 return new ErrorBody(http.StatusCode, http.Message);
             default:

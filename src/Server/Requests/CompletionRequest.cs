@@ -104,7 +104,11 @@ internal sealed record CompletionRequest
         int next = 0;
         foreach (JsonElement id in array.EnumerateArray())
         {
-            ids[next++] = (int)JsonFields.Whole(id, name, 0, int.MaxValue);
+            if (id.ValueKind != JsonValueKind.Number || !id.TryGetInt32(out ids[next]) || ids[next] < 0)
+            {
+                throw ApiException.BadRequest($"'{name}[{next}]' must be a token id: a whole number of at least 0.", name);
+            }
+            next++;
         }
         return ids;
     }

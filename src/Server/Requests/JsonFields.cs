@@ -102,7 +102,7 @@ internal sealed class JsonFields
             }
             if (Math.Abs(wide) >= 9.2e18)
             {
-                throw ApiException.BadRequest($"'{name}' must be {Range(min, max)}.", name);
+                throw ApiException.BadRequest(FormattableString.Invariant($"'{name}' must be {Range(min, max)}, but is {wide}."), name);
             }
             number = (long)wide;
         }
@@ -149,11 +149,11 @@ internal sealed class JsonFields
         _ => "a finite number",
     };
 
-    private static string Range(long min, long max) => (min > int.MinValue, max < int.MaxValue) switch
+    private static string Range(long min, long max) => (min > long.MinValue, max < long.MaxValue) switch
     {
         (true, true) => $"between {min} and {max}",
         (true, false) => $"at least {min}",
         (false, true) => $"at most {max}",
-        _ => "a whole number in range",
+        _ => "a whole number of 64 bits",
     };
 }

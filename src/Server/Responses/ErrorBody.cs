@@ -49,6 +49,7 @@ internal readonly record struct ErrorBody(int Status, string Message, string? Pa
         415 => "UnsupportedMediaTypeError",
         429 => "RateLimitError",
         503 => "ServiceUnavailableError",
+        505 => "BadRequestError",
         >= 500 => "InternalServerError",
         _ => "BadRequestError",
     };

@@ -52,7 +52,7 @@ internal sealed class LogprobWriter(TokenText tokens)
         foreach (string name in names)
         {
             json.WriteNumberValue(offset);
-            offset += name.Length;
+            offset += name.Count(unit => !char.IsLowSurrogate(unit)); // characters, as Python's clients count them
         }
         json.WriteEndArray();
         json.WriteStartArray("token_logprobs"u8);
