@@ -13,6 +13,7 @@ internal static class Complaint
         InvalidRequestException refused => refused.Message,
         ModelLoadException or TokenizerException or TemplateException => failure.Message,
         HttpRequestException => $"The server does not answer: {failure.Message}",
+        ArgumentException { ParamName: { } name } wrong => wrong.Message.Split($" (Parameter '{name}')")[0].ReplaceLineEndings(" "),
         IOException or UnauthorizedAccessException or ArgumentException => failure.Message.ReplaceLineEndings(" "),
         OperationCanceledException => "Stopped.",
         OutOfMemoryException => "There is not enough memory: serve with a smaller --max-model-len, --max-num-seqs or --kv-cache-memory-bytes.",

@@ -62,6 +62,8 @@ internal sealed class EngineFlags
         bool small = result.GetValue(dtype) == "bfloat16";
         ElementType type = small ? ElementType.BF16 : ElementType.F32;
         int sequences = result.GetValue(maxSequences);
+        if (result.GetValue(threads) < 0)
+            throw new ArgumentException($"--threads must be at least 1, or 0 for all cores, not {result.GetValue(threads)}.");
         return new EngineSettings
         {
             Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),

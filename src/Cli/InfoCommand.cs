@@ -10,16 +10,18 @@ namespace XDeepServe.Cli;
 internal sealed class InfoCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Option<string?> option = new("--model") { Description = "The same, as other commands take it." };
 
     public InfoCommand() : base("info", "Describes a model and this machine.")
     {
         Arguments.Add(model);
+        Options.Add(option);
         SetAction(Run);
     }
 
     private int Run(ParseResult result)
     {
-        string path = result.GetValue(model) ?? EmbeddedModel.Find();
+        string path = result.GetValue(model) ?? result.GetValue(option) ?? EmbeddedModel.Find();
         using Checkpoint checkpoint = Checkpoint.Open(path);
         ModelConfig config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
         List<StoredTensor> tensors = [.. checkpoint.Names.Select(name => checkpoint.TryGet(name, out StoredTensor? tensor) ? tensor : throw new InvalidOperationException(name))];

@@ -44,6 +44,12 @@ internal sealed class LoadedEngine : IDisposable
             if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
                 throw new ModelLoadException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model only {model.Config.VocabularySize}: they do not belong together.");
             TeShell shell = new(model, backend, tokenizer, settings.Engine with { MaxModelLength = model.MaxLength });
+            long positions = (long)shell.CacheBlocks * shell.Options.BlockSize;
+            if (positions < shell.Options.MaxModelLength)
+            {
+                shell.Dispose();
+                throw new ModelLoadException($"The key-value cache holds {positions} positions, fewer than the {shell.Options.MaxModelLength} tokens of the longest context. Give it more memory, or lower --max-model-len.");
+            }
             return new LoadedEngine(checkpoint, backend, model, tokenizer, shell);
         }
         catch

@@ -15,12 +15,13 @@ internal sealed class ServeCommand : Command
     private readonly Option<string[]> names = new("--served-model-name") { Description = "Names that the model answers to.", AllowMultipleArgumentsPerToken = true };
     private readonly Option<string?> template = new("--chat-template") { Description = "File with a chat template to use instead of the model's." };
     private readonly Option<string> generation = EngineFlags.Choice("--generation-config", "Where sampling defaults come from: 'auto' (the model) or 'vllm' (neutral).", "auto", "auto", "vllm");
+    private readonly Option<string> prefix = new("--metric-prefix") { Description = "Beginning of the metrics' names; 'vllm:' suits existing dashboards.", DefaultValueFactory = _ => "vllm:" };
     private readonly EngineFlags engine;
 
     public ServeCommand() : base("serve", "Serves a model to OpenAI clients over HTTP.")
     {
         Arguments.Add(model);
-        foreach (Option option in new Option[] { host, port, keys, names, template, generation })
+        foreach (Option option in new Option[] { host, port, keys, names, template, generation, prefix })
             Options.Add(option);
         engine = new EngineFlags(this);
         SetAction(Run);
@@ -44,11 +45,13 @@ internal sealed class ServeCommand : Command
             ModelRoot = settings.Path,
             ChatTemplateOverride = source,
             MaxLogprobs = settings.Engine.MaxLogprobs,
+            MetricPrefix = Prefix(result.GetValue(prefix)!),
             UseGenerationConfig = result.GetValue(generation) == "auto",
         };
         using Interruption interruption = new();
         LoadedEngine? loaded = null;
-        XdsServer server = XdsServer.Build(options, logging => logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
+        // The host's own lines are left out: what keeps it from starting ends this command, with one line.
+        XdsServer server = XdsServer.Build(options, logging => logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddSimpleConsole(console =>
         {
             console.SingleLine = true;
             console.TimestampFormat = "HH:mm:ss ";
@@ -69,6 +72,11 @@ internal sealed class ServeCommand : Command
         }
         return 0;
     }
+
+    private static string Prefix(string given) =>
+        given.Length > 0 && !char.IsAsciiDigit(given[0]) && given.All(letter => char.IsAsciiLetterOrDigit(letter) || letter is '_' or ':')
+            ? given
+            : throw new ArgumentException($"--metric-prefix must be letters, digits, '_' and ':', not '{given}'.");
 
     private static ServedModel Serve(LoadedEngine loaded, EngineSettings settings, ServerOptions options)
     {

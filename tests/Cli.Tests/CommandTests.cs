@@ -46,6 +46,10 @@ public sealed class CommandTests
     [InlineData("token ids", "generate", "--prompt-ids", "1,x", "--model", "nowhere")]
     [InlineData("either", "generate")]
     [InlineData("--port", "serve", "--port", "99999")]
+    [InlineData("--threads", "generate", "--prompt", "a", "--threads", "-3")]
+    [InlineData("--metric-prefix", "serve", "--metric-prefix", "a b")]
+    [InlineData("is not an IP address", "serve", "--host", "nowhere.invalid")]
+    [InlineData("holds 32 positions", "generate", "--prompt", "a", "--num-gpu-blocks-override", "2")]
     [InlineData("max-num-batched-tokens", "generate", "--prompt", "a", "--max-num-batched-tokens", "3")]
     [InlineData("max_position_embeddings", "generate", "--prompt", "a", "--max-model-len", "100000")]
     [InlineData("q8_0", "generate", "--prompt", "a", "--quantization", "q2")]
@@ -56,6 +60,28 @@ public sealed class CommandTests
         Assert.NotEqual(0, code);
         Assert.Contains(expected, errors, StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("(Parameter", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_port_in_use_is_told_in_one_line()
+    {
+        using System.Net.Sockets.TcpListener other = new(System.Net.IPAddress.Loopback, 0);
+        other.Start();
+        (int code, string output, string errors) = await Run("serve", "--port", $"{((System.Net.IPEndPoint)other.LocalEndpoint).Port}");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains("address already in use", errors, StringComparison.Ordinal);
+        Assert.Single(errors.TrimEnd().Split('\n'));
+    }
+
+    [Theory]
+    [InlineData("info")]
+    [InlineData("info", "--model")]
+    public async Task Info_describes_a_model_however_it_is_named(params string[] command)
+    {
+        (int code, string output, string _) = await Run([.. command, Tiny]);
+        Assert.Equal(0, code);
+        Assert.Matches(@"family\s+deepseek_v3", output);
     }
 
     [Fact]
