@@ -26,6 +26,12 @@ internal sealed class BenchServeCommand : Command
     private readonly Option<double?> temperature = new("--temperature") { Description = "Temperature of the requests." };
     private readonly Option<string> metrics = new("--percentile-metrics") { Description = "Metrics with percentiles.", DefaultValueFactory = _ => "ttft,tpot,itl,e2el" };
     private readonly Option<string> percentiles = new("--metric-percentiles") { Description = "Which percentiles.", DefaultValueFactory = _ => "99" };
+    private readonly Option<string[]> goodput = Several("--goodput", "Limits in milliseconds that good requests keep, such as ttft:500 tpot:50 e2el:5000.");
+    private readonly Option<int?> logprobs = new("--logprobs") { Description = "Log-probabilities per token to ask for." };
+    private readonly Option<string[]> headers = Several("--header", "Headers to send: NAME=VALUE.");
+    private readonly Option<string[]> metadata = Several("--metadata", "What else to save with the results: KEY=VALUE.");
+    private readonly Option<string?> label = new("--label") { Description = "Name of the run in the saved results (default: the kind of endpoint)." };
+    private readonly Option<bool> detailed = new("--save-detailed") { Description = "Save the figures of every request, too." };
     private readonly Option<string?> apiKey = new("--api-key") { Description = "Key to send (default: the environment variable OPENAI_API_KEY)." };
     private readonly Option<bool> save = new("--save-result") { Description = "Save the results as JSON." };
     private readonly Option<string> folder = new("--result-dir") { Description = "Folder for them.", DefaultValueFactory = _ => "." };
@@ -36,7 +42,7 @@ internal sealed class BenchServeCommand : Command
         foreach (Option option in new Option[]
         {
             backend, baseUrl, host, port, endpoint, model, dataset, prompts, inputLength, outputLength, rate, burstiness, concurrency, warmups,
-            ignoreEos, seed, temperature, metrics, percentiles, apiKey, save, folder, file,
+            ignoreEos, seed, temperature, metrics, percentiles, goodput, logprobs, headers, metadata, label, detailed, apiKey, save, folder, file,
         })
             Options.Add(option);
         SetAction(Run);
@@ -54,13 +60,15 @@ internal sealed class BenchServeCommand : Command
             throw new ArgumentException("--max-concurrency must be at least 1 and --burstiness above 0.");
         double[] percents = [.. result.GetValue(percentiles)!.Split(',').Select(text => double.TryParse(text, CultureInfo.InvariantCulture, out double percent) && percent is >= 0 and <= 100
             ? percent : throw new ArgumentException($"--metric-percentiles: '{text}' is no percentage."))];
+        Goodput limits = new(result.GetValue(goodput) ?? []);
+        (string, string)[] extra = Pairs(result, metadata);
         bool chat = result.GetValue(backend) == "openai-chat";
         using LoadClient client = new(
             new Uri(result.GetValue(baseUrl) ?? $"http://{result.GetValue(host)}:{result.GetValue(port)}"),
             result.GetValue(endpoint) ?? (chat ? "/v1/chat/completions" : "/v1/completions"), chat,
-            result.GetValue(apiKey) ?? Environment.GetEnvironmentVariable("OPENAI_API_KEY"))
+            result.GetValue(apiKey) ?? Environment.GetEnvironmentVariable("OPENAI_API_KEY"), Pairs(result, headers))
         {
-            OutputLength = result.GetValue(outputLength), IgnoreEos = result.GetValue(ignoreEos), Temperature = result.GetValue(temperature),
+            OutputLength = result.GetValue(outputLength), IgnoreEos = result.GetValue(ignoreEos), Temperature = result.GetValue(temperature), Logprobs = result.GetValue(logprobs),
         };
         client.Model = result.GetValue(model) ?? await client.FirstModelAsync(cancel);
         Random random = new(result.GetValue(seed));
@@ -84,18 +92,25 @@ internal sealed class BenchServeCommand : Command
             requests.Add(Place(places, client, prompt, cancel));
         }
         LoadResult[] results = await Task.WhenAll(requests);
-        LoadReport report = new(results, Stopwatch.GetElapsedTime(start).TotalSeconds, perSecond, result.GetValue(concurrency), percents, result.GetValue(metrics)!.Split(','));
+        LoadReport report = new(results, Stopwatch.GetElapsedTime(start).TotalSeconds, perSecond, result.GetValue(concurrency), percents, result.GetValue(metrics)!.Split(','), limits);
         report.Print(Console.Out);
         if (results.FirstOrDefault(item => item.Error is not null) is { } failed)
             Console.Error.WriteLine($"The first failure: {failed.Error}");
-        if (result.GetValue(save))
+        if (result.GetValue(save) || result.GetValue(detailed))
         {
-            string name = result.GetValue(file) ?? string.Create(CultureInfo.InvariantCulture, $"{result.GetValue(backend)}-{result.GetValue(rate)}qps-{client.Model}-{DateTime.Now:yyyyMMdd-HHmmss}.json");
+            string name = result.GetValue(file) ?? string.Create(CultureInfo.InvariantCulture, $"{result.GetValue(label) ?? result.GetValue(backend)}-{result.GetValue(rate)}qps-{client.Model}-{DateTime.Now:yyyyMMdd-HHmmss}.json");
             Directory.CreateDirectory(result.GetValue(folder)!);
-            await File.WriteAllTextAsync(Path.Combine(result.GetValue(folder)!, name), report.Json(result.GetValue(backend)!, client.Model, ids.Length), cancel);
+            await File.WriteAllTextAsync(Path.Combine(result.GetValue(folder)!, name), report.Json(result.GetValue(backend)!, client.Model, result.GetValue(burstiness), result.GetValue(label), extra, result.GetValue(detailed)), cancel);
         }
         return results.Any(item => item.Error is null) ? 0 : 1;
     }
+
+    private static Option<string[]> Several(string name, string description) =>
+        new(name) { Description = description, AllowMultipleArgumentsPerToken = true };
+
+    private static (string Name, string Value)[] Pairs(ParseResult result, Option<string[]> option) =>
+        [.. (result.GetValue(option) ?? []).Select(text => text.IndexOf('=', StringComparison.Ordinal) is > 0 and int at
+            ? (text[..at], text[(at + 1)..]) : throw new ArgumentException($"{option.Name}: '{text}' is not NAME=VALUE."))];
 
     private static async Task<LoadResult> Place(SemaphoreSlim places, LoadClient client, int[] prompt, CancellationToken cancel)
     {

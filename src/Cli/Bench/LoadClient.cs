@@ -14,6 +14,9 @@ internal sealed record LoadResult(double Start, int Prompt, IReadOnlyList<double
 
     /// <summary>To the end.</summary>
     public double Latency => End - Start;
+
+    /// <summary>Mean behind the first token; of use where more than one came.</summary>
+    public double TimePerToken => (Latency - FirstToken) / (Generated - 1);
 }
 
 /// <summary>Sends streaming requests and notes when tokens come.</summary>
@@ -24,12 +27,15 @@ internal sealed class LoadClient : IDisposable
     private readonly bool chat;
     private readonly long origin = Stopwatch.GetTimestamp();
 
-    public LoadClient(Uri server, string endpoint, bool chat, string? apiKey)
+    public LoadClient(Uri server, string endpoint, bool chat, string? apiKey, IEnumerable<(string Name, string Value)> headers)
     {
         (this.endpoint, this.chat) = (endpoint, chat);
         http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = server, Timeout = Timeout.InfiniteTimeSpan };
         if (apiKey is not null)
             http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
+        foreach ((string name, string value) in headers)
+            if (!http.DefaultRequestHeaders.TryAddWithoutValidation(name, value))
+                throw new ArgumentException($"--header: '{name}' is not the name of a request header.");
     }
 
     public string Model { get; set; } = "";
@@ -39,6 +45,8 @@ internal sealed class LoadClient : IDisposable
     public bool IgnoreEos { get; init; }
 
     public double? Temperature { get; init; }
+
+    public int? Logprobs { get; init; }
 
     private double Now => Stopwatch.GetElapsedTime(origin).TotalSeconds;
 
@@ -119,6 +127,10 @@ internal sealed class LoadClient : IDisposable
             body["ignore_eos"] = true;
         if (Temperature is { } temperature)
             body["temperature"] = temperature;
+        if (Logprobs is { } top && chat)
+            (body["logprobs"], body["top_logprobs"]) = (true, top);
+        else if (Logprobs is { } best)
+            body["logprobs"] = best;
         return body;
     }
 }
