@@ -53,6 +53,8 @@ internal sealed class GenerateCommand : Command
             if (!asJson)
                 Console.Out.Write(settings.SkipTokenizer ? string.Concat(delta.TokenIds.Select(id => $"{id} ")) : delta.Text);
         }
+        // Whether the signal came before the first token or later, half an answer is not printed as a whole one.
+        interruption.Stop.ThrowIfCancellationRequested();
         if (asJson)
             WriteJson(ids, deltas);
         else
