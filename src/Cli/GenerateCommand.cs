@@ -1,7 +1,10 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using XDeepServe.FlowServe;
+using XDeepServe.Models;
+using XDeepServe.Models.Images;
 
 namespace XDeepServe.Cli;
 
@@ -10,6 +13,7 @@ internal sealed class GenerateCommand : Command
 {
     private readonly Option<string?> prompt = new("--prompt") { Description = "Text to continue." };
     private readonly Option<string?> promptIds = new("--prompt-ids") { Description = "Token ids to continue, with commas between them." };
+    private readonly Option<string?> pixelValues = new("--pixel-values") { Description = "File with the prompt's images as the model takes them: float32, little-endian, [images, 3, height, width]." };
     private readonly Option<int?> logprobs = new("--logprobs") { Description = "Log-probabilities of this many best tokens beside each generated one's." };
     private readonly Option<int?> promptLogprobs = new("--prompt-logprobs") { Description = "The same for the prompt's tokens." };
     private readonly Option<bool> json = new("--json") { Description = "Print one JSON object." };
@@ -18,7 +22,7 @@ internal sealed class GenerateCommand : Command
 
     public GenerateCommand() : base("generate", "Continues a prompt.")
     {
-        foreach (Option option in new Option[] { prompt, promptIds, logprobs, promptLogprobs, json })
+        foreach (Option option in new Option[] { prompt, promptIds, pixelValues, logprobs, promptLogprobs, json })
             Options.Add(option);
         sampling = new SamplingFlags(this, defaultMax: 128, defaultTemperature: 0);
         engine = new EngineFlags(this, withoutSeed: true);
@@ -44,7 +48,10 @@ internal sealed class GenerateCommand : Command
         using Interruption interruption = new();
         using LoadedEngine loaded = LoadedEngine.Open(settings);
         ids ??= loaded.Tokenizer!.Encode(result.GetValue(prompt)!, addSpecialTokens: true);
-        using Generation generation = loaded.Shell.Submit(new GenerationRequest { Id = "generate", Prompt = ids, Sampling = how });
+        PromptImage[] images = [];
+        if (result.GetValue(pixelValues) is { } file)
+            (ids, images) = PlaceImages(ids, file, loaded.Model.Config.Images);
+        using Generation generation = loaded.Shell.Submit(new GenerationRequest { Id = "generate", Prompt = ids, Images = images, Sampling = how });
         List<OutputDelta> deltas = [];
         bool asJson = result.GetValue(json);
         await foreach (OutputDelta delta in generation.WithCancellation(interruption.Stop))
@@ -72,6 +79,24 @@ internal sealed class GenerateCommand : Command
             if (!int.TryParse(parts[i], NumberStyles.None, CultureInfo.InvariantCulture, out ids[i]))
                 throw new ArgumentException($"--prompt-ids must be token ids with commas between them; '{parts[i]}' is none.");
         return ids;
+    }
+
+    private static (int[] Ids, PromptImage[] Images) PlaceImages(int[] ids, string file, ImageConfig? shape)
+    {
+        if (shape is null)
+            throw new ArgumentException("--pixel-values is for models that take images; this one takes text only.");
+        byte[] bytes = File.ReadAllBytes(file);
+        int each = shape.Pixels * sizeof(float);
+        if (bytes.Length == 0 || bytes.Length % each != 0)
+            throw new ArgumentException($"--pixel-values: {file} has {bytes.Length} bytes, but an image is float32 [3, {shape.Size}, {shape.Size}], {each} bytes.");
+        try
+        {
+            return PromptImage.Place(ids, [.. bytes.Chunk(each).Select(image => MemoryMarshal.Cast<byte, float>(image).ToArray())], shape);
+        }
+        catch (ImageException mismatch)
+        {
+            throw new ArgumentException($"--pixel-values: {mismatch.Message}");
+        }
     }
 
     private static void WriteJson(int[] prompt, List<OutputDelta> deltas)

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using Microsoft.Extensions.Logging;
+using XDeepServe.Models;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 using XDeepServe.Server;
 
@@ -16,12 +18,13 @@ internal sealed class ServeCommand : Command
     private readonly Option<string?> template = new("--chat-template") { Description = "File with a chat template to use instead of the model's." };
     private readonly Option<string> generation = EngineFlags.Choice("--generation-config", "Where sampling defaults come from: 'auto' (the model) or 'vllm' (neutral).", "auto", "auto", "vllm");
     private readonly Option<string> prefix = new("--metric-prefix") { Description = "Beginning of the metrics' names; 'vllm:' suits existing dashboards.", DefaultValueFactory = _ => "vllm:" };
+    private readonly Option<string?> media = new("--allowed-local-media-path") { Description = "Folder whose images requests may name as file:// URLs (default: none)." };
     private readonly EngineFlags engine;
 
     public ServeCommand() : base("serve", "Serves a model to OpenAI clients over HTTP.")
     {
         Arguments.Add(model);
-        foreach (Option option in new Option[] { host, port, keys, names, template, generation, prefix })
+        foreach (Option option in new Option[] { host, port, keys, names, template, generation, prefix, media })
             Options.Add(option);
         engine = new EngineFlags(this);
         SetAction(Run);
@@ -30,6 +33,8 @@ internal sealed class ServeCommand : Command
     private async Task<int> Run(ParseResult result, CancellationToken cancel)
     {
         EngineSettings settings = engine.Read(result, result.GetValue(model));
+        if (result.GetValue(media) is { } folder && !Directory.Exists(folder))
+            throw new ArgumentException($"--allowed-local-media-path must be a folder that is there; '{folder}' is not.");
         if (result.GetValue(port) is < 0 or > 65535)
             throw new ArgumentException($"--port must be between 0 and 65535, not {result.GetValue(port)}.");
         string? source = result.GetValue(template) is { } file ? await File.ReadAllTextAsync(file, cancel) : null;
@@ -44,6 +49,7 @@ internal sealed class ServeCommand : Command
             ServedModelNames = result.GetValue(names) is { Length: > 0 } chosen ? chosen : [settings.Name],
             ModelRoot = settings.Path,
             ChatTemplateOverride = source,
+            AllowedLocalMediaPath = result.GetValue(media),
             MaxLogprobs = settings.Engine.MaxLogprobs,
             MetricPrefix = Prefix(result.GetValue(prefix)!),
             UseGenerationConfig = result.GetValue(generation) == "auto",
@@ -82,11 +88,15 @@ internal sealed class ServeCommand : Command
     {
         string? source = options.ChatTemplateOverride ?? loaded.Tokenizer?.ChatTemplate;
         Console.Error.WriteLine($"{settings.Name}: {loaded.Model.Config.Family}, {loaded.Model.WeightBytes / 1048576.0:F0} MiB of weights, {loaded.Shell.CacheBytes / 1048576.0:F0} MiB of KV cache ({loaded.Shell.CacheBlocks} blocks); {loaded.Backend.Description}");
+        ChatTemplate? template = source is null ? null : ChatTemplate.Parse(source);
+        ImageConfig? images = loaded.Model.Config.Images;
         return new ServedModel
         {
+            Images = images is null || loaded.Tokenizer is null ? null
+                : new ImageInput(images, ImageProcessor.Read(loaded.Checkpoint.PreprocessorConfig, images), loaded.Tokenizer, template),
             Engine = loaded.Shell,
             Tokenizer = loaded.Tokenizer,
-            Template = source is null ? null : ChatTemplate.Parse(source),
+            Template = template,
             MaxModelLength = loaded.Shell.Options.MaxModelLength,
             VocabularySize = loaded.Model.Config.VocabularySize,
             GenerationConfig = loaded.Checkpoint.GenerationConfig,

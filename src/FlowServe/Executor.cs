@@ -15,6 +15,7 @@ internal sealed class Executor : IDisposable
     private readonly StepTensors tensors;
     private readonly KvCache cache;
     private readonly Workspace workspace;
+    private readonly ImageStage? images;
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
     private readonly Queue<StepPlan> plans = new(4);
@@ -27,6 +28,7 @@ internal sealed class Executor : IDisposable
         Arena arena = backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count);
         cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
         workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences);
+        images = model.Images is null ? null : new ImageStage(backend, model.Images, options.MaxBatchedTokens);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
         thread = new Thread(Loop) { IsBackground = true, Name = "executor" };
         thread.Start();
@@ -53,6 +55,7 @@ internal sealed class Executor : IDisposable
         launched.Release();
         thread.Join();
         tensors.Dispose();
+        images?.Dispose();
         workspace.Dispose();
         cache.Dispose();
         launched.Dispose();
@@ -93,7 +96,7 @@ internal sealed class Executor : IDisposable
     {
         tensors.Upload(plan);
         Tensor ids = tensors.GatherIds();
-        model.Forward(new ForwardBatch(ids, tensors.Batch), cache, workspace);
+        model.Forward(new ForwardBatch(ids, tensors.Batch, images?.Gather(plan)), cache, workspace);
         PromptLogprobs(plan);
         if (plan.Samples == 0)
         {

@@ -1,3 +1,5 @@
+using XDeepServe.Models.Images;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>A prompt to continue.</summary>
@@ -8,6 +10,9 @@ public sealed record GenerationRequest
 
     /// <summary>Token ids of the prompt; at least one.</summary>
     public required int[] Prompt { get; init; }
+
+    /// <summary>Images in the prompt, in order of position.</summary>
+    public IReadOnlyList<PromptImage> Images { get; init; } = [];
 
     /// <summary>How to continue it.</summary>
     public required SamplingParameters Sampling { get; init; }

@@ -1,3 +1,5 @@
+using XDeepServe.Models.Images;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>
@@ -7,6 +9,7 @@ namespace XDeepServe.FlowServe;
 public sealed class Sequence
 {
     private readonly int[] tokens;  // [most tokens] prompt, then what was published
+    private readonly int[] keys;    // [most tokens] the same, with images in place of their tokens; the same array without images
     private readonly int[] blocks;  // [most blocks]
     private int known;
 
@@ -23,6 +26,10 @@ public sealed class Sequence
         PromptLength = Length = known = request.Prompt.Length;
         tokens = new int[PromptLength + maxNew];
         request.Prompt.CopyTo(tokens, 0);
+        keys = request.Images.Count == 0 ? tokens : [.. tokens];
+        foreach (PromptImage image in request.Images)
+            for (int row = 0; row < image.Rows; row++)
+                keys[image.Start + row] = image.Key(row);
         blocks = new int[(PromptLength + maxNew + blockSize - 1) / blockSize];
         SaltHash = CommittedHash = RadixIndex.SaltHash(request.CacheSalt);
     }
@@ -69,6 +76,9 @@ public sealed class Sequence
     /// <summary>Tokens that the host knows.</summary>
     public ReadOnlySpan<int> Known => tokens.AsSpan(0, known);
 
+    /// <summary>What names the content of each known position where prefixes are compared: its token, or its place in an image.</summary>
+    public ReadOnlySpan<int> Keys => keys.AsSpan(0, known);
+
     /// <summary>Tokens published.</summary>
     public int Published => known - PromptLength;
 
@@ -98,7 +108,7 @@ public sealed class Sequence
 
     internal long PlannedInStep { get; set; } = -1;
 
-    internal void AddKnown(int token) => tokens[known++] = token;
+    internal void AddKnown(int token) => keys[known] = tokens[known++] = token;
 
     internal void AddBlock(int block) => blocks[BlockCount++] = block;
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 
 namespace XDeepServe.FlowServe;
@@ -70,6 +71,7 @@ public sealed class TeShell : IDisposable
         foreach (int id in request.Prompt)
             if ((uint)id >= (uint)model.Config.VocabularySize)
                 throw new InvalidRequestException($"The prompt holds token {id}; the vocabulary has {model.Config.VocabularySize}.", "prompt");
+        CheckImages(request);
         if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences)
         {
             if (!draining)
@@ -132,6 +134,20 @@ public sealed class TeShell : IDisposable
         if ((length + maxNew - 1 + Options.BlockSize - 1) / Options.BlockSize > group.Blocks)
             throw new InvalidRequestException($"The prompt has {length} tokens and up to {maxNew} are to follow, but the key-value cache holds {group.Blocks * Options.BlockSize} positions. Ask for fewer, or give the cache more memory.", "max_tokens");
         return maxNew;
+    }
+
+    private void CheckImages(GenerationRequest request)
+    {
+        if (request.Images.Count > 0 && model.Config.Images is null)
+            throw new InvalidRequestException("This model takes text only; leave the images out.", "prompt");
+        int from = 0;
+        foreach (PromptImage image in request.Images)
+        {
+            ImageConfig shape = model.Config.Images!;
+            if (image.Start < from || image.End > request.Prompt.Length || image.Rows != shape.Rows || image.Pixels.Length != shape.Pixels)
+                throw new InvalidRequestException($"An image must take {shape.Rows} tokens of the prompt, not shared with others, and have {shape.Pixels} values.", "prompt");
+            from = image.End;
+        }
     }
 
     private ulong SeedOf(SamplingParameters sampling, long number, int choice)

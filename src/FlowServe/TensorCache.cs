@@ -46,7 +46,7 @@ public sealed class TensorCache
     {
         if (!sharing || !sequence.MaySharePrefix)
             return 0;
-        ReadOnlySpan<int> known = sequence.Known;
+        ReadOnlySpan<int> known = sequence.Keys;
         int parent = RadixIndex.Root;
         ulong hash = sequence.SaltHash;
         Queries += known.Length;
@@ -99,7 +99,7 @@ public sealed class TensorCache
         for (; (sequence.CommittedBlocks + 1) * BlockSize <= computed && sequence.CommittedBlocks < sequence.BlockCount; sequence.CommittedBlocks++)
         {
             int place = sequence.CommittedBlocks, own = sequence.Blocks[place];
-            ReadOnlySpan<int> tokens = sequence.Known.Slice(place * BlockSize, BlockSize);
+            ReadOnlySpan<int> tokens = sequence.Keys.Slice(place * BlockSize, BlockSize);
             int parent = place == 0 ? RadixIndex.Root : sequence.Blocks[place - 1];
             sequence.CommittedHash = RadixIndex.Hash(sequence.CommittedHash, tokens);
             int twin = index.Find(parent, sequence.CommittedHash, tokens);
@@ -139,7 +139,7 @@ public sealed class TensorCache
     {
         ulong hash = sequence.SaltHash;
         for (int place = 0; place < sequence.CommittedBlocks; place++)
-            hash = RadixIndex.Hash(hash, sequence.Known.Slice(place * BlockSize, BlockSize));
+            hash = RadixIndex.Hash(hash, sequence.Keys.Slice(place * BlockSize, BlockSize));
         return hash;
     }
 }

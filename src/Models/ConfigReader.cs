@@ -109,6 +109,23 @@ public sealed class ConfigReader(JsonObject json, string source, JsonObject? def
         return values;
     }
 
+    /// <summary>Finite numbers of a list; empty if it is missing.</summary>
+    /// <exception cref="ModelLoadException">Something else.</exception>
+    public IReadOnlyList<double> Reals(string key)
+    {
+        var values = new List<double>();
+        foreach (JsonNode? item in Value(key) switch { null => [], JsonArray list => list.AsEnumerable(), _ => throw Wrong(key, "must be a list of numbers") })
+        {
+            if (item?.GetValueKind() is not JsonValueKind.Number || !TryNumber(item, out double value) || !double.IsFinite(value))
+                throw Wrong(key, "must be a list of numbers");
+            values.Add(value);
+        }
+        return values;
+    }
+
+    /// <summary>Whether the key holds an object.</summary>
+    public bool IsObject(string key) => Value(key) is JsonObject;
+
     /// <summary>A nested object; null if it is missing.</summary>
     /// <exception cref="ModelLoadException">Not an object.</exception>
     public ConfigReader? Section(string key) => Value(key) switch

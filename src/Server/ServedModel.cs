@@ -22,6 +22,9 @@ public sealed record ServedModel
     /// <summary>Number of token ids the model knows.</summary>
     public required int VocabularySize { get; init; }
 
+    /// <summary>How images are taken; null for a model of text alone.</summary>
+    public ImageInput? Images { get; init; }
+
     /// <summary>The model's <c>generation_config.json</c>, whose sampling values become defaults; null for none.</summary>
     public JsonObject? GenerationConfig { get; init; }
 }

@@ -24,6 +24,9 @@ public sealed record ServerOptions
     /// <summary>Largest request body in bytes; a larger one is answered with 413.</summary>
     public long MaxBodyBytes { get; init; } = 10_000_000;
 
+    /// <summary>Folder whose images requests may name as <c>file://</c> URLs; null for none.</summary>
+    public string? AllowedLocalMediaPath { get; init; }
+
     /// <summary>Most log-probabilities a request may ask for per position.</summary>
     public int MaxLogprobs { get; init; } = 20;
 

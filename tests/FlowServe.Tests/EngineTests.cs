@@ -2,7 +2,7 @@ namespace XDeepServe.FlowServe.Tests;
 
 public sealed class EngineTests
 {
-    public static TheoryData<string> Families => ["qwen3", "deepseek_v3"];
+    public static TheoryData<string> Families => ["qwen3", "deepseek_v3", "mistral_random"];
 
     [Theory]
     [MemberData(nameof(Families))]

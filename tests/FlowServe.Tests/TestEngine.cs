@@ -1,10 +1,11 @@
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 
 namespace XDeepServe.FlowServe.Tests;
 
-/// <summary>An engine over one of the tiny reference models.</summary>
+/// <summary>An engine over one of the tiny reference models, or over random weights for a config.json.</summary>
 internal sealed class TestEngine : IDisposable
 {
     private readonly Checkpoint checkpoint;
@@ -13,7 +14,9 @@ internal sealed class TestEngine : IDisposable
 
     public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true)
     {
-        checkpoint = Checkpoint.Open(Path.Combine(AppContext.BaseDirectory, "golden", family));
+        checkpoint = Checkpoint.Open(
+            Path.Combine(AppContext.BaseDirectory, "golden", family),
+            family.EndsWith("_random", StringComparison.Ordinal) ? LoadFormat.Dummy : LoadFormat.Auto);
         Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
         Shell = new TeShell(Model, backend, null, options ?? Options(), threaded);
     }
@@ -37,8 +40,8 @@ internal sealed class TestEngine : IDisposable
         return [.. Enumerable.Range(0, length).Select(_ => random.Next(Model.Config.VocabularySize))];
     }
 
-    public Generation Submit(int[] prompt, SamplingParameters sampling, string? salt = null) =>
-        Shell.Submit(new GenerationRequest { Id = $"request-{Interlocked.Increment(ref requests)}", Prompt = prompt, Sampling = sampling, CacheSalt = salt });
+    public Generation Submit(int[] prompt, SamplingParameters sampling, string? salt = null, params IReadOnlyList<PromptImage> images) =>
+        Shell.Submit(new GenerationRequest { Id = $"request-{Interlocked.Increment(ref requests)}", Prompt = prompt, Sampling = sampling, CacheSalt = salt, Images = images });
 
     /// <summary>Runs a request to its end.</summary>
     public async Task<List<OutputDelta>> Run(int[] prompt, SamplingParameters sampling, string? salt = null) => await Read(Submit(prompt, sampling, salt));

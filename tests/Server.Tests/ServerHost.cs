@@ -29,10 +29,10 @@ internal sealed class ServerHost : IAsyncDisposable
 
     public static ServerOptions Options { get; } = new() { Port = 0, ServedModelNames = [ModelName, "alias"], ModelRoot = "/models/tiny" };
 
-    public static async Task<ServerHost> StartAsync(ServerOptions? options = null, EngineOptions? engine = null, bool tokenizer = true, bool template = true, bool attach = true)
+    public static async Task<ServerHost> StartAsync(ServerOptions? options = null, EngineOptions? engine = null, bool tokenizer = true, bool template = true, bool attach = true, TinyModel? model = null)
     {
         XdsServer server = XdsServer.Build(options ?? Options);
-        TinyModel model = TinyModel.Create(engine, tokenizer, template);
+        model ??= TinyModel.Create(engine, tokenizer, template);
         await server.StartAsync(TestContext.Current.CancellationToken);
         if (attach)
         {

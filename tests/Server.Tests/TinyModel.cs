@@ -4,6 +4,8 @@ using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
+using XDeepServe.Models.Images;
+using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
 
 namespace XDeepServe.Server.Tests;
@@ -14,34 +16,43 @@ internal sealed class TinyModel : IDisposable
     public const int Start = 256;
     public const int End = 257;
     public const int Vocabulary = 258;
+    public const int Image = 258; // only where the model takes images
 
     private const string Template =
         "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
 
-    private readonly RandomCheckpoint _checkpoint;
+    private readonly Checkpoint _checkpoint;
     private readonly CpuBackend _backend;
     private readonly Model _model;
 
-    private TinyModel(EngineOptions options, bool tokenizer, bool template)
+    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images)
     {
-        _checkpoint = new RandomCheckpoint(Vocabulary, options.MaxModelLength, End);
+        _checkpoint = images ? PictureCheckpoint() : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End);
         _backend = new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false));
         _model = Model.Load(_checkpoint, _backend, new ModelOptions());
-        Tokenizer? text = tokenizer ? Tokenizer.FromJson(TokenizerJson()) : null;
+        Tokenizer? text = tokenizer ? Tokenizer.FromJson(TokenizerJson(images)) : null;
+        ChatTemplate? chat = tokenizer && template is not null ? ChatTemplate.Parse(template) : null;
+        ImageConfig? shape = _model.Config.Images;
         Served = new ServedModel
         {
             Engine = new TeShell(_model, _backend, text, options),
             Tokenizer = text,
-            Template = tokenizer && template ? ChatTemplate.Parse(Template) : null,
+            Template = chat,
+            Images = shape is null || text is null ? null : new ImageInput(shape, ImageProcessor.Read(null, shape), text, chat),
             MaxModelLength = options.MaxModelLength,
-            VocabularySize = Vocabulary,
+            VocabularySize = _model.Config.VocabularySize,
         };
     }
 
     public ServedModel Served { get; }
 
     public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true) =>
-        new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template);
+        new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false);
+
+    /// <summary>A model that takes images of 30 x 30 pixels, nine tokens each.</summary>
+    /// <param name="template">Chat template; null for one whose content is text.</param>
+    public static TinyModel CreateForImages(string? template = null) =>
+        new(new EngineOptions { MaxModelLength = 512 }, tokenizer: true, template ?? Template, images: true);
 
     public void Dispose()
     {
@@ -52,7 +63,7 @@ internal sealed class TinyModel : IDisposable
     }
 
     // A byte's token has the byte as its id; its name follows the alphabet that byte-level tokenizers write bytes in.
-    private static byte[] TokenizerJson()
+    private static byte[] TokenizerJson(bool images)
     {
         JsonObject vocabulary = [];
         int beyond = 256;
@@ -61,10 +72,15 @@ internal sealed class TinyModel : IDisposable
             bool printable = value is (>= '!' and <= '~') or (>= 0xA1 and <= 0xAC) or (>= 0xAE and <= 0xFF);
             vocabulary[((char)(printable ? value : beyond++)).ToString(CultureInfo.InvariantCulture)] = value;
         }
+        JsonArray added = [Special(Start, "<|start|>"), Special(End, "<|end|>")];
+        if (images)
+        {
+            added.Add((JsonNode)Special(Image, "<image>"));
+        }
         JsonObject json = new()
         {
             ["version"] = "1.0",
-            ["added_tokens"] = new JsonArray(Special(Start, "<|start|>"), Special(End, "<|end|>")),
+            ["added_tokens"] = added,
             ["normalizer"] = null,
             ["pre_tokenizer"] = new JsonObject { ["type"] = "ByteLevel", ["add_prefix_space"] = false, ["trim_offsets"] = true, ["use_regex"] = false },
             ["post_processor"] = null,
@@ -72,6 +88,22 @@ internal sealed class TinyModel : IDisposable
             ["model"] = new JsonObject { ["type"] = "BPE", ["vocab"] = vocabulary, ["merges"] = new JsonArray() },
         };
         return Encoding.UTF8.GetBytes(json.ToJsonString());
+    }
+
+    private static Checkpoint PictureCheckpoint()
+    {
+        JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "golden", "config.json")))!.AsObject();
+        config["image_token_index"] = Image;
+        DirectoryInfo folder = Directory.CreateTempSubdirectory();
+        try
+        {
+            File.WriteAllText(Path.Combine(folder.FullName, "config.json"), config.ToJsonString());
+            return Checkpoint.Open(folder.FullName, LoadFormat.Dummy);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 
     private static JsonObject Special(int id, string content) => new()

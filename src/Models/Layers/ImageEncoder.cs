@@ -49,6 +49,5 @@ public sealed class ImageEncoder(
             layer.Run(backend, stream, stream.Rows, buffers.Scratch);
         buffers.Scratch.Rewind();
         projector.Run(backend, output, stream.Slice(shape.KeepsClass ? 0 : 1, shape.Rows), buffers.Scratch);
-        backend.Synchronize();
     }
 }

@@ -18,6 +18,9 @@ public abstract class Checkpoint : IDisposable
     /// <summary>generation_config.json; null if there is none.</summary>
     public abstract JsonObject? GenerationConfig { get; }
 
+    /// <summary>preprocessor_config.json: how images are prepared; null if there is none.</summary>
+    public virtual JsonObject? PreprocessorConfig => null;
+
     /// <summary>Names of all tensors.</summary>
     public abstract IEnumerable<string> Names { get; }
 

@@ -42,6 +42,9 @@ internal sealed class SafetensorsCheckpoint : Checkpoint
 
     public override JsonObject? GenerationConfig { get; }
 
+    public override JsonObject? PreprocessorConfig => JsonFile.TryRead(Path.Combine(folder, "preprocessor_config.json"))
+        ?? JsonFile.TryRead(Path.Combine(folder, "processor_config.json"))?["image_processor"] as JsonObject;
+
     public override IEnumerable<string> Names => tensors.Keys;
 
     public override bool TryGet(string name, [NotNullWhen(true)] out StoredTensor? tensor) => tensors.TryGetValue(name, out tensor);

@@ -1,18 +1,22 @@
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using XDeepServe.Server.Http;
 
 namespace XDeepServe.Server.Requests;
 
-/// <summary>Reads <c>messages</c> into what a chat template takes: role and content as strings.</summary>
+/// <summary>
+/// Reads <c>messages</c> into what a chat template takes: role and content as strings; content with images as a list of parts,
+/// <c>{"type": "image"}</c> and <c>{"type": "text", "text"}</c>.
+/// </summary>
 internal static class ChatMessages
 {
     private const int Most = 10_000;
 
     /// <summary>The messages of a request.</summary>
-    /// <exception cref="ApiException">400 for none at all, an unknown role, or content that is not text.</exception>
-    public static JsonArray Read(JsonFields fields)
+    /// <param name="fields">The request.</param>
+    /// <param name="images">Takes the images.</param>
+    /// <exception cref="ApiException">400 for none at all, an unknown role, or content that cannot be taken.</exception>
+    public static JsonArray Read(JsonFields fields, GivenImages images)
     {
         List<JsonElement> given = fields.Array("messages", Most)
             ?? throw ApiException.BadRequest("'messages' is missing.", "messages");
@@ -23,19 +27,19 @@ internal static class ChatMessages
         JsonArray messages = [];
         for (int i = 0; i < given.Count; i++)
         {
-            messages.Add((JsonNode)ReadOne(given[i], $"messages[{i}]"));
+            messages.Add((JsonNode)ReadOne(given[i], $"messages[{i}]", images));
         }
         return messages;
     }
 
-    private static JsonObject ReadOne(JsonElement given, string path)
+    private static JsonObject ReadOne(JsonElement given, string path, GivenImages images)
     {
         JsonFields message = new(given, path);
         string role = message.String("role") ?? throw ApiException.BadRequest($"'{path}.role' is missing.", $"{path}.role");
         JsonObject result = new()
         {
             ["role"] = Role(role, $"{path}.role"),
-            ["content"] = Content(message.Find("content"), role, $"{path}.content"),
+            ["content"] = Content(message.Find("content"), role, $"{path}.content", images),
         };
         if (message.Find("tool_calls") is { } calls && !(calls.ValueKind == JsonValueKind.Array && calls.GetArrayLength() == 0))
         {
@@ -60,7 +64,7 @@ internal static class ChatMessages
         _ => throw ApiException.BadRequest($"'{name}' is '{role}', which is not one of system, developer, user, assistant.", name),
     };
 
-    private static string Content(JsonElement? content, string role, string name)
+    private static JsonNode Content(JsonElement? content, string role, string name, GivenImages images)
     {
         switch (content)
         {
@@ -71,37 +75,49 @@ internal static class ChatMessages
             case { ValueKind: JsonValueKind.String } text:
                 return JsonFields.Text(text, name);
             case { ValueKind: JsonValueKind.Array } parts:
-                return Joined(parts, name);
+                return Parts(parts, name, images);
             default:
-                throw ApiException.BadRequest($"'{name}' must be a string or an array of text parts.", name);
+                throw ApiException.BadRequest($"'{name}' must be a string or an array of parts.", name);
         }
     }
 
-    // Several parts become lines of one text, as templates that expect a string are served elsewhere.
-    private static string Joined(JsonElement parts, string name)
+    /// <summary>The text of a message's content: its text parts as lines, with something in place of images.</summary>
+    /// <param name="content">As <see cref="Read"/> made it.</param>
+    /// <param name="image">Stands for an image; null to leave images out.</param>
+    public static string Text(JsonNode content, string? image) => content is JsonArray parts
+        ? string.Join('\n', parts.Select(part => (string?)part!["text"] ?? image).Where(text => text is not null))
+        : (string)content!;
+
+    // Text parts alone become lines of one text, as templates that expect a string are served elsewhere.
+    private static JsonNode Parts(JsonElement parts, string name, GivenImages images)
     {
-        StringBuilder text = new();
-        int index = 0;
+        JsonArray content = [];
+        bool pictured = false;
         foreach (JsonElement given in parts.EnumerateArray())
         {
-            string path = $"{name}[{index}]";
-            if (index++ > 0)
-            {
-                text.Append('\n');
-            }
+            string path = $"{name}[{content.Count}]";
             if (given.ValueKind == JsonValueKind.String)
             {
-                text.Append(JsonFields.Text(given, path));
+                content.Add((JsonNode)TextPart(JsonFields.Text(given, path)));
                 continue;
             }
             JsonFields part = new(given, path);
-            string? type = part.String("type");
-            if (type is not ("text" or "input_text" or "output_text"))
+            switch (part.String("type"))
             {
-                throw ApiException.BadRequest($"'{path}' is of type '{type}', but this model takes text only.", path);
+                case "text" or "input_text" or "output_text":
+                    content.Add((JsonNode)TextPart(part.String("text") ?? throw ApiException.BadRequest($"'{path}.text' is missing.", $"{path}.text")));
+                    break;
+                case "image_url" or "input_image":
+                    images.Add(part, path);
+                    content.Add((JsonNode)new JsonObject { ["type"] = "image" });
+                    pictured = true;
+                    break;
+                case var type:
+                    throw ApiException.BadRequest($"'{path}' is of type '{type}', but only 'text' and, where the model takes images, 'image_url' can be taken.", path);
             }
-            text.Append(part.String("text") ?? throw ApiException.BadRequest($"'{path}.text' is missing.", $"{path}.text"));
         }
-        return text.ToString();
+        return pictured ? content : Text(content, null);
     }
+
+    private static JsonObject TextPart(string text) => new() { ["type"] = "text", ["text"] = text };
 }

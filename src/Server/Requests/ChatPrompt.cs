@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 using XDeepServe.Server.Http;
 
@@ -10,6 +11,9 @@ internal sealed record ChatPrompt
 {
     /// <summary>Role and content of each message.</summary>
     public required JsonArray Messages { get; init; }
+
+    /// <summary>The messages' images, in order, as the model takes them.</summary>
+    public required IReadOnlyList<float[]> Images { get; init; }
 
     /// <summary>Whether the prompt ends where the assistant's answer starts.</summary>
     public required bool AddGenerationPrompt { get; init; }
@@ -24,7 +28,7 @@ internal sealed record ChatPrompt
     public JsonObject? Variables { get; init; }
 
     /// <summary>Reads the fields.</summary>
-    public static ChatPrompt Read(JsonFields fields)
+    public static ChatPrompt Read(JsonFields fields, ServedModel model, ServerOptions options)
     {
         fields.Refuse("chat_template", "templates come with the model, not with a request.");
         RefuseTools(fields);
@@ -34,9 +38,11 @@ internal sealed record ChatPrompt
         {
             throw ApiException.BadRequest("Set 'add_generation_prompt' to false to use 'continue_final_message'.", "continue_final_message");
         }
+        GivenImages images = new(model, options);
         return new ChatPrompt
         {
-            Messages = ChatMessages.Read(fields),
+            Messages = ChatMessages.Read(fields, images),
+            Images = images.Pixels,
             AddGenerationPrompt = addGenerationPrompt,
             ContinueFinalMessage = continueFinal,
             AddSpecialTokens = fields.Boolean("add_special_tokens") ?? false,
@@ -59,7 +65,7 @@ internal sealed record ChatPrompt
         }
         JsonObject variables = new()
         {
-            ["messages"] = Messages.DeepClone(),
+            ["messages"] = ForTemplate(model.Images),
             ["add_generation_prompt"] = AddGenerationPrompt,
             ["bos_token"] = tokenizer.BosToken,
             ["eos_token"] = tokenizer.EosToken,
@@ -74,10 +80,44 @@ internal sealed record ChatPrompt
         return ContinueFinalMessage ? CutAfterFinal(text) : text;
     }
 
+    /// <summary>Ids of a rendered prompt with its images in place.</summary>
+    /// <exception cref="ApiException">400 where the text holds the image's token itself.</exception>
+    public (int[] Ids, PromptImage[] Images) Place(int[] ids, ServedModel model)
+    {
+        if (model.Images is not { } input || Images.Count == 0)
+        {
+            return (ids, []);
+        }
+        int found = ids.Count(id => id == input.Shape.TokenId);
+        return found == Images.Count
+            ? PromptImage.Place(ids, Images, input.Shape)
+            : throw ApiException.BadRequest(
+                $"The prompt holds {found} image tokens for {Images.Count} images. Leave '{input.Token}' out of the messages' text, and use a chat template that takes images.", "messages");
+    }
+
+    // A model of text alone gets what it always got: its messages have no parts.
+    private JsonArray ForTemplate(ImageInput? input)
+    {
+        JsonArray messages = (JsonArray)Messages.DeepClone();
+        foreach (JsonNode? message in input is null ? [] : messages)
+        {
+            JsonNode content = message!["content"]!;
+            if (!input!.TakesParts)
+            {
+                message["content"] = ChatMessages.Text(content, input.Token);
+            }
+            else if (content is not JsonArray)
+            {
+                message["content"] = new JsonArray(new JsonObject { ["type"] = "text", ["text"] = (string)content! });
+            }
+        }
+        return messages;
+    }
+
     // What the template writes behind the last message would end it.
     private string CutAfterFinal(string text)
     {
-        string final = ((string)Messages[^1]!["content"]!).Trim();
+        string final = ChatMessages.Text(Messages[^1]!["content"]!, null).Trim();
         int start = text.LastIndexOf(final, StringComparison.Ordinal);
         return final.Length > 0 && start >= 0
             ? text[..(start + final.Length)]

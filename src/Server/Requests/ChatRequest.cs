@@ -21,7 +21,7 @@ internal sealed record ChatRequest
         // The newer name wins, as with other servers.
         string maxTokensField = fields.Find("max_completion_tokens") is not null ? "max_completion_tokens" : "max_tokens";
         CommonFields common = CommonFields.Read(fields, model, options, maxTokensField, 1);
-        ChatPrompt prompt = ChatPrompt.Read(fields);
+        ChatPrompt prompt = ChatPrompt.Read(fields, model.Served, options);
         RefuseModalities(fields);
         fields.Ignore("reasoning_effort", "verbosity", "prediction", "documents", "include_reasoning", "max_tokens");
         return new ChatRequest

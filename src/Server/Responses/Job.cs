@@ -1,5 +1,6 @@
 using System.Text.Json;
 using XDeepServe.FlowServe;
+using XDeepServe.Models.Images;
 using XDeepServe.Server.Requests;
 
 namespace XDeepServe.Server.Responses;
@@ -105,6 +106,7 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
                 // Clients may repeat their ids; the engine's are unique.
                 Id = $"{Id}-{Guid.NewGuid():N}",
                 Prompt = prompt.Ids,
+                Images = prompt.Images,
                 Sampling = Common.Sampling with { MaxTokens = prompt.NewTokens },
                 CacheSalt = Common.CacheSalt,
                 Priority = Common.Priority,
@@ -128,4 +130,8 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
 /// <param name="Ids">Its tokens.</param>
 /// <param name="Text">Its text, where the client gave one.</param>
 /// <param name="NewTokens">Most tokens to add.</param>
-internal sealed record Prompt(int[] Ids, string? Text, int NewTokens);
+internal sealed record Prompt(int[] Ids, string? Text, int NewTokens)
+{
+    /// <summary>Its images.</summary>
+    public IReadOnlyList<PromptImage> Images { get; init; } = [];
+}

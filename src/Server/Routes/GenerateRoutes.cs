@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Logging;
 using System.Text.Json;
 using XDeepServe.FlowServe;
+using XDeepServe.Models.Images;
 using XDeepServe.Server.Http;
 using XDeepServe.Server.Requests;
 using XDeepServe.Server.Responses;
@@ -60,11 +61,16 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         LogUnknown(context, fields);
         string text = request.Prompt.Render(model.Served);
         PromptBounds bounds = new(model.Served, request.Common, "messages");
-        int[] ids = bounds.Encode(text, request.Prompt.AddSpecialTokens);
+        if (request.Prompt.Images.Count > 0 && request.Common.TruncatePrompt is not null)
+        {
+            throw ApiException.BadRequest("'truncate_prompt_tokens' could cut an image; leave it out of requests with images.", "truncate_prompt_tokens");
+        }
+        (int[] ids, PromptImage[] images) = request.Prompt.Place(bounds.Encode(text, request.Prompt.AddSpecialTokens), model.Served);
+        ids = bounds.Check(ids);
         Job job = CreateJob(context, model, name, request.Common, "chatcmpl-", "messages");
-        job.Prompts.Add(new Prompt(ids, text, bounds.NewTokens(ids.Length, model.Defaults.MaxTokens)));
+        job.Prompts.Add(new Prompt(ids, text, bounds.NewTokens(ids.Length, model.Defaults.MaxTokens)) { Images = images });
         bool fromAssistant = (string?)request.Prompt.Messages[^1]!["role"] == "assistant";
-        return (job, request.Echo && fromAssistant ? (string?)request.Prompt.Messages[^1]!["content"] : null);
+        return (job, request.Echo && fromAssistant ? ChatMessages.Text(request.Prompt.Messages[^1]!["content"]!, null) : null);
     }
 
     private async Task<(Job Job, EchoedPrompt? Echo)> ReadCompletionAsync(HttpContext context, LoadedModel model)

@@ -29,8 +29,8 @@ internal sealed class TokenRoutes(ServerState state)
         int[] ids;
         if (fields.Find("messages") is not null)
         {
-            ChatPrompt prompt = ChatPrompt.Read(fields);
-            ids = tokenizer.Encode(prompt.Render(model), prompt.AddSpecialTokens);
+            ChatPrompt prompt = ChatPrompt.Read(fields, model, state.Options);
+            (ids, _) = prompt.Place(tokenizer.Encode(prompt.Render(model), prompt.AddSpecialTokens), model);
         }
         else
         {
