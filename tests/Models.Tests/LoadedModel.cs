@@ -6,11 +6,9 @@ namespace XDeepServe.Models.Tests;
 /// <summary>A model with the checkpoint and the backend that it lives on.</summary>
 internal sealed class LoadedModel : IDisposable
 {
-    private readonly Checkpoint checkpoint;
-
     public LoadedModel(Checkpoint checkpoint, Backend backend, ModelOptions? options = null)
     {
-        this.checkpoint = checkpoint;
+        Checkpoint = checkpoint;
         Backend = backend;
         Model = Model.Load(checkpoint, backend, options ?? new ModelOptions());
     }
@@ -19,6 +17,8 @@ internal sealed class LoadedModel : IDisposable
         : this(Checkpoint.Open(folder), backend, options)
     {
     }
+
+    public Checkpoint Checkpoint { get; }
 
     public Backend Backend { get; }
 
@@ -30,6 +30,6 @@ internal sealed class LoadedModel : IDisposable
     {
         Model.Dispose();
         Backend.Dispose();
-        checkpoint.Dispose();
+        Checkpoint.Dispose();
     }
 }
