@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
+using XDeepServe.Server;
 
 namespace XDeepServe.Cli;
 
@@ -30,19 +31,20 @@ internal sealed class ChatCommand : Command
         if (loaded.Tokenizer?.ChatTemplate is not { } source)
             throw new ModelLoadException($"{settings.Name} has no chat template; continue text with 'xds generate' instead.");
         ChatTemplate template = ChatTemplate.Parse(source);
+        ImageInput? images = loaded.ImagesFor(template);
         JsonArray messages = [];
         if (result.GetValue(system) is { } instructions)
-            messages.Add(Message("system", instructions));
+            messages.Add(Message("system", instructions, images));
         using Interruption interruption = new();
         while (!interruption.Stop.IsCancellationRequested)
         {
             Console.Write("> ");
             if (Console.ReadLine() is not { Length: > 0 } line)
                 break;
-            messages.Add(Message("user", line));
+            messages.Add(Message("user", line, images));
             string answer = await Answer(loaded, template, messages, how, interruption.Stop);
             Console.WriteLine();
-            messages.Add(Message("assistant", answer));
+            messages.Add(Message("assistant", answer, images));
         }
         return 0;
     }
@@ -76,5 +78,6 @@ internal sealed class ChatCommand : Command
         return answer.ToString();
     }
 
-    private static JsonObject Message(string role, string content) => new() { ["role"] = role, ["content"] = content };
+    private static JsonObject Message(string role, string content, ImageInput? images) =>
+        new() { ["role"] = role, ["content"] = images is null ? content : images.ForTemplate(content) };
 }

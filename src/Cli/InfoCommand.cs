@@ -38,6 +38,12 @@ internal sealed class InfoCommand : Command
         Line("heads", config.Latent is { } latent ? $"{config.Heads}, latent of {latent.Rank} + {latent.Rope}" : $"{config.Heads} of {config.HeadWidth}, {config.KeyValueHeads} for keys and values");
         if (config.Experts is { } experts)
             Line("experts", $"{experts.Count} of {experts.Width}, {experts.Rule.TopK} per token, {experts.Shared} shared, {experts.DenseLayers.Count} layers dense");
+        if (config.Windows.Any(window => window > 0))
+            Line("sliding window", $"{config.Windows.Max()} positions in {config.Windows.Count(window => window > 0)} layers");
+        if (config.DraftLayers > 0)
+            Line("draft modules", $"{config.DraftLayers} announced, {Enumerable.Range(config.Layers, config.DraftLayers).Count(layer => checkpoint.Has($"model.layers.{layer}.eh_proj.weight"))} in the file");
+        if (config.Images is { } images)
+            Line("images", $"{images.Size} x {images.Size} pixels, {images.Rows} tokens each; text model {images.TextFamily}");
         Line("vocabulary", config.VocabularySize);
         Line("longest context", config.MaxPositions);
         Line("end of text", string.Join(", ", config.EosIds));

@@ -2,8 +2,10 @@ using Spectre.Console;
 using XDeepServe.FlowServe;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
+using XDeepServe.Server;
 
 namespace XDeepServe.Cli;
 
@@ -60,6 +62,13 @@ internal sealed class LoadedEngine : IDisposable
             throw;
         }
     }
+
+    /// <summary>How the model takes images in messages; null if it takes text alone.</summary>
+    /// <param name="template">The chat template in use.</param>
+    /// <exception cref="ModelLoadException">Its preprocessor_config.json asks for what is not supported.</exception>
+    public ImageInput? ImagesFor(ChatTemplate? template) => Model.Config.Images is { } shape && Tokenizer is not null
+        ? new ImageInput(shape, ImageProcessor.Read(Checkpoint.PreprocessorConfig, shape), Tokenizer, template)
+        : null;
 
     /// <summary>Runs something that reports fractions from 0 to 1, with a bar on the error stream where that is a terminal.</summary>
     public static T WithProgress<T>(string title, Func<IProgress<double>?, T> work)

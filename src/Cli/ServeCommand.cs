@@ -1,7 +1,5 @@
 using System.CommandLine;
 using Microsoft.Extensions.Logging;
-using XDeepServe.Models;
-using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 using XDeepServe.Server;
 
@@ -89,11 +87,9 @@ internal sealed class ServeCommand : Command
         string? source = options.ChatTemplateOverride ?? loaded.Tokenizer?.ChatTemplate;
         Console.Error.WriteLine($"{settings.Name}: {loaded.Model.Config.Family}, {loaded.Model.WeightBytes / 1048576.0:F0} MiB of weights, {loaded.Shell.CacheBytes / 1048576.0:F0} MiB of KV cache ({loaded.Shell.CacheBlocks} blocks); {loaded.Backend.Description}");
         ChatTemplate? template = source is null ? null : ChatTemplate.Parse(source);
-        ImageConfig? images = loaded.Model.Config.Images;
         return new ServedModel
         {
-            Images = images is null || loaded.Tokenizer is null ? null
-                : new ImageInput(images, ImageProcessor.Read(loaded.Checkpoint.PreprocessorConfig, images), loaded.Tokenizer, template),
+            Images = loaded.ImagesFor(template),
             Engine = loaded.Shell,
             Tokenizer = loaded.Tokenizer,
             Template = template,

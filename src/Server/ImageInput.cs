@@ -31,6 +31,17 @@ public sealed class ImageInput
     /// <summary>Whether the template takes a message's content as a list of parts and writes the token itself; else content is text with the token in it.</summary>
     public bool TakesParts { get; }
 
+    /// <summary>A message's content as the template takes it.</summary>
+    /// <param name="content">A text, or a list of parts: <c>{"type": "image"}</c> and <c>{"type": "text", "text"}</c>.</param>
+    public JsonNode ForTemplate(JsonNode content)
+    {
+        if (!TakesParts)
+        {
+            return Requests.ChatMessages.Text(content, Token);
+        }
+        return content is JsonArray ? content.DeepClone() : new JsonArray(new JsonObject { ["type"] = "text", ["text"] = (string)content! });
+    }
+
     private bool WritesParts(ChatTemplate template)
     {
         JsonArray content = [new JsonObject { ["type"] = "image" }, new JsonObject { ["type"] = "text", ["text"] = "?" }];

@@ -106,6 +106,31 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task Prepared_pixels_stand_where_the_image_token_does()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            string[] common = ["generate", "--model", Path.Combine(Path.GetDirectoryName(Tiny)!, "llava_random"), "--load-format", "dummy", "--skip-tokenizer-init", "--max-tokens", "6", "--ignore-eos", "--json"];
+            string rows = string.Join(',', Enumerable.Repeat(299, 9));
+            float[] pixels = [.. Enumerable.Range(0, 3 * 30 * 30).Select(i => MathF.Sin(i))];
+            await File.WriteAllBytesAsync(file, System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(pixels).ToArray(), TestContext.Current.CancellationToken);
+            (int code, string output, string _) = await Run([.. common, "--prompt-ids", $"1,{rows},7,8", "--pixel-values", file]);
+            Assert.Equal(0, code);
+            Assert.Equal(output, (await Run([.. common, "--prompt-ids", "1,299,7,8", "--pixel-values", file])).Output);
+            Assert.NotEqual(output, (await Run([.. common, "--prompt-ids", $"1,{rows},7,8"])).Output);
+            Assert.Contains("image tokens", (await Run([.. common, "--prompt-ids", "1,299,299,7", "--pixel-values", file])).Errors, StringComparison.Ordinal);
+            Assert.Contains("text only", (await Run("generate", "--model", Tiny, "--skip-tokenizer-init", "--prompt-ids", "1", "--pixel-values", file)).Errors, StringComparison.Ordinal);
+            await File.WriteAllBytesAsync(file, new byte[7], TestContext.Current.CancellationToken);
+            Assert.Contains("[3, 30, 30]", (await Run([.. common, "--prompt-ids", "1,299", "--pixel-values", file])).Errors, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
     public async Task Latency_is_measured_and_saved()
     {
         string file = Path.GetTempFileName();

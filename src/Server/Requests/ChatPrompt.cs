@@ -101,15 +101,7 @@ internal sealed record ChatPrompt
         JsonArray messages = (JsonArray)Messages.DeepClone();
         foreach (JsonNode? message in input is null ? [] : messages)
         {
-            JsonNode content = message!["content"]!;
-            if (!input!.TakesParts)
-            {
-                message["content"] = ChatMessages.Text(content, input.Token);
-            }
-            else if (content is not JsonArray)
-            {
-                message["content"] = new JsonArray(new JsonObject { ["type"] = "text", ["text"] = (string)content! });
-            }
+            message!["content"] = input!.ForTemplate(message["content"]!);
         }
         return messages;
     }
