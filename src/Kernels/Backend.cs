@@ -11,6 +11,9 @@ public abstract class Backend : IDisposable
     /// <summary>One line about the device, for logs and results.</summary>
     public abstract string Description { get; }
 
+    /// <summary>Whether <see cref="Prepare"/> takes pieces that name random values instead of holding any.</summary>
+    public virtual bool MakesRandomWeights => false;
+
     /// <summary>Memory for tensors, zeroed. The caller disposes it.</summary>
     public abstract Arena CreateArena(long bytes);
 
@@ -172,6 +175,61 @@ public abstract class Backend : IDisposable
         }
     }
 
+    /// <summary>
+    /// Runs a step that was seen before in the same shape. The step's operations depend on <paramref name="shape"/> alone: the same
+    /// calls with the same tensors, whatever these hold. A device may record them once and replay them; others run them.
+    /// </summary>
+    /// <param name="shape">Names the shape.</param>
+    /// <param name="step">Calls the operations; no uploads, no downloads.</param>
+    public virtual void Repeat(long shape, Action step) => step();
+
+    /// <summary>
+    /// Makes projected queries, keys and values ready: norms of query and key heads where there are gains, rotation of both, keys
+    /// and values into the cache. Queries stay in place; what happens to the other columns is the backend's.
+    /// </summary>
+    /// <param name="projected">F32 <c>[tokens, (heads + 2·cacheHeads)·width]</c>: queries, keys, values.</param>
+    /// <param name="how">Heads, gains and rotation.</param>
+    /// <param name="keys">Cache as in <see cref="WriteCache"/>.</param>
+    /// <param name="values">Cache as in <see cref="WriteCache"/>.</param>
+    /// <param name="batch">Where the rows belong.</param>
+    public virtual void PrepareHeads(Tensor projected, HeadPreparation how, Tensor keys, Tensor values, PagedBatch batch)
+    {
+        Tensor query = projected.Cut(0, how.Heads * how.Width);
+        Tensor key = projected.Cut(how.Heads * how.Width, how.CacheHeads * how.Width);
+        Tensor value = projected.Cut((how.Heads + how.CacheHeads) * how.Width, how.CacheHeads * how.Width);
+        if (!how.QueryGain.IsEmpty)
+            RmsNorm(query, query, how.QueryGain, how.Epsilon);
+        if (!how.KeyGain.IsEmpty)
+            RmsNorm(key, key, how.KeyGain, how.Epsilon);
+        Rope(query, batch.Positions, how.Rope, how.Width, 0, interleaved: false);
+        Rope(key, batch.Positions, how.Rope, how.Width, 0, interleaved: false);
+        WriteCache(keys, key, batch, how.CacheHeads);
+        WriteCache(values, value, batch, how.CacheHeads);
+    }
+
+    /// <summary>output = SwiGlu(input · weightᵀ).</summary>
+    /// <param name="output">F32 <c>[tokens, n]</c>.</param>
+    /// <param name="both">F32 <c>[tokens, 2n]</c>: room for the product, if the backend needs it.</param>
+    /// <param name="input">F32 <c>[tokens, columns]</c>.</param>
+    /// <param name="weight">Gate, then up: 2n rows.</param>
+    public virtual void LinearSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight)
+    {
+        Linear(both, input, weight);
+        SwiGlu(output, both);
+    }
+
+    /// <summary>output = SwiGlu of <see cref="GroupedLinear"/>: one row per (token, expert).</summary>
+    /// <param name="output">F32 <c>[tokens·topK, n]</c>.</param>
+    /// <param name="both">F32 <c>[tokens·topK, 2n]</c>: room for the product, if the backend needs it.</param>
+    /// <param name="input">As in <see cref="GroupedLinear"/>.</param>
+    /// <param name="weight">Per expert gate, then up: 2n rows.</param>
+    /// <param name="ids">I32 <c>[tokens, topK]</c>.</param>
+    public virtual void GroupedSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight, Tensor ids)
+    {
+        GroupedLinear(both, input, weight, ids);
+        SwiGlu(output, both);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -191,3 +249,13 @@ public abstract class Backend : IDisposable
 /// <param name="Rank">Width of the compressed latent (kv_lora_rank).</param>
 /// <param name="Scale">Factor on the scores.</param>
 public readonly record struct LatentShape(int Heads, int Plain, int Rope, int Value, int Rank, float Scale);
+
+/// <summary>What <see cref="Backend.PrepareHeads"/> does to a layer's heads.</summary>
+/// <param name="Heads">Query heads.</param>
+/// <param name="CacheHeads">Key and value heads.</param>
+/// <param name="Width">Columns of a head.</param>
+/// <param name="QueryGain">F32 <c>[1, width]</c>; may be empty.</param>
+/// <param name="KeyGain">F32 <c>[1, width]</c>; may be empty.</param>
+/// <param name="Epsilon">Of the norms.</param>
+/// <param name="Rope">Rotation table.</param>
+public readonly record struct HeadPreparation(int Heads, int CacheHeads, int Width, Tensor QueryGain, Tensor KeyGain, float Epsilon, Tensor Rope);

@@ -25,4 +25,5 @@ public sealed record WeightSource(ElementType Type, int Columns, int Groups, IRe
 /// For F8 and I8: F32 factors of this piece, squares and rows counted from its first row (<see cref="ElementTypes.Factors"/>); as
 /// long-lived as the rows. 0 for other types.
 /// </param>
-public readonly record struct WeightPiece(nint Address, int Rows, MappedFile? File = null, nint Factors = 0);
+/// <param name="Seed">Where there is no address: names random values that a backend makes itself, if it <see cref="Backend.MakesRandomWeights"/>.</param>
+public readonly record struct WeightPiece(nint Address, int Rows, MappedFile? File = null, nint Factors = 0, ulong Seed = 0);

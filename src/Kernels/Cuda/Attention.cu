@@ -1,0 +1,270 @@
+// Grouped-query attention over a bfloat16 cache on the tensor cores. Rows of a tile are (token, query head) pairs that share a
+// cache head. Keys and values go from the cache straight into registers, 16 bytes a lane: the columns of a key and the numbering
+// of a value's columns are permuted the same way on both sides of a product, so nothing passes through shared memory.
+// Few rows (decode): the block's warps share the keys of one part of the context, parts are merged by whichever block ends
+// last, in order. Many rows (prefill): every warp has 16 rows of its own and walks the whole context.
+
+struct AttentionArguments
+{
+    Tensor output, query, keys, values;
+    Paged batch;
+    float* partial;  // [tiles · cache heads · parts] of 16 · (width + 2)
+    int* tickets;    // [tiles · cache heads], zero between launches
+    int heads, cacheHeads, parts, single, window; // single: every sequence has one row
+    float scale;
+};
+
+#define WARPS 4
+
+// Positions in a part, from the context alone, so that a row's result does not depend on the batch.
+__device__ inline int partSize(int context) { return context <= 1024 ? 64 : context <= 4096 ? 128 : context <= 16384 ? 256 : 512; }
+
+template <int WIDTH>
+struct State
+{
+    float sums[WIDTH / 8][4]; // column c·64 + n·8 + j of the output is column n of tile c·8 + j
+    float most[2], total[2];  // of rows g and g + 8
+
+    __device__ void clear()
+    {
+#pragma unroll
+        for (int tile = 0; tile < WIDTH / 8; tile++)
+            sums[tile][0] = sums[tile][1] = sums[tile][2] = sums[tile][3] = 0;
+        most[0] = most[1] = -INFINITY;
+        total[0] = total[1] = 0;
+    }
+
+    // Attends to 16 keys, of which those before each row's limit count.
+    __device__ void attend(const AttentionArguments& p, const u32 (*query)[4], int sequence, int cacheHead, int base, int context, const int* limits, const int* firsts)
+    {
+        int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+        const u16* keys = (const u16*)p.keys.address;
+        const u16* values = (const u16*)p.values.address;
+        uint4 k[2][WIDTH / 32], v[4][WIDTH / 64];
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            int key = base + half * 8 + g;
+            const u16* from = keys + cacheAt(p.batch, p.keys, sequence, key < context ? key : context - 1, cacheHead, WIDTH) + q * 8;
+#pragma unroll
+            for (int i = 0; i < WIDTH / 32; i++)
+                k[half][i] = *(const uint4*)(from + i * 32);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+        {
+            int key = base + 2 * q + (i & 1) + (i >> 1) * 8;
+            const u16* from = values + cacheAt(p.batch, p.values, sequence, key < context ? key : context - 1, cacheHead, WIDTH) + g * 8;
+#pragma unroll
+            for (int c = 0; c < WIDTH / 64; c++)
+                v[i][c] = *(const uint4*)(from + c * 64);
+        }
+        float scores[2][4] = {};
+#pragma unroll
+        for (int i = 0; i < WIDTH / 32; i++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+            {
+                multiply(scores[half], query[i * 2][0], query[i * 2][1], query[i * 2][2], query[i * 2][3], k[half][i].x, k[half][i].y);
+                multiply(scores[half], query[i * 2 + 1][0], query[i * 2 + 1][1], query[i * 2 + 1][2], query[i * 2 + 1][3], k[half][i].z, k[half][i].w);
+            }
+        float larger[2] = {most[0], most[1]};
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+            {
+                int key = base + half * 8 + q * 2 + (e & 1);
+                scores[half][e] = key < limits[e >> 1] && key >= firsts[e >> 1] ? scores[half][e] * p.scale : -INFINITY;
+                larger[e >> 1] = fmaxf(larger[e >> 1], scores[half][e]);
+            }
+        u32 weights[2][2];
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+        {
+            larger[r] = fmaxf(larger[r], __shfl_xor_sync(0xFFFFFFFFu, larger[r], 1));
+            larger[r] = fmaxf(larger[r], __shfl_xor_sync(0xFFFFFFFFu, larger[r], 2));
+            float keep = larger[r] == -INFINITY ? 1.0f : __expf(most[r] - larger[r]);
+            most[r] = larger[r];
+            float sum = 0;
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+            {
+                float first = larger[r] == -INFINITY ? 0.0f : __expf(scores[half][r * 2] - larger[r]);
+                float second = larger[r] == -INFINITY ? 0.0f : __expf(scores[half][r * 2 + 1] - larger[r]);
+                weights[half][r] = pack(first, second);
+                // What is summed is what is multiplied: the rounded weights.
+                sum += lower(weights[half][r]) + upper(weights[half][r]);
+            }
+            sum += __shfl_xor_sync(0xFFFFFFFFu, sum, 1);
+            sum += __shfl_xor_sync(0xFFFFFFFFu, sum, 2);
+            total[r] = total[r] * keep + sum;
+#pragma unroll
+            for (int tile = 0; tile < WIDTH / 8; tile++)
+                sums[tile][r * 2] *= keep, sums[tile][r * 2 + 1] *= keep;
+        }
+#pragma unroll
+        for (int c = 0; c < WIDTH / 64; c++)
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+            {
+                u32 order = j & 1 ? 0x7632 : 0x5410;
+                u32 b0 = __byte_perm((&v[0][c].x)[j / 2], (&v[1][c].x)[j / 2], order);
+                u32 b1 = __byte_perm((&v[2][c].x)[j / 2], (&v[3][c].x)[j / 2], order);
+                multiply(sums[c * 8 + j], weights[0][0], weights[0][1], weights[1][0], weights[1][1], b0, b1);
+            }
+    }
+};
+
+template <int WIDTH>
+__device__ void attend(const AttentionArguments& p)
+{
+    constexpr int PITCH = WIDTH + 2;
+    __shared__ float exchange[WARPS][16 * PITCH];
+    __shared__ int arrived;
+    enter();
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
+    int share = p.heads / p.cacheHeads, cacheHead = blockIdx.y, sequence = blockIdx.z, tile = 0;
+    if (!p.single)
+    {
+        int left = blockIdx.z;
+        for (sequence = 0; sequence < p.batch.contexts.rows; sequence++)
+        {
+            int tiles = ((*ints(p.batch.starts, sequence + 1) - *ints(p.batch.starts, sequence)) * share + 16 * WARPS - 1) / (16 * WARPS);
+            if (left < tiles)
+                break;
+            left -= tiles;
+        }
+        if (sequence == p.batch.contexts.rows)
+            return;
+        tile = left;
+    }
+    int firstToken = *ints(p.batch.starts, sequence), tokens = *ints(p.batch.starts, sequence + 1) - firstToken;
+    int context = *ints(p.batch.contexts, sequence), rows = tokens * share - tile * 16 * WARPS, firstRow = tile * 16 * WARPS;
+    bool shared = rows <= 16 && tile == 0; // warps share the keys
+    int size = partSize(context), parts = shared ? (context + size - 1) / size : 1;
+    if (blockIdx.x >= parts)
+        return;
+    int start = shared ? blockIdx.x * size : 0, end = shared ? min(context, start + size) : context;
+    if (!shared)
+        firstRow += warp * 16, rows -= warp * 16;
+    // The lane's two rows: the token's position bounds what it sees; rows that do not exist see nothing.
+    int limits[2], firsts[2], tokenOf[2], headOf[2];
+    int last = 0, earliest = context;
+    u32 query[WIDTH / 16][4];
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+    {
+        int row = g + r * 8, index = firstRow + row;
+        bool exists = row < rows;
+        tokenOf[r] = exists ? firstToken + index / share : -1;
+        headOf[r] = cacheHead * share + index % share;
+        limits[r] = exists ? *ints(p.batch.positions, tokenOf[r]) + 1 : 0;
+        const float* from = exists ? floats(p.query, tokenOf[r]) + headOf[r] * WIDTH + q * 8 : nullptr;
+#pragma unroll
+        for (int i = 0; i < WIDTH / 32; i++)
+        {
+            u32 pairs[4];
+#pragma unroll
+            for (int pair = 0; pair < 4; pair++)
+                pairs[pair] = exists ? pack(from[i * 32 + pair * 2], from[i * 32 + pair * 2 + 1]) : 0;
+            query[i * 2][r] = pairs[0], query[i * 2][r + 2] = pairs[1];
+            query[i * 2 + 1][r] = pairs[2], query[i * 2 + 1][r + 2] = pairs[3];
+        }
+        firsts[r] = p.window > 0 ? max(0, limits[r] - p.window) : 0;
+        last = max(last, limits[r]);
+        earliest = min(earliest, exists ? firsts[r] : context);
+    }
+    for (int step = 4; step < 32; step <<= 1)
+    {
+        last = max(last, __shfl_xor_sync(0xFFFFFFFFu, last, step));
+        earliest = min(earliest, __shfl_xor_sync(0xFFFFFFFFu, earliest, step));
+    }
+    end = min(end, last);
+    start = max(start, earliest & ~(16 * WARPS - 1));
+    State<WIDTH> state;
+    state.clear();
+    for (int base = start + (shared ? warp * 16 : 0); base < end; base += shared ? 16 * WARPS : 16)
+        state.attend(p, query, sequence, cacheHead, base, context, limits, firsts);
+    if (!shared)
+    {
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            if (tokenOf[r] >= 0)
+            {
+                float* to = floats(p.output, tokenOf[r]) + headOf[r] * WIDTH;
+#pragma unroll
+                for (int i = 0; i < WIDTH / 8; i++)
+                    for (int e = 0; e < 2; e++)
+                        to[i / 8 * 64 + (2 * q + e) * 8 + i % 8] = state.sums[i][r * 2 + e] / state.total[r];
+            }
+        return;
+    }
+    // Each warp's state to shared memory, then one thread per value adds the warps up in order.
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+    {
+        float* to = exchange[warp] + (g + r * 8) * PITCH;
+#pragma unroll
+        for (int i = 0; i < WIDTH / 8; i++)
+            for (int e = 0; e < 2; e++)
+                to[i / 8 * 64 + (2 * q + e) * 8 + i % 8] = state.sums[i][r * 2 + e];
+        if (q == 0)
+            to[WIDTH] = state.most[r], to[WIDTH + 1] = state.total[r];
+    }
+    __syncthreads();
+    int place = blockIdx.z * p.cacheHeads + cacheHead;
+    float* mine = p.partial + ((long long)place * p.parts + blockIdx.x) * 16 * PITCH;
+    for (int item = threadIdx.x; item < rows * WIDTH; item += WARPS * 32)
+    {
+        int row = item / WIDTH, column = item % WIDTH;
+        float most = -INFINITY, total = 0, sum = 0;
+        for (int i = 0; i < WARPS; i++)
+            most = fmaxf(most, exchange[i][row * PITCH + WIDTH]);
+        for (int i = 0; i < WARPS; i++)
+        {
+            float theirs = exchange[i][row * PITCH + WIDTH], weight = theirs == -INFINITY ? 0.0f : __expf(theirs - most);
+            total += weight * exchange[i][row * PITCH + WIDTH + 1];
+            sum += weight * exchange[i][row * PITCH + column];
+        }
+        if (parts == 1)
+            floats(p.output, firstToken + row / share)[(cacheHead * share + row % share) * WIDTH + column] = sum / total;
+        else
+        {
+            mine[row * PITCH + column] = sum;
+            if (column == 0)
+                mine[row * PITCH + WIDTH] = most, mine[row * PITCH + WIDTH + 1] = total;
+        }
+    }
+    if (parts == 1)
+        return;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0)
+        arrived = atomicAdd(p.tickets + place, 1);
+    __syncthreads();
+    if (arrived != parts - 1)
+        return;
+    __threadfence();
+    const volatile float* all = p.partial + (long long)place * p.parts * 16 * PITCH;
+    for (int item = threadIdx.x; item < rows * WIDTH; item += WARPS * 32)
+    {
+        int row = item / WIDTH, column = item % WIDTH;
+        float most = -INFINITY, total = 0, sum = 0;
+        for (int part = 0; part < parts; part++)
+        {
+            const volatile float* from = all + part * 16 * PITCH + row * PITCH;
+            float theirs = from[WIDTH], larger = fmaxf(most, theirs);
+            float keep = most == -INFINITY ? 0.0f : __expf(most - larger), weight = theirs == -INFINITY ? 0.0f : __expf(theirs - larger);
+            total = total * keep + from[WIDTH + 1] * weight;
+            sum = sum * keep + from[column] * weight;
+            most = larger;
+        }
+        floats(p.output, firstToken + row / share)[(cacheHead * share + row % share) * WIDTH + column] = sum / total;
+    }
+    if (threadIdx.x == 0)
+        p.tickets[place] = 0;
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32) attend64(AttentionArguments p) { attend<64>(p); }
+extern "C" __global__ void __launch_bounds__(WARPS * 32) attend128(AttentionArguments p) { attend<128>(p); }

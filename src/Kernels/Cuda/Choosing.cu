@@ -1,0 +1,182 @@
+// Choosing experts, and scoring tokens.
+
+struct RouteArguments { Tensor ids, gates, logits, bias; int topK, sigmoid, groups, topGroups, terms, normalize; float scale; };
+
+// The larger value wins, the smaller index among equals; every lane gets the winner.
+__device__ inline int warpBest(float value, int index)
+{
+    for (int step = 16; step > 0; step >>= 1)
+    {
+        float other = __shfl_xor_sync(0xFFFFFFFFu, value, step);
+        int theirs = __shfl_xor_sync(0xFFFFFFFFu, index, step);
+        if (other > value || (other == value && theirs < index))
+            value = other, index = theirs;
+    }
+    return index;
+}
+
+// A warp per token. Shared memory: scores and biased scores of all experts, scores of all groups.
+extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
+{
+    extern __shared__ float scores[];
+    enter();
+    int experts = p.logits.columns, lane = threadIdx.x, row = blockIdx.x, perGroup = experts / p.groups;
+    float* biased = scores + experts;
+    float* groups = biased + experts;
+    const float* logits = floats(p.logits, row);
+    float most = -INFINITY, sum = 0;
+    for (int i = lane; i < experts; i += 32)
+        most = fmaxf(most, logits[i]);
+    most = warpMax(most);
+    for (int i = lane; i < experts; i += 32)
+    {
+        float score = p.sigmoid ? 1.0f / (1.0f + expf(-logits[i])) : expf(logits[i] - most);
+        scores[i] = score;
+        sum += score;
+    }
+    float factor = p.sigmoid ? 1.0f : 1.0f / warpSum(sum);
+    for (int i = lane; i < experts; i += 32)
+    {
+        scores[i] *= factor;
+        biased[i] = scores[i] + (p.bias.address ? floats(p.bias, 0)[i] : 0.0f);
+    }
+    __syncwarp();
+    if (p.topGroups < p.groups)
+    {
+        for (int group = lane; group < p.groups; group += 32)
+        {
+            float first = -INFINITY, second = -INFINITY;
+            for (int i = group * perGroup; i < (group + 1) * perGroup; i++)
+            {
+                float value = biased[i];
+                if (value > first)
+                    second = first, first = value;
+                else
+                    second = fmaxf(second, value);
+            }
+            groups[group] = p.terms == 1 ? first : first + second;
+        }
+        __syncwarp();
+        // The best groups are marked by infinity, then all others' experts are out.
+        for (int k = 0; k < p.topGroups; k++)
+        {
+            float best = -INFINITY;
+            int index = 0x7FFFFFFF;
+            for (int group = lane; group < p.groups; group += 32)
+                if (groups[group] != INFINITY && (groups[group] > best || index == 0x7FFFFFFF))
+                    best = groups[group], index = group;
+            index = warpBest(best, index);
+            __syncwarp();
+            if (lane == 0)
+                groups[index] = INFINITY;
+            __syncwarp();
+        }
+        for (int i = lane; i < experts; i += 32)
+            if (groups[i / perGroup] != INFINITY)
+                biased[i] = -INFINITY;
+        __syncwarp();
+    }
+    float total = 0, mine = 0;
+    int chosen = 0;
+    for (int k = 0; k < p.topK; k++)
+    {
+        float best = -INFINITY;
+        int index = 0x7FFFFFFF;
+        for (int i = lane; i < experts; i += 32)
+            if (biased[i] > best)
+                best = biased[i], index = i;
+        index = warpBest(best, index);
+        // Nothing but NaN or minus infinity is left: any expert is as good.
+        if (index == 0x7FFFFFFF)
+            index = k;
+        float score = scores[index];
+        total += score;
+        __syncwarp();
+        if (lane == 0)
+        {
+            biased[index] = -INFINITY;
+            ints(p.ids, row)[k] = index;
+            floats(p.gates, row)[k] = score;
+        }
+        __syncwarp();
+    }
+    float gate = p.normalize ? p.scale / (total + 1e-20f) : p.scale;
+    for (int k = lane; k < p.topK; k += 32)
+        floats(p.gates, row)[k] *= gate;
+}
+
+struct RankArguments { Tensor chosen, topIds, topValues, logits, ids; };
+
+// Falls with the logit and rises with the id among equals; what is no number counts as minus infinity.
+__device__ inline u64 rankKey(float logit, int id)
+{
+    u32 bits = __float_as_uint(logit != logit ? -INFINITY : logit == 0 ? 0.0f : logit);
+    u32 rising = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return (u64)~rising << 32 | (u32)id;
+}
+
+__device__ inline u64 blockMin(u64 value, u64* room)
+{
+    int warps = blockDim.x >> 5, lane = threadIdx.x & 31;
+    for (int step = 16; step > 0; step >>= 1)
+    {
+        u64 other = __shfl_xor_sync(0xFFFFFFFFu, value, step);
+        value = other < value ? other : value;
+    }
+    __syncthreads();
+    if (lane == 0)
+        room[threadIdx.x >> 5] = value;
+    __syncthreads();
+    value = lane < warps ? room[lane] : ~0ull;
+    for (int step = 16; step > 0; step >>= 1)
+    {
+        u64 other = __shfl_xor_sync(0xFFFFFFFFu, value, step);
+        value = other < value ? other : value;
+    }
+    return value;
+}
+
+extern "C" __global__ void __launch_bounds__(1024) rank(RankArguments p)
+{
+    __shared__ float room[33];
+    __shared__ u64 keys[33];
+    enter();
+    int row = blockIdx.x, count = p.logits.columns;
+    const float* values = floats(p.logits, row);
+    float most = -INFINITY, sum = 0, higher = 0, mine = values[*ints(p.ids, row)];
+    for (int i = threadIdx.x; i < count; i += 1024)
+        most = fmaxf(most, values[i]);
+    most = blockMax(most, room);
+    for (int i = threadIdx.x; i < count; i += 1024)
+    {
+        sum += expf(values[i] - most);
+        higher += values[i] > mine ? 1.0f : 0.0f;
+    }
+    float normalizer = most + logf(blockSum(sum, room));
+    higher = blockSum(higher, room);
+    if (threadIdx.x == 0)
+    {
+        floats(p.chosen, row)[0] = mine - normalizer;
+        floats(p.chosen, row)[1] = higher + 1;
+    }
+    if (!p.topIds.address)
+        return;
+    u64 last = 0;
+    for (int k = 0; k < p.topIds.columns && k < count; k++)
+    {
+        u64 best = ~0ull;
+        for (int i = threadIdx.x; i < count; i += 1024)
+        {
+            u64 key = rankKey(values[i], i);
+            if ((k == 0 || key > last) && key < best)
+                best = key;
+        }
+        last = blockMin(best, keys);
+        if (threadIdx.x == 0)
+        {
+            int id = (int)(last & 0xFFFFFFFFu);
+            ints(p.topIds, row)[k] = id;
+            floats(p.topValues, row)[k] = values[id] - normalizer;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+namespace XDeepServe.Kernels.Cuda;
+
+public sealed unsafe partial class CudaBackend
+{
+    private const int LongestPart = 512, MostPlainWidth = 1088, MostLatentQuery = 1024;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, absorb, release, attendLatent;
+    private DeviceBuffer? partial, tickets, absorbedQueries;
+
+    /// <inheritdoc/>
+    public override void PagedAttention(
+        Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale, int window = 0)
+    {
+        int width = query.Columns / heads, valueWidth = output.Columns / heads;
+        if (keys.Type != ElementType.BF16 || width != valueWidth || width is not (64 or 128))
+        {
+            Plain(output, query, keys, values, batch, heads, cacheHeads, width, valueWidth, valueWidth, scale, window);
+            return;
+        }
+        int share = heads / cacheHeads;
+        bool single = batch.Tokens == batch.Sequences && share <= 64;
+        int tileCount = single ? batch.Sequences : (int)((long)batch.Tokens * share / 64) + batch.Sequences;
+        int parts = Parts(Bound(batch), 64, 1024);
+        long places = (long)tileCount * cacheHeads;
+        nint sums = Ensure(ref partial, places * parts * 16 * (width + 2) * sizeof(float), "attention over parts of a context");
+        nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
+        Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
+            output, query, keys, values, batch, sums, counters, heads, cacheHeads, parts, single ? 1 : 0, window, scale));
+    }
+
+    /// <inheritdoc/>
+    public override void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale)
+    {
+        int width = query.Columns / heads;
+        if (width > MostPlainWidth)
+            throw new CudaException($"Attention heads of {width} columns are not supported on the GPU; use --device cpu.");
+        Launch(attendItems, new Grid(query.Rows, heads), 128, new ItemsArguments(output, query, keys, values, span, heads, width, scale));
+    }
+
+    /// <inheritdoc/>
+    public override void LatentAttention(Tensor output, Tensor query, Tensor latents, Weight expand, PagedBatch batch, LatentShape shape)
+    {
+        int width = shape.Rank + shape.Rope, queryWidth = shape.Plain + shape.Rope, kind = ((CudaWeight)expand).Kind;
+        if (width > MostPlainWidth || queryWidth > MostLatentQuery || kind == 2)
+            throw new CudaException($"Latent attention of {queryWidth} query and {width} latent columns with an expansion in {expand.Type} is not supported on the GPU; use --device cpu.");
+        long absorbedBytes = (long)batch.Tokens * shape.Heads * width * sizeof(float);
+        nint memory = Ensure(ref absorbedQueries, absorbedBytes + (long)batch.Tokens * shape.Heads * shape.Rank * sizeof(float), "latent attention");
+        Tensor absorbed = new(memory, ElementType.F32, batch.Tokens, shape.Heads * width, shape.Heads * width);
+        Tensor gathered = new(memory + (nint)absorbedBytes, ElementType.F32, batch.Tokens, shape.Heads * shape.Rank, shape.Heads * shape.Rank);
+        AbsorbArguments arguments = new(query, absorbed, gathered, output, View(expand), shape.Heads, shape.Plain, shape.Rope, shape.Value, shape.Rank, kind);
+        Launch(absorb, new Grid(Up(width, 64), shape.Heads, Up(batch.Tokens, 4)), Threads, arguments);
+        if (latents.Type == ElementType.BF16 && shape.Rank == 512 && shape.Rope == 64)
+        {
+            bool split = batch.Tokens == batch.Sequences;
+            int parts = split ? Parts(Bound(batch), 128, 2048) : 1, headTiles = Up(shape.Heads, 16);
+            long places = (long)batch.Tokens * headTiles;
+            nint sums = split ? Ensure(ref partial, places * parts * 16 * (shape.Rank + 2) * sizeof(float), "attention over parts of a context") : 0;
+            nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
+            Launch(attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, new LatentArguments(
+                gathered, absorbed, latents, batch, sums, counters, shape.Heads, parts, split ? 1 : 0, shape.Scale));
+        }
+        else
+        {
+            Plain(gathered, absorbed, latents, latents, batch, shape.Heads, 1, width, shape.Rank, width, shape.Scale, 0);
+        }
+        Launch(release, new Grid(Up((long)shape.Heads * shape.Value, 8), Up(batch.Tokens, 4)), Threads, arguments);
+    }
+
+    /// <summary>Most parts that a context of at most <paramref name="bound"/> positions has, as the kernels size them.</summary>
+    /// <param name="bound">Longest context.</param>
+    /// <param name="size">Positions in a part of the shortest contexts.</param>
+    /// <param name="reach">Contexts up to this length have such parts; those up to four times it parts of twice the size, and so on to 512.</param>
+    internal static int Parts(int bound, int size, int reach)
+    {
+        int most = 1;
+        for (; size < LongestPart && bound > reach; size *= 2, reach *= 4)
+            most = Math.Max(most, Up(reach, size));
+        return Math.Max(most, Up(bound, size));
+    }
+
+    private void Plain(
+        Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, int width, int valueWidth, int valuePitch, float scale, int window)
+    {
+        if (Math.Max(width, valueWidth) > MostPlainWidth)
+            throw new CudaException($"Attention heads of {Math.Max(width, valueWidth)} columns are not supported on the GPU; use --device cpu.");
+        Launch(attendPlain, new Grid(batch.Tokens, heads), 128, new PlainArguments(
+            output, query, keys, values, batch, heads, cacheHeads, width, valueWidth, valuePitch, Brain(keys), window, scale));
+    }
+
+    /// <summary>Longest context that the step's block table has room for.</summary>
+    private static int Bound(PagedBatch batch) => batch.Blocks.Columns * batch.BlockSize;
+
+    private readonly record struct PlainArguments(
+        Tensor Output, Tensor Query, Tensor Keys, Tensor Values, PagedBatch Batch, int Heads, int CacheHeads, int Width, int ValueWidth,
+        int ValuePitch, int Brain, int Window, float Scale);
+
+    private readonly record struct ItemsArguments(
+        Tensor Output, Tensor Query, Tensor Keys, Tensor Values, int Span, int Heads, int Width, float Scale);
+
+    private readonly record struct AttentionArguments(
+        Tensor Output, Tensor Query, Tensor Keys, Tensor Values, PagedBatch Batch, nint Partial, nint Tickets, int Heads, int CacheHeads,
+        int Parts, int Single, int Window, float Scale);
+
+    private readonly record struct AbsorbArguments(
+        Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, WeightView Expand, int Heads, int Plain, int Rope, int Value, int Rank, int Brain);
+
+    private readonly record struct LatentArguments(
+        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, nint Tickets, int Heads, int Parts, int Split, float Scale);
+}

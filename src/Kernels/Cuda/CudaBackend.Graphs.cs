@@ -1,0 +1,49 @@
+namespace XDeepServe.Kernels.Cuda;
+
+public sealed unsafe partial class CudaBackend
+{
+    private const int MostGraphs = 256;
+    private readonly Dictionary<long, nint> graphs = []; // by shape of the step; 0 where it has run once
+    private bool capturing;
+
+    /// <inheritdoc/>
+    public override void Repeat(long shape, Action step)
+    {
+        driver.Enter();
+        Flush();
+        if (!graphs.TryGetValue(shape, out nint graph))
+        {
+            // The first time runs as it is: buffers grow and kernels are compiled, which a capture forbids.
+            step();
+            if (graphs.Count == MostGraphs)
+                ForgetGraphs();
+            graphs[shape] = 0;
+            return;
+        }
+        if (graph == 0)
+        {
+            driver.BeginCapture(stream);
+            capturing = true;
+            try
+            {
+                step();
+            }
+            finally
+            {
+                capturing = false;
+                graph = driver.EndCapture(stream);
+            }
+            graphs[shape] = graph;
+        }
+        driver.LaunchGraph(graph, stream);
+    }
+
+    /// <summary>Drops all graphs: what they refer to is about to change.</summary>
+    private void ForgetGraphs()
+    {
+        foreach (nint graph in graphs.Values)
+            if (graph != 0)
+                driver.DestroyGraph(graph);
+        graphs.Clear();
+    }
+}

@@ -1,0 +1,166 @@
+namespace XDeepServe.Kernels.Cuda;
+
+public sealed unsafe partial class CudaBackend
+{
+    private const int FewTokens = 32;    // up to here a product reads its weights straight into registers
+    private const int FewPairs = 1024;   // up to here a block finds its expert's pairs itself
+    private const int TileTokens = 64, TileRows = 128, TileBytes = 3 * (TileTokens + TileRows) * 128;
+    private static readonly int[] ProductTiles = [1, 2, 4];
+    private static readonly string[] ProductForms = ["linear", "linearGated", "grouped", "groupedGated"];
+    private readonly Kernel singlesFew, singlesGrouped, singlesMany, group, packRows, tiles, addBias, restore;
+    private readonly Kernel[] products; // [kind - 1][tiles][form]
+    private readonly DenseProducts? dense;
+    private DeviceBuffer? packed, grouping, restored;
+
+    /// <inheritdoc/>
+    public override void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default)
+    {
+        if (weight is StackedWeight stack)
+        {
+            Stacked(output, input, stack, bias);
+            return;
+        }
+        WeightView view = View(weight);
+        int kind = ((CudaWeight)weight).Kind;
+        if (kind == 0)
+            Singles(output, input, view, bias);
+        else if (input.Rows <= FewTokens)
+            Product(0, kind, input.Rows, view.Rows, new Grid(Up(view.Rows, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
+        else
+            Many(output, input, view, kind, bias);
+    }
+
+    /// <inheritdoc/>
+    public override void LinearSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight)
+    {
+        if (weight is not CudaWeight { Kind: > 0 and int kind } || input.Rows > FewTokens)
+        {
+            base.LinearSwiGlu(output, both, input, weight);
+            return;
+        }
+        WeightView view = View(weight);
+        Product(1, kind, input.Rows, view.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, default, default, view, 0, 0, Vectors(input)));
+    }
+
+    /// <inheritdoc/>
+    public override void GroupedLinear(Tensor output, Tensor input, Weight weight, Tensor ids)
+    {
+        WeightView view = View(weight);
+        int kind = ((CudaWeight)weight).Kind;
+        if (kind == 0)
+            Launch(singlesGrouped, new Grid(output.Rows, Up(view.Rows, 8)), Threads, new SinglesArguments(output, input, default, ids, view));
+        else if (kind == 1 && ManyPairs(ids))
+            ManyGrouped(output, input, view, ids);
+        else
+            FewGrouped(2, output, input, view, kind, ids, view.Rows);
+    }
+
+    /// <inheritdoc/>
+    public override void GroupedSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight, Tensor ids)
+    {
+        WeightView view = View(weight);
+        int kind = ((CudaWeight)weight).Kind;
+        if (kind == 0 || (kind == 1 && ManyPairs(ids)))
+            base.GroupedSwiGlu(output, both, input, weight, ids);
+        else
+            FewGrouped(3, output, input, view, kind, ids, view.Rows / 2);
+    }
+
+    private static bool ManyPairs(Tensor ids) => ids.Rows > 2 * FewTokens || (long)ids.Rows * ids.Columns > FewPairs;
+
+    private static int Vectors(Tensor input) => input.Address % 16 == 0 && input.Stride % 4 == 0 ? 1 : 0;
+
+    private void Product(int form, int kind, int tokens, int rows, Grid grid, in ProductArguments arguments)
+    {
+        int tile = tokens <= 8 ? 0 : tokens <= 16 ? 1 : 2;
+        Launch(products[((kind - 1) * ProductTiles.Length + tile) * 4 + form], grid, Threads, arguments);
+    }
+
+    private void FewGrouped(int form, Tensor output, Tensor input, WeightView view, int kind, Tensor ids, int rows)
+    {
+        int pairs = ids.Rows * ids.Columns, blocks = Up(rows, 16);
+        // What an expert is likely to get; more takes another turn over weights that are near by then.
+        int expected = Math.Max(1, Math.Min(ids.Rows, 3 * pairs / view.Groups));
+        if (pairs <= FewPairs)
+        {
+            Product(form, kind, expected, rows, new Grid(blocks, pairs), new ProductArguments(output, input, default, ids, view, 0, 0, Vectors(input)));
+            return;
+        }
+        (nint order, nint starts, nint _) = Group(ids, view.Groups);
+        Product(form, kind, expected, rows, new Grid(blocks, view.Groups), new ProductArguments(output, input, default, ids, view, order, starts, Vectors(input)));
+    }
+
+    private void Singles(Tensor output, Tensor input, WeightView view, Tensor bias)
+    {
+        SinglesArguments arguments = new(output, input, bias, default, view);
+        if (input.Rows <= FewTokens)
+            Launch(singlesFew, new Grid(Up(view.Rows, 8), input.Rows), Threads, arguments);
+        else
+            Launch(singlesMany, new Grid(Up(view.Rows, 64), Up(input.Rows, 64)), Threads, arguments);
+    }
+
+    private void Many(Tensor output, Tensor input, WeightView view, int kind, Tensor bias)
+    {
+        if (kind == 2)
+        {
+            long count = (long)view.Groups * view.Rows * view.Stride;
+            nint plain = Ensure(ref restored, count * 2, "an 8-bit weight in bfloat16");
+            Launch(restore, new Grid(Up(count / 4, Threads)), Threads, new RestoreArguments(view, plain));
+            view = view with { Values = plain, Scales = 0 };
+        }
+        (nint high, nint low) = Pack(input, 0, 1, input.Rows, view.Stride);
+        if (dense is null || !dense.TryRun(output, high, low, view.Values, view.Rows, view.Stride, input.Rows))
+        {
+            Launch(tiles, new Grid(Up(view.Rows, TileRows), Up(input.Rows, TileTokens)), 128,
+                new TileArguments(output, bias, view, high, low, 0, 0, input.Rows), TileBytes);
+        }
+        else if (!bias.IsEmpty)
+        {
+            Launch(addBias, new Grid(Up(output.Columns, Threads), output.Rows), Threads, new BiasArguments(output, bias));
+        }
+    }
+
+    private void ManyGrouped(Tensor output, Tensor input, WeightView view, Tensor ids)
+    {
+        int pairs = ids.Rows * ids.Columns;
+        (nint order, nint _, nint list) = Group(ids, view.Groups);
+        (nint high, nint low) = Pack(input, order, input.Rows == ids.Rows ? ids.Columns : 1, pairs, view.Stride);
+        Launch(tiles, new Grid(Up(view.Rows, TileRows), pairs / TileTokens + view.Groups), 128,
+            new TileArguments(output, default, view, high, low, order, list, pairs), TileBytes);
+    }
+
+    /// <summary>Pairs in order of expert, where each expert's begin, and the tiles of pairs.</summary>
+    private (nint Order, nint Starts, nint Tiles) Group(Tensor ids, int experts)
+    {
+        int pairs = ids.Rows * ids.Columns;
+        long bytes = 4L * (pairs + experts + 1 + 3L * (pairs / TileTokens + experts));
+        nint order = Ensure(ref grouping, bytes, "the order of experts"), starts = order + 4 * pairs, list = starts + 4 * (experts + 1);
+        Launch(group, new Grid(1), 1024, new GroupArguments(ids, order, starts, list, experts, TileTokens), 8 * experts);
+        return (order, starts, list);
+    }
+
+    /// <summary>Input rows in bfloat16, or as two halves.</summary>
+    private (nint High, nint Low) Pack(Tensor input, nint order, int topK, int rows, int stride)
+    {
+        long plane = (long)rows * stride * 2;
+        nint high = Ensure(ref packed, plane * (splits ? 2 : 1), "inputs in bfloat16"), low = splits ? high + (nint)plane : 0;
+        Launch(packRows, new Grid(rows, Up(stride, 2 * Threads)), Threads, new PackArguments(input, high, low, order, rows, topK, stride));
+        return (high, low);
+    }
+
+    private readonly record struct ProductArguments(
+        Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight, nint Order, nint Starts, int Vectors);
+
+    private readonly record struct SinglesArguments(Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight);
+
+    private readonly record struct GroupArguments(Tensor Ids, nint Order, nint Starts, nint Tiles, int Experts, int TileRows);
+
+    private readonly record struct PackArguments(Tensor Input, nint High, nint Low, nint Order, int Rows, int TopK, int Stride);
+
+    private readonly record struct TileArguments(
+        Tensor Output, Tensor Bias, WeightView Weight, nint High, nint Low, nint Order, nint Tiles, int Rows);
+
+    private readonly record struct BiasArguments(Tensor Output, Tensor Bias);
+
+    private readonly record struct RestoreArguments(WeightView Weight, nint To);
+}

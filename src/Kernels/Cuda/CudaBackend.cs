@@ -1,0 +1,157 @@
+using System.Runtime.CompilerServices;
+
+namespace XDeepServe.Kernels.Cuda;
+
+/// <summary>
+/// An NVIDIA GPU as a backend. Operations are launched on one stream and run in order; the host waits in
+/// <see cref="Synchronize"/> and <see cref="Download{T}"/> alone. Kernels are texts compiled at the first start.
+/// </summary>
+public sealed unsafe partial class CudaBackend : Backend
+{
+    private const int Threads = 256;
+    private readonly CudaOptions options;
+    private readonly Driver driver;
+    private readonly KernelLibrary library;
+    private readonly nint stream;
+    private readonly bool splits; // products take singles as two bfloat16 halves
+
+    /// <summary>Opens the GPU.</summary>
+    /// <exception cref="CudaException">There is no usable driver or GPU; says what to do.</exception>
+    public CudaBackend(CudaOptions options)
+    {
+        if (options.Activations is not (ElementType.F32 or ElementType.BF16))
+            throw new ArgumentException($"Activations are F32 or BF16, not {options.Activations}.", nameof(options));
+        this.options = options;
+        splits = options.Activations == ElementType.F32;
+        driver = Driver.Open(options.Device);
+        if (driver.Architecture < 80)
+            throw new CudaException($"{driver.Name} has compute capability {driver.Architecture / 10}.{driver.Architecture % 10}; 8.0 or later is needed. Use --device cpu.");
+        driver.Enter();
+        stream = driver.CreateStream();
+        library = new KernelLibrary(driver, options.CacheFolder);
+        transfers = new Transfers(driver, stream);
+        (scatter, take, randomize) = (Entry("Memory.cu", "scatter"), Entry("Memory.cu", "take"), Entry("Memory.cu", "randomize"));
+        (gatherTokens, embed, gatherRows) = (Entry("Rows.cu", "gatherTokens"), Entry("Rows.cu", "embed"), Entry("Rows.cu", "gatherRows"));
+        (rmsNorm, add, rope, swiGlu) = (Entry("Rows.cu", "rmsNorm"), Entry("Rows.cu", "add"), Entry("Rows.cu", "rope"), Entry("Rows.cu", "swiGlu"));
+        (combine, writeCache, prepareHeads) = (Entry("Rows.cu", "combine"), Entry("Rows.cu", "writeCache"), Entry("Rows.cu", "prepareHeads"));
+        (copyRows, layerNorm, gelu) = (Entry("Rows.cu", "copyRows"), Entry("Rows.cu", "layerNorm"), Entry("Rows.cu", "gelu"));
+        attendItems = Entry("Plain.cu", "attendItems");
+        (singlesFew, singlesGrouped, singlesMany) = (Entry("Singles.cu", "singlesFew"), Entry("Singles.cu", "singlesGrouped"), Entry("Singles.cu", "singlesMany"));
+        (group, packRows, addBias, restore) = (Entry("Tiles.cu", "group"), Entry("Tiles.cu", "packRows"), Entry("Tiles.cu", "addBias"), Entry("Tiles.cu", "restore"));
+        tiles = Entry("Tiles.cu", "tiles", TileBytes);
+        (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
+        (absorb, release, attendLatent) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"), Entry("Latent.cu", "attendLatent"));
+        (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample"));
+        products = new Kernel[2 * ProductTiles.Length * 4];
+        for (int kind = 0; kind < 2; kind++)
+        {
+            for (int tile = 0; tile < ProductTiles.Length; tile++)
+            {
+                string definitions = $"#define KIND {kind + 1}\n#define TILES {ProductTiles[tile]}\n#define SPLIT {(splits ? "true" : "false")}\n";
+                for (int form = 0; form < ProductForms.Length; form++)
+                    products[(kind * ProductTiles.Length + tile) * 4 + form] = Entry("Products.cu", ProductForms[form], definitions: definitions);
+            }
+        }
+        dense = DenseProducts.TryOpen(driver, stream);
+    }
+
+    /// <inheritdoc/>
+    public override string Description =>
+        $"{driver.Name}, {driver.TotalBytes >> 30} GiB, CUDA {driver.Version / 1000}.{driver.Version % 1000 / 10}, {options.Activations} activations{(dense is null ? ", without cuBLASLt" : "")}";
+
+    /// <inheritdoc/>
+    public override bool MakesRandomWeights => true;
+
+    /// <summary>Bytes of memory on the GPU.</summary>
+    public long TotalBytes => driver.TotalBytes;
+
+    /// <inheritdoc/>
+    public override Arena CreateArena(long bytes)
+    {
+        driver.Enter();
+        nint address = driver.Allocate(bytes, "buffers or the cache");
+        driver.Clear(address, bytes, stream);
+        return new Arena(address, bytes, () => Free(address));
+    }
+
+    /// <inheritdoc/>
+    public override void Synchronize()
+    {
+        driver.Enter();
+        Flush();
+        driver.Synchronize(stream, "an earlier operation of this step");
+    }
+
+    /// <inheritdoc/>
+    protected override void Release()
+    {
+        driver.Enter();
+        driver.Synchronize(stream, "the last operations");
+        ForgetGraphs();
+        foreach (DeviceBuffer? buffer in (DeviceBuffer?[])[partial, tickets, packed, grouping, absorbedQueries, restored, adjusted, counts])
+            buffer?.Dispose();
+        upload?.Dispose();
+        dense?.Dispose();
+        transfers.Dispose();
+        library.Dispose();
+        driver.DestroyStream(stream);
+        driver.Close();
+    }
+
+    private void Free(nint address)
+    {
+        driver.Enter();
+        Synchronize();
+        driver.Free(address);
+    }
+
+    private Kernel Entry(string file, string name, int sharedBytes = 0, string definitions = "") => new(library, file, name, sharedBytes, definitions);
+
+    /// <summary>Launches a kernel that takes one struct, laid out as the text's.</summary>
+    private void Launch<T>(Kernel kernel, Grid grid, int threads, in T arguments, int sharedBytes = 0) where T : unmanaged
+    {
+        if (grid.X == 0 || grid.Y == 0 || grid.Z == 0)
+            return;
+        driver.Enter();
+        if (transfers.Count > 0)
+            Flush();
+        LaunchAttribute early = new() { Id = LaunchAttribute.ProgrammaticOrder, Value = 1 };
+        LaunchConfiguration configuration = new()
+        {
+            GridX = (uint)grid.X, GridY = (uint)grid.Y, GridZ = (uint)grid.Z, BlockX = (uint)threads, BlockY = 1, BlockZ = 1,
+            SharedBytes = (uint)sharedBytes, Stream = stream, Attributes = &early, AttributeCount = driver.Architecture >= 90 ? 1u : 0u,
+        };
+        fixed (T* values = &arguments)
+        {
+            void* first = values;
+            driver.Launch(configuration, kernel.Function, &first, kernel.Name);
+        }
+    }
+
+    /// <summary>Memory that lasts from launch to launch; a larger need replaces it, and graphs that knew the old address are dropped.</summary>
+    private nint Ensure(ref DeviceBuffer? buffer, long bytes, string what)
+    {
+        if (buffer is not null && buffer.Bytes >= bytes)
+            return buffer.Address;
+        if (capturing)
+            throw new CudaException($"{what} grew while a step was captured.");
+        Synchronize();
+        ForgetGraphs();
+        buffer?.Dispose();
+        buffer = new DeviceBuffer(driver, Math.Max(bytes, 1 << 16), what);
+        driver.Clear(buffer.Address, buffer.Bytes, stream);
+        return buffer.Address;
+    }
+
+    private static int Up(long count, int size) => (int)((count + size - 1) / size);
+
+    /// <summary>Blocks of a launch.</summary>
+    private readonly record struct Grid(int X, int Y = 1, int Z = 1);
+
+    /// <summary>A weight as kernels see it; laid out as the texts' Weight.</summary>
+    private readonly record struct WeightView(nint Values, nint Scales, int Groups, int Rows, int Columns, int Stride);
+
+    private static WeightView View(Weight weight) => ((CudaWeight)weight).View is var (values, scales, stride)
+        ? new WeightView(values, scales, weight.Groups, weight.Rows, weight.Columns, stride)
+        : default;
+}

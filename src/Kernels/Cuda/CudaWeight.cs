@@ -1,0 +1,37 @@
+namespace XDeepServe.Kernels.Cuda;
+
+/// <summary>
+/// A weight on the GPU: rows of all groups one behind the other, each padded with zeros to a multiple of 32 columns; 8-bit blocks
+/// as bytes, with their scales (half precision) in a plane of their own.
+/// </summary>
+internal sealed class CudaWeight : Weight
+{
+    private readonly DeviceBuffer values;
+    private readonly DeviceBuffer? scales;
+
+    /// <summary>Takes the memory; the values come later.</summary>
+    public CudaWeight(Driver driver, ElementType type, int groups, int rows, int columns)
+        : base(type, groups, rows, columns)
+    {
+        Stride = (columns + 31) / 32 * 32;
+        long count = (long)groups * rows * Stride;
+        values = new DeviceBuffer(driver, type == ElementType.Q8_0 ? count : type.Bytes(count), "weights");
+        scales = type == ElementType.Q8_0 ? new DeviceBuffer(driver, count / 32 * 2, "weights") : null;
+    }
+
+    /// <summary>Columns from one row to the next.</summary>
+    public int Stride { get; }
+
+    /// <summary>How kernel texts name the type: 0 singles, 1 bfloat16, 2 8-bit blocks.</summary>
+    public int Kind => Type switch { ElementType.F32 => 0, ElementType.BF16 => 1, _ => 2 };
+
+    /// <summary>Values, scales and stride.</summary>
+    public (nint Values, nint Scales, int Stride) View => (values.Address, scales?.Address ?? 0, Stride);
+
+    /// <inheritdoc/>
+    protected override void Release()
+    {
+        values.Dispose();
+        scales?.Dispose();
+    }
+}

@@ -1,0 +1,98 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace XDeepServe.Kernels.Cuda;
+
+/// <summary>
+/// The compiled kernel texts. A text is an embedded resource; what it compiles to is kept in a folder under the hash of text and
+/// architecture, so that only the first start on a machine compiles.
+/// </summary>
+internal sealed class KernelLibrary : IDisposable
+{
+    private const string Prelude = "Device.cu";
+    private readonly Driver driver;
+    private readonly string? folder;
+    private readonly string architecture;
+    private readonly Dictionary<string, nint> modules = [];
+    private Compiler? compiler;
+
+    /// <summary>Names the folder; compiles nothing yet.</summary>
+    public KernelLibrary(Driver driver, string? folder)
+    {
+        (this.driver, this.folder) = (driver, folder);
+        // The instructions of one architecture alone ("a") are what the fastest kernels use.
+        architecture = driver.Architecture >= 90 ? $"sm_{driver.Architecture}a" : $"sm_{driver.Architecture}";
+    }
+
+    /// <summary>Loads a kernel, by its file's name and its own.</summary>
+    /// <param name="file">Such as Rows.cu.</param>
+    /// <param name="name">Name of the function.</param>
+    /// <param name="sharedBytes">Most dynamic shared memory that it is launched with.</param>
+    /// <param name="definitions">Lines that stand before the text.</param>
+    public nint Load(string file, string name, int sharedBytes, string definitions)
+    {
+        if (!modules.TryGetValue(definitions + file, out nint module))
+            modules[definitions + file] = module = driver.LoadModule(Image(file, definitions), file);
+        nint function = driver.Function(module, name);
+        if (sharedBytes > 0)
+            driver.AllowShared(function, sharedBytes, name);
+        return function;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (nint module in modules.Values)
+            driver.UnloadModule(module);
+        modules.Clear();
+    }
+
+    private byte[] Image(string file, string definitions)
+    {
+        string text = definitions + Text(Prelude) + Text(file);
+        string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{architecture}\n{text}")))[..32];
+        string? path = folder is null ? null : Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(file)}-{architecture}-{hash}.cubin");
+        if (path is not null && File.Exists(path))
+            return File.ReadAllBytes(path);
+        compiler ??= Compiler.Open();
+        byte[] image = compiler.Compile(file, text, architecture);
+        if (path is not null)
+            Keep(path, image);
+        return image;
+    }
+
+    /// <summary>Writes beside the target and renames, so that another process never reads half a file.</summary>
+    private static void Keep(string path, byte[] image)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        string draft = $"{path}.{Environment.ProcessId}";
+        File.WriteAllBytes(draft, image);
+        File.Move(draft, path, overwrite: true);
+    }
+
+    private static string Text(string file)
+    {
+        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream(file)
+            ?? throw new CudaException($"The kernel text {file} is not in the assembly.");
+        using StreamReader reader = new(stream);
+        return reader.ReadToEnd();
+    }
+}
+
+/// <summary>A function on the GPU, compiled and loaded when it is first launched.</summary>
+/// <param name="library">Loads it.</param>
+/// <param name="file">Its text.</param>
+/// <param name="name">Its name.</param>
+/// <param name="sharedBytes">Most dynamic shared memory that it is launched with.</param>
+/// <param name="definitions">Lines that stand before the text.</param>
+internal sealed class Kernel(KernelLibrary library, string file, string name, int sharedBytes = 0, string definitions = "")
+{
+    private nint function;
+
+    /// <summary>For messages.</summary>
+    public string Name => name;
+
+    /// <summary>The driver's handle.</summary>
+    public nint Function => function != 0 ? function : function = library.Load(file, name, sharedBytes, definitions);
+}

@@ -1,0 +1,189 @@
+// Products for many rows with bfloat16 weights: tokens go to bfloat16 first (in two halves where singles are wanted), then
+// 64 tokens by 128 rows a block through shared memory, three stages deep, on the tensor cores. Experts take turns by tiles.
+
+struct GroupArguments { Tensor ids; int *order, *starts, *tiles; int experts, tileRows; };
+
+// One block: pairs by expert, and the tiles of at most tileRows pairs of one expert: (expert, first pair, pairs), then zeros.
+extern "C" __global__ void group(GroupArguments p)
+{
+    extern __shared__ int counts[]; // [2 · experts]
+    enter();
+    int pairs = p.ids.rows * p.ids.columns;
+    const int* ids = (const int*)p.ids.address;
+    int* cursors = counts + p.experts;
+    for (int i = threadIdx.x; i < p.experts; i += blockDim.x)
+        counts[i] = 0;
+    __syncthreads();
+    for (int pair = threadIdx.x; pair < pairs; pair += blockDim.x)
+        atomicAdd(&counts[ids[pair]], 1);
+    __syncthreads();
+    if (threadIdx.x == 0)
+    {
+        int start = 0, tile = 0;
+        for (int expert = 0; expert < p.experts; expert++)
+        {
+            p.starts[expert] = cursors[expert] = start;
+            for (int done = 0; done < counts[expert]; done += p.tileRows, tile++)
+            {
+                int left = counts[expert] - done;
+                p.tiles[3 * tile] = expert, p.tiles[3 * tile + 1] = start + done, p.tiles[3 * tile + 2] = left < p.tileRows ? left : p.tileRows;
+            }
+            start += counts[expert];
+        }
+        p.starts[p.experts] = start;
+        for (int most = pairs / p.tileRows + p.experts; tile < most; tile++)
+            p.tiles[3 * tile + 2] = 0;
+    }
+    __syncthreads();
+    for (int pair = threadIdx.x; pair < pairs; pair += blockDim.x)
+        p.order[atomicAdd(&cursors[ids[pair]], 1)] = pair;
+}
+
+struct PackArguments { Tensor input; u16 *high, *low; const int* order; int rows, topK, stride; };
+
+// Row i of the packed matrix is the input row of pair order[i] (or row i itself), zeros behind its end.
+extern "C" __global__ void packRows(PackArguments p)
+{
+    enter();
+    long long row = blockIdx.x;
+    const float* from = floats(p.input, p.order ? p.order[row] / p.topK : row);
+    int column = (blockIdx.y * blockDim.x + threadIdx.x) * 2;
+    if (column >= p.stride)
+        return;
+    float first = column < p.input.columns ? from[column] : 0, second = column + 1 < p.input.columns ? from[column + 1] : 0;
+    u32 pair = pack(first, second);
+    ((u32*)p.high)[(row * p.stride + column) / 2] = pair;
+    if (p.low)
+        ((u32*)p.low)[(row * p.stride + column) / 2] = pack(first - lower(pair), second - upper(pair));
+}
+
+struct TileArguments
+{
+    Tensor output, bias;
+    Weight weight;
+    const u16 *high, *low; // [rows, weight.stride]
+    const int *order, *tiles;
+    int rows;
+};
+
+#define TILE_TOKENS 64
+#define TILE_ROWS 128
+#define STAGES 3
+#define STAGE_BYTES ((TILE_TOKENS + TILE_ROWS) * 128)
+
+// Shared memory of a stage: 64 tokens, then 128 weight rows, 64 columns (128 bytes) each; pieces of 16 bytes are swizzled.
+extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
+{
+    extern __shared__ __align__(128) char stages[];
+    enter();
+    int expert = 0, firstToken = blockIdx.y * TILE_TOKENS, count = p.rows - firstToken;
+    if (p.tiles)
+    {
+        expert = p.tiles[3 * blockIdx.y], firstToken = p.tiles[3 * blockIdx.y + 1], count = p.tiles[3 * blockIdx.y + 2];
+        if (count == 0)
+            return;
+    }
+    int firstRow = blockIdx.x * TILE_ROWS, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int tokenWarp = warp & 1, rowWarp = warp >> 1;
+    const Weight& w = p.weight;
+    const u16* weights = (const u16*)w.values + (long long)expert * w.rows * w.stride;
+    int steps = (w.stride + 63) / 64, passes = p.low ? 2 : 1;
+    u32 memory = sharedAddress(stages);
+    auto fetch = [&](int step)
+    {
+        u32 stage = memory + step % STAGES * STAGE_BYTES;
+        const u16* tokens = step < steps ? p.high : p.low;
+        int column = step % steps * 64;
+        for (int item = threadIdx.x; item < (TILE_TOKENS + TILE_ROWS) * 8; item += 128)
+        {
+            int line = item / 8, piece = item % 8, at = column + piece * 8;
+            bool token = line < TILE_TOKENS;
+            int row = token ? line : firstRow + line - TILE_TOKENS;
+            bool wanted = at < w.stride && row < (token ? count : w.rows);
+            const u16* from = token ? tokens + (long long)(firstToken + row) * w.stride : weights + (long long)row * w.stride;
+            copyAsync(stage + line * 128 + ((piece ^ (line & 7)) * 16), wanted ? from + at : weights, wanted);
+        }
+    };
+    float sums[2][8][4] = {};
+    int all = steps * passes;
+    for (int step = 0; step < STAGES - 1; step++)
+    {
+        if (step < all)
+            fetch(step);
+        commitCopies();
+    }
+    for (int step = 0; step < all; step++)
+    {
+        awaitCopies<STAGES - 2>();
+        __syncthreads();
+        if (step + STAGES - 1 < all)
+            fetch(step + STAGES - 1);
+        commitCopies();
+        u32 stage = memory + step % STAGES * STAGE_BYTES;
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+        {
+            u32 a[2][4], b[4][4];
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+            {
+                int line = tokenWarp * 32 + i * 16 + (lane & 15), piece = k * 2 + (lane >> 4);
+                loadMatrices(a[i], stage + line * 128 + ((piece ^ (line & 7)) * 16));
+            }
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+            {
+                int line = TILE_TOKENS + rowWarp * 64 + j * 16 + (lane >> 4) * 8 + (lane & 7), piece = k * 2 + ((lane >> 3) & 1);
+                loadMatrices(b[j], stage + line * 128 + ((piece ^ (line & 7)) * 16));
+            }
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+#pragma unroll
+                for (int j = 0; j < 8; j++)
+                    multiply(sums[i][j], a[i][0], a[i][1], a[i][2], a[i][3], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            int token = tokenWarp * 32 + i * 16 + half * 8 + (lane >> 2);
+            if (token >= count)
+                continue;
+            float* to = floats(p.output, p.order ? p.order[firstToken + token] : firstToken + token);
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                for (int e = 0; e < 2; e++)
+                {
+                    int row = firstRow + rowWarp * 64 + j * 8 + (lane & 3) * 2 + e;
+                    if (row < w.rows)
+                        to[row] = sums[i][j][half * 2 + e] + (p.bias.address ? floats(p.bias, 0)[row] : 0.0f);
+                }
+        }
+}
+
+struct BiasArguments { Tensor output, bias; };
+extern "C" __global__ void addBias(BiasArguments p)
+{
+    enter();
+    float* to = floats(p.output, blockIdx.y);
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < p.output.columns)
+        to[i] += floats(p.bias, 0)[i];
+}
+
+struct RestoreArguments { Weight weight; u16* to; };
+
+// An 8-bit weight as bfloat16, for a product of many rows.
+extern "C" __global__ void restore(RestoreArguments p)
+{
+    enter();
+    long long at = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * 4, all = (long long)p.weight.groups * p.weight.rows * p.weight.stride;
+    if (at >= all)
+        return;
+    float scale = fromHalf(p.weight.scales[at / 32]);
+    char4 q = *(const char4*)(p.weight.values + at);
+    ((u32*)p.to)[at / 2] = pack(scale * q.x, scale * q.y);
+    ((u32*)p.to)[at / 2 + 1] = pack(scale * q.z, scale * q.w);
+}
