@@ -101,10 +101,10 @@ public sealed class AttentionTests
         Bench.Same(expected, actual);
     }
 
-    private static Tensor Cache(Bench bench, ElementType type, int rowWidth) => bench.Normal(48, BlockSize * rowWidth, type);
+    internal static Tensor Cache(Bench bench, ElementType type, int rowWidth) => bench.Normal(48, BlockSize * rowWidth, type);
 
     /// <summary>Sequences of (rows in this step, positions after it), over shuffled blocks.</summary>
-    private static PagedBatch Batch(Bench bench, params (int Rows, int Context)[] sequences)
+    internal static PagedBatch Batch(Bench bench, params (int Rows, int Context)[] sequences)
     {
         int[] blocks = [.. Enumerable.Range(0, 48)];
         bench.Random.Shuffle(blocks);

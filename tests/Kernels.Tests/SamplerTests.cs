@@ -108,7 +108,7 @@ public sealed class SamplerTests
         }
     }
 
-    private static SamplingBatch Batch(Bench bench, int rows, int vocabulary, Func<int, (float[] Reals, int[] Integers)> parameters)
+    internal static SamplingBatch Batch(Bench bench, int rows, int vocabulary, Func<int, (float[] Reals, int[] Integers)> parameters)
     {
         Tensor tokens = bench.Empty(rows, 20, ElementType.I32), reals = bench.Empty(rows, 6), integers = bench.Empty(rows, 5, ElementType.I32);
         int[] lengths = new int[rows], biases = new int[rows + 1];

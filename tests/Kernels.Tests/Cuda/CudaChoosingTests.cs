@@ -1,0 +1,75 @@
+namespace XDeepServe.Kernels.Tests.Cuda;
+
+[Collection("cuda")]
+public sealed class CudaChoosingTests(CudaDevice device)
+{
+    [Theory]
+    [InlineData(true, true, 1, 1, 2)]
+    [InlineData(true, true, 4, 2, 2)]
+    [InlineData(false, true, 1, 1, 2)]
+    [InlineData(false, false, 8, 3, 1)]
+    [InlineData(true, false, 16, 16, 2)]
+    public void Routing_agrees_with_the_naive_twin(bool sigmoid, bool normalize, int groups, int topGroups, int terms)
+    {
+        using Mirror mirror = device.Open(groups);
+        RoutingRule rule = new(4, sigmoid, groups, topGroups, normalize, 2.5f, terms);
+        Tensor logits = mirror.Host.Normal(50, 48), bias = mirror.Host.Normal(1, 48, scale: 0.2f), there = mirror.Up(logits);
+        foreach (Tensor correction in new[] { default, bias })
+        {
+            Tensor ids = mirror.Host.Empty(50, 4, ElementType.I32), gates = mirror.Host.Empty(50, 4);
+            (Tensor idsThere, Tensor gatesThere) = (mirror.Up(ids), mirror.Poisoned(50, 4));
+            mirror.Naive.Route(ids, gates, logits, correction, rule);
+            mirror.Gpu.Route(idsThere, gatesThere, there, mirror.Up(correction), rule);
+            Bench.Same(ids, mirror.Down(idsThere));
+            mirror.Near(gates, gatesThere, 1e-5, "gates");
+        }
+    }
+
+    [Fact]
+    public void Choices_agree_with_the_naive_twin()
+    {
+        for (int round = 0; round < 60; round++)
+        {
+            using Mirror mirror = device.Open(round);
+            Bench host = mirror.Host;
+            int vocabulary = round == 0 ? 5000 : host.Random.Next(2, 400), rows = host.Random.Next(1, 9);
+            Tensor logits = host.Normal(rows, vocabulary, scale: 3);
+            for (int row = 0; row < rows; row++)
+                for (int i = 0; i < vocabulary; i += 7)
+                    logits.Set(row, i, MathF.Round(logits.Get(row, i))); // equal values
+            SamplingBatch batch = SamplerTests.Batch(host, rows, vocabulary, row => (
+                [row % 4 == 0 ? 0 : 0.3f + host.Random.NextSingle() * 2, row % 3 == 0 ? 1 : host.Random.NextSingle(), row % 5 == 1 ? 0.05f : 0, 1.3f, 0.5f, 0.2f],
+                [row % 2 == 0 ? 0 : host.Random.Next(1, vocabulary + 2), host.Random.Next(), row, host.Random.Next(100), row % 2]));
+            SamplingBatch there = new(
+                mirror.Up(batch.Slots), mirror.Up(batch.Lengths), mirror.Up(batch.PromptLengths), mirror.Up(batch.Tokens), mirror.Up(batch.Reals),
+                mirror.Up(batch.Integers), mirror.Up(batch.BiasStarts), mirror.Up(batch.BiasIds), mirror.Up(batch.BiasValues));
+            Tensor ids = host.Empty(rows, 1, ElementType.I32), idsThere = mirror.Up(ids), logitsThere = mirror.Up(logits);
+            mirror.Naive.Sample(ids, logits, batch);
+            for (int repeat = 0; repeat < 2; repeat++)
+            {
+                mirror.Gpu.Sample(idsThere, logitsThere, there);
+                Bench.Same(ids, mirror.Down(idsThere));
+            }
+            Bench.Same(batch.Tokens, mirror.Down(there.Tokens));
+            Bench.Same(logits, mirror.Down(logitsThere));
+        }
+    }
+
+    [Fact]
+    public void Log_probabilities_agree_with_the_naive_twin()
+    {
+        foreach (int vocabulary in new[] { 3, 16, 1000, 5000 })
+        {
+            using Mirror mirror = device.Open(vocabulary);
+            int top = Math.Min(5, vocabulary);
+            Tensor logits = mirror.Host.Normal(4, vocabulary, scale: 4), ids = mirror.Host.Integers(0, 2, 1, vocabulary - 1);
+            (Tensor chosen, Tensor topIds, Tensor topValues) = (mirror.Host.Empty(4, 2), mirror.Host.Empty(4, top, ElementType.I32), mirror.Host.Empty(4, top));
+            (Tensor twin, Tensor twinIds, Tensor twinValues) = (mirror.Poisoned(4, 2), mirror.Up(topIds), mirror.Poisoned(4, top));
+            mirror.Naive.LogProbabilities(chosen, topIds, topValues, logits, ids);
+            mirror.Gpu.LogProbabilities(twin, twinIds, twinValues, mirror.Up(logits), mirror.Up(ids));
+            mirror.Near(chosen, twin, 1e-5, "chosen");
+            Bench.Same(topIds, mirror.Down(twinIds));
+            mirror.Near(topValues, twinValues, 1e-5, "best");
+        }
+    }
+}
