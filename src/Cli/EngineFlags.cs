@@ -1,7 +1,9 @@
 using System.CommandLine;
+using System.Globalization;
 using XDeepServe.FlowServe;
 using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels.Cuda;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
 
@@ -11,7 +13,8 @@ namespace XDeepServe.Cli;
 internal sealed class EngineFlags
 {
     private readonly Option<string?> model = new("--model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe)." };
-    private readonly Option<string> dtype = Choice("--dtype", "Type of activations and KV cache; weights keep theirs. 'auto' is float32.", "auto", "auto", "float32", "bfloat16");
+    private readonly Option<string> dtype = Choice("--dtype", "Type of activations and KV cache; weights keep theirs. 'auto' is float32 on the CPU, bfloat16 on a GPU.", "auto", "auto", "float32", "bfloat16");
+    private readonly Option<string> device = DeviceFlag();
     private readonly Option<string> format = Choice("--load-format", "Kind of files; 'dummy' makes random weights for a folder with a config.json.", "auto", "auto", "safetensors", "gguf", "dummy");
     private readonly Option<string?> quantization = new("--quantization", "-q") { Description = "Convert linear weights while loading: q8_0." };
     private readonly Option<int> threads = new("--threads") { Description = "Threads that compute; 0 for all cores." };
@@ -37,7 +40,7 @@ internal sealed class EngineFlags
         quantization.AcceptOnlyFromAmong("q8_0");
         foreach (Option option in new Option[]
         {
-            model, dtype, format, quantization, threads, maxModelLength, maxSequences, maxTokens, blockSize, cacheBytes, blocks,
+            model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxTokens, blockSize, cacheBytes, blocks,
             prefixCaching, noPrefixCaching, chunks, noChunks, skipTokenizer, maxLogprobs,
         })
             command.Options.Add(option);
@@ -56,10 +59,32 @@ internal sealed class EngineFlags
         return option;
     }
 
+    /// <summary>Compiled kernels are kept here.</summary>
+    public static string KernelFolder => Path.Combine(
+        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "xdeepserve", "kernels");
+
+    /// <summary>The flag that says what computes.</summary>
+    public static Option<string> DeviceFlag()
+    {
+        Option<string> option = new("--device") { Description = "What computes: cpu, cuda, or cuda:1 for the second GPU.", DefaultValueFactory = _ => "cpu" };
+        option.Validators.Add(value =>
+        {
+            string text = value.GetValueOrDefault<string>();
+            if (text != "cpu" && text != "cuda" && !(text.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(text[5..], NumberStyles.None, CultureInfo.InvariantCulture, out _)))
+                value.AddError($"--device is cpu, cuda or cuda:N, not '{text}'.");
+        });
+        return option;
+    }
+
+    /// <summary>Number of the GPU that a device names; null for the CPU.</summary>
+    public static int? Gpu(string device) =>
+        device == "cpu" ? null : device == "cuda" ? 0 : int.Parse(device[5..], NumberStyles.None, CultureInfo.InvariantCulture);
+
     /// <summary>Reads the flags.</summary>
     public EngineSettings Read(ParseResult result, string? path = null)
     {
-        bool small = result.GetValue(dtype) == "bfloat16";
+        int? gpu = Gpu(result.GetValue(device)!);
+        bool small = result.GetValue(dtype) is { } asked && (asked == "bfloat16" || (asked == "auto" && gpu is not null));
         ElementType type = small ? ElementType.BF16 : ElementType.F32;
         int sequences = result.GetValue(maxSequences);
         if (result.GetValue(threads) < 0)
@@ -69,6 +94,7 @@ internal sealed class EngineFlags
             Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),
             Format = Enum.Parse<LoadFormat>(result.GetValue(format)!, ignoreCase: true),
             Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
+            Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder) : null,
             Model = new ModelOptions(type, result.GetValue(quantization) is null ? null : ElementType.Q8_0, result.GetValue(maxModelLength)),
             SkipTokenizer = result.GetValue(skipTokenizer),
             Engine = new EngineOptions
@@ -97,8 +123,11 @@ internal sealed record EngineSettings
     /// <summary>Kind of files.</summary>
     public required LoadFormat Format { get; init; }
 
-    /// <summary>The backend.</summary>
+    /// <summary>The CPU, if it computes.</summary>
     public required CpuOptions Cpu { get; init; }
+
+    /// <summary>The GPU that computes; null for the CPU.</summary>
+    public CudaOptions? Cuda { get; init; }
 
     /// <summary>The weights.</summary>
     public required ModelOptions Model { get; init; }

@@ -1,6 +1,8 @@
 using Spectre.Console;
 using XDeepServe.FlowServe;
+using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels.Cuda;
 using XDeepServe.Models;
 using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
@@ -12,14 +14,14 @@ namespace XDeepServe.Cli;
 /// <summary>A model and all that it needs to run. Owns it all.</summary>
 internal sealed class LoadedEngine : IDisposable
 {
-    private LoadedEngine(Checkpoint checkpoint, CpuBackend backend, Model model, Tokenizer? tokenizer, TeShell shell) =>
+    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, TeShell shell) =>
         (Checkpoint, Backend, Model, Tokenizer, Shell) = (checkpoint, backend, model, tokenizer, shell);
 
     /// <summary>The opened files.</summary>
     public Checkpoint Checkpoint { get; }
 
     /// <summary>The device.</summary>
-    public CpuBackend Backend { get; }
+    public Backend Backend { get; }
 
     /// <summary>The network.</summary>
     public Model Model { get; }
@@ -34,14 +36,14 @@ internal sealed class LoadedEngine : IDisposable
     /// <exception cref="ModelLoadException">The model cannot be served; says what to do.</exception>
     public static LoadedEngine Open(EngineSettings settings)
     {
-        Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format);
-        CpuBackend? backend = null;
+        Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
+        Backend? backend = null;
         Model? model = null;
         try
         {
             Tokenizer? tokenizer = settings.SkipTokenizer ? null : checkpoint.LoadTokenizer()
                 ?? throw new ModelLoadException($"{settings.Path} brings no tokenizer. Put its tokenizer.json there, or work on token ids only with --skip-tokenizer-init.");
-            backend = new CpuBackend(settings.Cpu);
+            backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
             model = WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
             if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
                 throw new ModelLoadException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model only {model.Config.VocabularySize}: they do not belong together.");

@@ -28,7 +28,7 @@ internal sealed class DpGroup : IDisposable
     public DpGroup(Model model, Backend backend, EngineOptions options, IReadOnlyList<int> endIds, bool threaded)
     {
         this.options = options;
-        Blocks = BlocksFor(model, options);
+        Blocks = BlocksFor(model, backend, options);
         Metrics = new EngineMetrics(options.MaxModelLength);
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
         scheduler = new Scheduler(options, cache);
@@ -104,7 +104,7 @@ internal sealed class DpGroup : IDisposable
         bell.Dispose();
     }
 
-    private static int BlocksFor(Model model, EngineOptions options)
+    private static int BlocksFor(Model model, Backend backend, EngineOptions options)
     {
         if (options.NumBlocksOverride is { } blocks)
             return blocks;
@@ -112,7 +112,7 @@ internal sealed class DpGroup : IDisposable
         long perSequence = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
         long count = options.KvCacheBytes > 0
             ? options.KvCacheBytes / perBlock
-            : Math.Max(perSequence, Math.Min(perSequence * options.MaxSequences, (256L << 20) / perBlock));
+            : Math.Max(perSequence, Math.Min(perSequence * options.MaxSequences, backend.CacheLimit / perBlock));
         if (count < 1)
             throw new ArgumentException($"A cache of {options.KvCacheBytes} bytes holds no block of {perBlock}; give it more memory.");
         return (int)Math.Min(count, int.MaxValue / options.BlockSize);

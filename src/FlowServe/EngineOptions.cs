@@ -15,7 +15,7 @@ public sealed record EngineOptions
     /// <summary>Positions in a cache block.</summary>
     public int BlockSize { get; init; } = 16;
 
-    /// <summary>Memory for the cache; 0 for as much as <see cref="MaxSequences"/> sequences of full length need, 256 MiB at most.</summary>
+    /// <summary>Memory for the cache; 0 for as much as <see cref="MaxSequences"/> sequences of full length need, <see cref="Kernels.Backend.CacheLimit"/> at most.</summary>
     public long KvCacheBytes { get; init; }
 
     /// <summary>Number of cache blocks, instead of <see cref="KvCacheBytes"/>.</summary>

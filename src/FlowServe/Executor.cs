@@ -16,6 +16,7 @@ internal sealed class Executor : IDisposable
     private readonly KvCache cache;
     private readonly Workspace workspace;
     private readonly ImageStage? images;
+    private readonly Action decode;
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
     private readonly Queue<StepPlan> plans = new(4);
@@ -30,6 +31,7 @@ internal sealed class Executor : IDisposable
         workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences);
         images = model.Images is null ? null : new ImageStage(backend, model.Images, options.MaxBatchedTokens);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
+        decode = Decode;
         thread = new Thread(Loop) { IsBackground = true, Name = "executor" };
         thread.Start();
     }
@@ -95,18 +97,39 @@ internal sealed class Executor : IDisposable
     private void Run(StepPlan plan)
     {
         tensors.Upload(plan);
-        Tensor ids = tensors.GatherIds();
-        model.Forward(new ForwardBatch(ids, tensors.Batch, images?.Gather(plan)), cache, workspace);
-        PromptLogprobs(plan);
-        if (plan.Samples == 0)
+        // Images are encoded outside a recorded step.
+        IReadOnlyList<EmbeddedRows>? embedded = images?.Gather(plan);
+        if (embedded is null && tensors.DecodeShape is { } shape)
         {
-            backend.Synchronize();
-            return;
+            backend.Repeat(shape, decode);
         }
-        Tensor logits = tensors.Logits.Take(plan.Samples);
-        model.Logits(logits, tensors.SampledRows, workspace);
-        backend.Sample(tensors.SampledIds, logits, tensors.Sampling);
-        tensors.Download(plan, logits);
+        else
+        {
+            Forward(embedded);
+            PromptLogprobs(plan);
+            if (plan.Samples == 0)
+            {
+                backend.Synchronize();
+                return;
+            }
+            Sample();
+        }
+        tensors.Download(plan, tensors.SampledLogits);
+    }
+
+    private void Decode()
+    {
+        Forward(null);
+        Sample();
+    }
+
+    private void Forward(IReadOnlyList<EmbeddedRows>? embedded) =>
+        model.Forward(new ForwardBatch(tensors.GatherIds(), tensors.Batch, embedded), cache, workspace);
+
+    private void Sample()
+    {
+        model.Logits(tensors.SampledLogits, tensors.SampledRows, workspace);
+        backend.Sample(tensors.SampledIds, tensors.SampledLogits, tensors.Sampling);
     }
 
     /// <summary>Scores prompt tokens by the position before each, as many rows of logits at a time as there is room for.</summary>

@@ -1,3 +1,4 @@
+using System.Numerics;
 using XDeepServe.Kernels;
 
 namespace XDeepServe.FlowServe;
@@ -60,6 +61,9 @@ internal sealed class StepTensors : IDisposable
     /// <summary>F32 <c>[sequences, vocabulary]</c>.</summary>
     public Tensor Logits { get; }
 
+    /// <summary>Names the shape of a step in which every sequence has one row and samples behind it; null for any other step.</summary>
+    public long? DecodeShape => tokens == sequences && sequences == samples ? (long)tokens << 32 | (uint)blockWidth : null;
+
     /// <summary>Where the step's rows belong.</summary>
     public PagedBatch Batch => new(
         positions.Take(tokens), starts.Take(sequences + 1), contexts.Take(sequences),
@@ -67,6 +71,9 @@ internal sealed class StepTensors : IDisposable
 
     /// <summary>Rows of the step behind which a token is sampled.</summary>
     public Tensor SampledRows => logitRows.Take(samples);
+
+    /// <summary>F32 <c>[samples, vocabulary]</c>: their logits.</summary>
+    public Tensor SampledLogits => Logits.Take(samples);
 
     /// <summary>Receives the sampled ids.</summary>
     public Tensor SampledIds => sampled.Take(samples);
@@ -85,6 +92,8 @@ internal sealed class StepTensors : IDisposable
         blockWidth = 1;
         foreach (PlannedWork work in plan.Entries)
             blockWidth = Math.Max(blockWidth, Blocks(work.Length));
+        // Few different widths, so that few shapes of a step are ever recorded.
+        blockWidth = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)blockWidth), blocks.Columns);
         foreach (PlannedWork work in plan.Entries)
         {
             Sequence sequence = work.Sequence;

@@ -11,6 +11,9 @@ public abstract class Backend : IDisposable
     /// <summary>One line about the device, for logs and results.</summary>
     public abstract string Description { get; }
 
+    /// <summary>Bytes that a cache takes at most where nobody says how much; asked for when the weights are loaded.</summary>
+    public virtual long CacheLimit => 256L << 20;
+
     /// <summary>Whether <see cref="Prepare"/> takes pieces that name random values instead of holding any.</summary>
     public virtual bool MakesRandomWeights => false;
 
@@ -201,20 +204,24 @@ public abstract class Backend : IDisposable
             RmsNorm(query, query, how.QueryGain, how.Epsilon);
         if (!how.KeyGain.IsEmpty)
             RmsNorm(key, key, how.KeyGain, how.Epsilon);
-        Rope(query, batch.Positions, how.Rope, how.Width, 0, interleaved: false);
-        Rope(key, batch.Positions, how.Rope, how.Width, 0, interleaved: false);
+        if (!how.Rope.IsEmpty)
+        {
+            Rope(query, batch.Positions, how.Rope, how.Width, 0, interleaved: false);
+            Rope(key, batch.Positions, how.Rope, how.Width, 0, interleaved: false);
+        }
         WriteCache(keys, key, batch, how.CacheHeads);
         WriteCache(values, value, batch, how.CacheHeads);
     }
 
-    /// <summary>output = SwiGlu(input · weightᵀ).</summary>
+    /// <summary>output = SwiGlu(input · weightᵀ (+ bias)).</summary>
     /// <param name="output">F32 <c>[tokens, n]</c>.</param>
     /// <param name="both">F32 <c>[tokens, 2n]</c>: room for the product, if the backend needs it.</param>
     /// <param name="input">F32 <c>[tokens, columns]</c>.</param>
     /// <param name="weight">Gate, then up: 2n rows.</param>
-    public virtual void LinearSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight)
+    /// <param name="bias">F32 <c>[1, 2n]</c>; may be empty.</param>
+    public virtual void LinearSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight, Tensor bias = default)
     {
-        Linear(both, input, weight);
+        Linear(both, input, weight, bias);
         SwiGlu(output, both);
     }
 
@@ -257,5 +264,5 @@ public readonly record struct LatentShape(int Heads, int Plain, int Rope, int Va
 /// <param name="QueryGain">F32 <c>[1, width]</c>; may be empty.</param>
 /// <param name="KeyGain">F32 <c>[1, width]</c>; may be empty.</param>
 /// <param name="Epsilon">Of the norms.</param>
-/// <param name="Rope">Rotation table.</param>
+/// <param name="Rope">Rotation table; may be empty, or narrower than a head.</param>
 public readonly record struct HeadPreparation(int Heads, int CacheHeads, int Width, Tensor QueryGain, Tensor KeyGain, float Epsilon, Tensor Rope);

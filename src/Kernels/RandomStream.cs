@@ -16,6 +16,11 @@ public static class RandomStream
         return (mixed >> 40) * (1f / (1 << 24));
     }
 
+    /// <summary>Four draws of 16 bits: the values 4·<paramref name="group"/> to 4·group + 3 of a random tensor.</summary>
+    /// <param name="seed">Names the tensor.</param>
+    /// <param name="group">Which four.</param>
+    public static ulong Draws(ulong seed, long group) => Mix(seed + (ulong)(group + 1) * 0x9E3779B97F4A7C15UL);
+
     private static ulong Mix(ulong value)
     {
         value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9UL;

@@ -166,7 +166,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
                     $"'{parts[0].Name}' holds {first} and '{stored.Name}' {stored.Type}, but they are used as one matrix. Convert the model to one type with 'xds convert'.");
             }
             type = stored.Type;
-            pieces[i] = new WeightPiece(stored.Address, parts[i].Rows, stored.File, stored.Factors);
+            pieces[i] = new WeightPiece(stored.Address, parts[i].Rows, stored.File, stored.Factors, stored.Seed);
         }
         return new WeightSource(type!.Value, columns, groups, pieces);
     }

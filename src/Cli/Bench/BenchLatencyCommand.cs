@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
+using XDeepServe.Kernels.Cuda;
 
 namespace XDeepServe.Cli.Bench;
 
@@ -42,24 +43,31 @@ internal sealed class BenchLatencyCommand : Command
         int vocabulary = loaded.Model.Config.VocabularySize, tokens = result.GetValue(outputLength);
         int[][] prompts = [.. Enumerable.Range(0, result.GetValue(batchSize)).Select(_ => Enumerable.Range(0, result.GetValue(inputLength)).Select(_ => random.Next(vocabulary)).ToArray())];
         for (int i = 0; i < result.GetValue(warmups); i++)
-            await Round(loaded, prompts, tokens);
-        List<double> latencies = [], prefill = [], decode = [];
+            await Round(loaded, prompts, tokens, [], []);
+        List<double> latencies = [], prefill = [], decode = [], firsts = [], perToken = [];
         for (int i = 0; i < result.GetValue(rounds); i++)
         {
-            latencies.Add(await Round(loaded, prompts, tokens));
+            latencies.Add(await Round(loaded, prompts, tokens, firsts, perToken));
             (double first, double later) = await Single(loaded, prompts[0], tokens);
             prefill.Add(prompts[0].Length / first);
             if (tokens > 1)
                 decode.Add((tokens - 1) / later);
         }
         Print(result, loaded, new Summary(latencies), new Summary(prefill), new Summary(decode), latencies);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"All {prompts.Length} at once, median of a request: first token after {new Summary(firsts).Median * 1000:F1} ms, then {new Summary(perToken).Median * 1000:F2} ms a token"));
+        if (loaded.Backend is CudaBackend gpu)
+            foreach ((long shape, double seconds) in gpu.TimeGraphs())
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Step on the GPU alone, {shape >> 32} sequences, up to {shape & 0xFFFFFFFF} blocks: {seconds * 1000:F3} ms"));
         return 0;
     }
 
-    private static async Task<double> Round(LoadedEngine loaded, int[][] prompts, int tokens)
+    private static async Task<double> Round(LoadedEngine loaded, int[][] prompts, int tokens, List<double> firsts, List<double> perToken)
     {
         long start = Stopwatch.GetTimestamp();
-        await Task.WhenAll(prompts.Select(prompt => Single(loaded, prompt, tokens)));
+        (double First, double Later)[] times = await Task.WhenAll(prompts.Select(prompt => Single(loaded, prompt, tokens)));
+        firsts.AddRange(times.Select(time => time.First));
+        perToken.AddRange(times.Select(time => time.Later / Math.Max(1, tokens - 1)));
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
@@ -87,7 +95,7 @@ internal sealed class BenchLatencyCommand : Command
         Console.WriteLine(string.Create(plain, $"Avg latency: {latency.Mean} seconds"));
         foreach (double percent in Percents)
             Console.WriteLine(string.Create(plain, $"{percent}% percentile latency: {latency.Percentile(percent)} seconds"));
-        Console.WriteLine(string.Create(plain, $"One request, median: prefill {prefill.Median:F1} tokens/s, decode {decode.Median:F1} tokens/s ({loaded.Backend.Threads} threads)"));
+        Console.WriteLine(string.Create(plain, $"One request, median: prefill {prefill.Median:F1} tokens/s, decode {decode.Median:F1} tokens/s ({loaded.Backend.Description})"));
         if (result.GetValue(output) is not { } path)
             return;
         JsonObject json = new()
@@ -97,7 +105,7 @@ internal sealed class BenchLatencyCommand : Command
             ["percentiles"] = new JsonObject(Percents.Select(percent => KeyValuePair.Create(percent.ToString(plain), (JsonNode?)latency.Percentile(percent)))),
             ["prefill_tokens_per_s"] = prefill.Median,
             ["decode_tokens_per_s"] = decode.Median,
-            ["threads"] = loaded.Backend.Threads,
+            ["backend"] = loaded.Backend.Description,
         };
         File.WriteAllText(path, json.ToJsonString() + "\n");
     }

@@ -21,21 +21,27 @@ public sealed unsafe partial class CudaBackend
             return;
         }
         if (graph == 0)
-        {
-            driver.BeginCapture(stream);
-            capturing = true;
-            try
-            {
-                step();
-            }
-            finally
-            {
-                capturing = false;
-                graph = driver.EndCapture(stream);
-            }
-            graphs[shape] = graph;
-        }
+            graphs[shape] = graph = Record(step);
         driver.LaunchGraph(graph, stream);
+    }
+
+    /// <summary>Records operations instead of running them.</summary>
+    private nint Record(Action step)
+    {
+        driver.BeginCapture(stream);
+        capturing = true;
+        try
+        {
+            step();
+        }
+        catch
+        {
+            capturing = false;
+            driver.AbandonCapture(stream);
+            throw;
+        }
+        capturing = false;
+        return driver.EndCapture(stream);
     }
 
     /// <summary>Drops all graphs: what they refer to is about to change.</summary>

@@ -31,15 +31,15 @@ public sealed unsafe partial class CudaBackend
     }
 
     /// <inheritdoc/>
-    public override void LinearSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight)
+    public override void LinearSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight, Tensor bias = default)
     {
         if (weight is not CudaWeight { Kind: > 0 and int kind } || input.Rows > FewTokens)
         {
-            base.LinearSwiGlu(output, both, input, weight);
+            base.LinearSwiGlu(output, both, input, weight, bias);
             return;
         }
         WeightView view = View(weight);
-        Product(1, kind, input.Rows, view.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, default, default, view, 0, 0, Vectors(input)));
+        Product(1, kind, input.Rows, view.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
     }
 
     /// <inheritdoc/>

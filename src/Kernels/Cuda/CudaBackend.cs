@@ -62,8 +62,15 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override bool MakesRandomWeights => true;
 
-    /// <summary>Bytes of memory on the GPU.</summary>
-    public long TotalBytes => driver.TotalBytes;
+    /// <summary>Nine tenths of what is free, less room for a step's buffers.</summary>
+    public override long CacheLimit
+    {
+        get
+        {
+            driver.Enter();
+            return Math.Max(256L << 20, driver.FreeBytes() / 10 * 9 - (2L << 30));
+        }
+    }
 
     /// <inheritdoc/>
     public override Arena CreateArena(long bytes)

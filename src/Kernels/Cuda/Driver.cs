@@ -92,13 +92,18 @@ internal sealed unsafe class Driver
         int result = ((delegate* unmanaged<nint*, nuint, int>)exports["cuMemAlloc_v2"])(&address, (nuint)Math.Max(bytes, 256));
         if (result == 2)
         {
-            nuint free = 0, total = 0;
-            ((delegate* unmanaged<nuint*, nuint*, int>)exports["cuMemGetInfo_v2"])(&free, &total);
             throw new CudaException(
-                $"The GPU has not enough memory for {what}: {bytes >> 20} MiB are needed, {free >> 20} of {total >> 20} MiB are free. Serve with a smaller --kv-cache-memory-bytes, --max-model-len or --max-num-batched-tokens, or a smaller model.");
+                $"The GPU has not enough memory for {what}: {bytes >> 20} MiB are needed, {FreeBytes() >> 20} of {TotalBytes >> 20} MiB are free. Serve with a smaller --kv-cache-memory-bytes, --max-model-len or --max-num-batched-tokens, or a smaller model.");
         }
         Check(result, $"taking {bytes} bytes for {what}");
         return address;
+    }
+
+    public long FreeBytes()
+    {
+        nuint free = 0, total = 0;
+        Check(((delegate* unmanaged<nuint*, nuint*, int>)exports["cuMemGetInfo_v2"])(&free, &total), "asking for free memory");
+        return (long)free;
     }
 
     public void Free(nint address) => Check(((delegate* unmanaged<nint, int>)exports["cuMemFree_v2"])(address), "giving memory back");
@@ -206,6 +211,15 @@ internal sealed unsafe class Driver
         Check(((delegate* unmanaged<nint*, nint, ulong, int>)exports["cuGraphInstantiateWithFlags"])(&executable, graph, 0), "building a graph");
         Check(((delegate* unmanaged<nint, int>)exports["cuGraphDestroy"])(graph), "closing a graph");
         return executable;
+    }
+
+    /// <summary>Ends a capture that failed; what it recorded is dropped.</summary>
+    public void AbandonCapture(nint stream)
+    {
+        nint graph = 0;
+        ((delegate* unmanaged<nint, nint*, int>)exports["cuStreamEndCapture"])(stream, &graph);
+        if (graph != 0)
+            ((delegate* unmanaged<nint, int>)exports["cuGraphDestroy"])(graph);
     }
 
     public void LaunchGraph(nint executable, nint stream) => Check(launchGraph(executable, stream), "running a graph");

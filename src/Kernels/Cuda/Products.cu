@@ -241,10 +241,14 @@ __device__ void product(const ProductArguments& p)
                 if (GATED)
                     other += partial[i][128 + at];
             }
+            if (p.bias.address)
+            {
+                sum += floats(p.bias, 0)[row];
+                if (GATED)
+                    other += floats(p.bias, 0)[width + row];
+            }
             if (GATED)
                 sum = silu(sum) * other;
-            else if (p.bias.address)
-                sum += floats(p.bias, 0)[row];
             floats(p.output, GROUPED ? chosen[token] : token)[row] = sum;
         }
     }

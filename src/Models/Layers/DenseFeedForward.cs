@@ -17,8 +17,7 @@ public sealed class DenseFeedForward(Weight gateUp, Weight down, Tensor gateUpBi
     {
         Tensor both = scratch.Take(input.Rows, gateUp.Rows);
         Tensor gated = scratch.Take(input.Rows, down.Columns);
-        backend.Linear(both, input, gateUp, gateUpBias);
-        backend.SwiGlu(gated, both);
+        backend.LinearSwiGlu(gated, both, input, gateUp, gateUpBias);
         backend.Linear(output, gated, down, downBias);
     }
 }

@@ -26,8 +26,7 @@ public sealed class Experts(Weight gateUp, Weight down)
     {
         Tensor both = scratch.Take(output.Rows, gateUp.Rows);
         Tensor gated = scratch.Take(output.Rows, down.Columns);
-        backend.GroupedLinear(both, input, gateUp, ids);
-        backend.SwiGlu(gated, both);
+        backend.GroupedSwiGlu(gated, both, input, gateUp, ids);
         backend.GroupedLinear(output, gated, down, ids);
     }
 }

@@ -34,23 +34,11 @@ public sealed class GroupedQueryAttention(
     {
         Tensor projected = scratch.Take(input.Rows, (heads + (2 * cacheHeads)) * width);
         Tensor attended = scratch.Take(input.Rows, heads * width);
-        Tensor query = projected.Cut(0, heads * width);
-        Tensor key = projected.Cut(heads * width, cacheHeads * width);
-        Tensor value = projected.Cut((heads + cacheHeads) * width, cacheHeads * width);
-
         backend.Linear(projected, input, project, projectBias);
-        if (!queryGain.IsEmpty)
-            backend.RmsNorm(query, query, queryGain, epsilon);
-        if (!keyGain.IsEmpty)
-            backend.RmsNorm(key, key, keyGain, epsilon);
-        if (!rope.IsEmpty)
-        {
-            backend.Rope(query, batch.Positions, rope, width, 0, interleaved: false);
-            backend.Rope(key, batch.Positions, rope, width, 0, interleaved: false);
-        }
-        backend.WriteCache(cache[layer, 0], key, batch, cacheHeads);
-        backend.WriteCache(cache[layer, 1], value, batch, cacheHeads);
-        backend.PagedAttention(attended, query, cache[layer, 0], cache[layer, 1], batch, heads, cacheHeads, scale, window);
+        var how = new HeadPreparation(heads, cacheHeads, width, queryGain, keyGain, epsilon, rope);
+        backend.PrepareHeads(projected, how, cache[layer, 0], cache[layer, 1], batch);
+        backend.PagedAttention(
+            attended, projected.Cut(0, heads * width), cache[layer, 0], cache[layer, 1], batch, heads, cacheHeads, scale, window);
         backend.Linear(output, attended, outputWeight, outputBias);
     }
 }

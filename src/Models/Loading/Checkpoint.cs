@@ -27,8 +27,9 @@ public abstract class Checkpoint : IDisposable
     /// <summary>Opens a model.</summary>
     /// <param name="path">A folder with a config.json and safetensors, a folder with one GGUF file, or a GGUF file.</param>
     /// <param name="format">What to expect.</param>
+    /// <param name="nameRandom">Random matrices are named by seeds alone, for a backend that <see cref="Kernels.Backend.MakesRandomWeights"/>.</param>
     /// <exception cref="ModelLoadException">Nothing that can be read is there, or it is damaged; says what to do.</exception>
-    public static Checkpoint Open(string path, LoadFormat format = LoadFormat.Auto)
+    public static Checkpoint Open(string path, LoadFormat format = LoadFormat.Auto, bool nameRandom = false)
     {
         try
         {
@@ -43,7 +44,7 @@ public abstract class Checkpoint : IDisposable
             string[] files = [.. Directory.GetFiles(path, "*.gguf").Order(StringComparer.Ordinal)];
             bool gguf = format == LoadFormat.Gguf || (format == LoadFormat.Auto && files.Length > 0 && Directory.GetFiles(path, "*.safetensors").Length == 0);
             if (!gguf)
-                return format == LoadFormat.Dummy ? new DummyCheckpoint(path) : new SafetensorsCheckpoint(path);
+                return format == LoadFormat.Dummy ? new DummyCheckpoint(path, nameRandom) : new SafetensorsCheckpoint(path);
             return files.Length switch
             {
                 0 => throw new ModelLoadException($"{path} holds no GGUF file."),

@@ -12,7 +12,9 @@ namespace XDeepServe.Models.Loading;
 /// Random weights for a config.json: every tensor that is asked for is made in the shape that is asked for. Matrices are BF16,
 /// uniform with a variance of 1 / columns; vectors are F32 near 1. The same name always gives the same values.
 /// </summary>
-internal sealed unsafe class DummyCheckpoint(string folder) : Checkpoint
+/// <param name="folder">Holds the config.json.</param>
+/// <param name="named">Name the matrices' values by their seeds instead of making them: the backend does that.</param>
+internal sealed unsafe class DummyCheckpoint(string folder, bool named) : Checkpoint
 {
     private readonly Dictionary<string, StoredTensor> tensors = new(StringComparer.Ordinal);
 
@@ -31,7 +33,7 @@ internal sealed unsafe class DummyCheckpoint(string folder) : Checkpoint
     public override StoredTensor Get(string name, params ReadOnlySpan<long> shape)
     {
         if (!tensors.ContainsKey(name))
-            tensors[name] = Make(name, shape.ToArray());
+            tensors[name] = named && shape.Length > 1 ? Name(name, shape.ToArray()) : Make(name, shape.ToArray());
         return base.Get(name, shape);
     }
 
@@ -44,22 +46,25 @@ internal sealed unsafe class DummyCheckpoint(string folder) : Checkpoint
         tensors.Clear();
     }
 
+    private static ulong SeedOf(string name) => XxHash3.HashToUInt64(Encoding.UTF8.GetBytes(name));
+
+    private static StoredTensor Name(string name, long[] shape) =>
+        new(name, ElementType.BF16, shape, 0, ElementType.BF16.Bytes(shape.Aggregate(1L, (product, length) => product * length))) { Seed = SeedOf(name) };
+
     private static StoredTensor Make(string name, long[] shape)
     {
         bool matrix = shape.Length > 1;
         ElementType type = matrix ? ElementType.BF16 : ElementType.F32;
         long count = shape.Aggregate(1L, (product, length) => product * length), bytes = type.Bytes(count);
         void* memory = NativeMemory.AlignedAlloc((nuint)bytes + 8, 64);
-        ulong state = XxHash3.HashToUInt64(Encoding.UTF8.GetBytes(name)) | 1;
+        ulong seed = SeedOf(name);
         float scale = MathF.Sqrt(3f / shape[^1]) / (1 << 15);
         for (long i = 0; i < count; i += 4)
         {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
+            ulong draws = RandomStream.Draws(seed, i / 4);
             for (long j = i; j < Math.Min(count, i + 4); j++)
             {
-                short draw = (short)(state >> (int)(16 * (j - i)));
+                short draw = (short)(draws >> (int)(16 * (j - i)));
                 if (matrix)
                     ((ushort*)memory)[j] = BFloat16.FromSingle(draw * scale);
                 else

@@ -12,6 +12,9 @@ namespace XDeepServe.Models.Loading;
 /// <param name="Factors">F32 factors beside values of F8 and I8 (<see cref="ElementTypes.Factors"/>), as long-lived as they are; 0 for other types.</param>
 public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, nint Address, long Bytes, MappedFile? File = null, nint Factors = 0)
 {
+    /// <summary>Where <see cref="Address"/> is 0: names random values that the backend makes (<see cref="WeightPiece.Seed"/>).</summary>
+    public ulong Seed { get; init; }
+
     /// <summary>Length of the innermost dimension.</summary>
     public int Columns => checked((int)Shape[^1]);
 

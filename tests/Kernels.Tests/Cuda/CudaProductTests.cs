@@ -61,8 +61,9 @@ public sealed class CudaProductTests(CudaDevice device)
             using Mirror mirror = device.Open(tokens);
             (Weight gpu, Weight naive) = mirror.Weight(type, 1, 2 * width, columns);
             Tensor input = mirror.Host.Normal(tokens, columns), expected = mirror.Host.Empty(tokens, width), actual = mirror.Poisoned(tokens, width);
-            mirror.Naive.LinearSwiGlu(expected, mirror.Host.Empty(tokens, 2 * width), input, naive);
-            mirror.Gpu.LinearSwiGlu(actual, mirror.Poisoned(tokens, 2 * width), mirror.Up(input), gpu);
+            Tensor bias = tokens == 5 ? mirror.Host.Normal(1, 2 * width) : default;
+            mirror.Naive.LinearSwiGlu(expected, mirror.Host.Empty(tokens, 2 * width), input, naive, bias);
+            mirror.Gpu.LinearSwiGlu(actual, mirror.Poisoned(tokens, 2 * width), mirror.Up(input), gpu, mirror.Up(bias));
             mirror.Near(expected, actual, 1e-3, $"{type}, {tokens} tokens");
         }
     }

@@ -1,0 +1,97 @@
+using XDeepServe.Kernels;
+using XDeepServe.Kernels.Cuda;
+
+namespace XDeepServe.Models.Tests;
+
+/// <summary>Models on a GPU against what Hugging Face transformers made of the same weights; skipped where there is none.</summary>
+[Collection("cuda")]
+public sealed class CudaTests
+{
+    public static TheoryData<string> Tiny => [.. Folders(Places.Root, "tests", "golden")];
+
+    public static TheoryData<string> Shared
+    {
+        get
+        {
+            string[] folders = [.. Folders(Places.Root, "..", "shared", "golden"), .. Folders(Places.Root, "..", "shared", "models")];
+            return folders.Length > 0 ? [.. folders] : [""];
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiny))]
+    public void Models_follow_the_reference(string folder)
+    {
+        foreach (int chunk in new[] { int.MaxValue, 7 })
+            Follow(folder, chunk);
+    }
+
+    [Theory]
+    [MemberData(nameof(Shared))]
+    public void Models_beside_the_repository_follow_the_reference(string folder)
+    {
+        Assert.SkipWhen(folder.Length == 0, "There are no models beside the repository.");
+        Follow(folder, int.MaxValue);
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiny))]
+    public void Bfloat16_activations_and_cache_stay_close(string folder) => Approach(folder, null);
+
+    [Theory]
+    [MemberData(nameof(Tiny))]
+    public void Eight_bit_weights_stay_close(string folder) => Approach(folder, ElementType.Q8_0);
+
+    [Theory]
+    [MemberData(nameof(Shared))]
+    public void Models_beside_the_repository_stay_close_in_bfloat16(string folder)
+    {
+        Assert.SkipWhen(folder.Length == 0, "There are no models beside the repository.");
+        Approach(folder, null);
+    }
+
+    /// <summary>Tokens and logits of a run in singles.</summary>
+    private static void Follow(string folder, int chunk)
+    {
+        using var loaded = new LoadedModel(folder, Open(ElementType.F32));
+        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        {
+            using Runner runner = loaded.CreateRunner();
+            golden.Check(runner, chunk);
+        }
+    }
+
+    /// <summary>Logits of a run in bfloat16, off by 3 % of their range at most.</summary>
+    private static void Approach(string folder, ElementType? quantization)
+    {
+        using var loaded = new LoadedModel(folder, Open(ElementType.BF16), new ModelOptions(ElementType.BF16, quantization));
+        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        {
+            using Runner runner = loaded.CreateRunner();
+            float[] logits = runner.Prefill(new Sequence(golden.Prompt))[^1];
+            float range = logits.Max() - logits.Min();
+            float worst = golden.LogitIds.Select((id, i) => MathF.Abs(logits[id] - golden.Logits[i]) / range).Max();
+            Assert.True(worst <= 0.03f, $"{folder}: a logit is off by {worst} of the range");
+        }
+    }
+
+    private static CudaBackend Open(ElementType activations)
+    {
+        try
+        {
+            return new CudaBackend(new CudaOptions(Activations: activations, CacheFolder: Path.Combine(Path.GetTempPath(), "xds-kernels")));
+        }
+        catch (CudaException absence)
+        {
+            Assert.Skip(absence.Message);
+            throw;
+        }
+    }
+
+    private static string[] Folders(params string[] parts)
+    {
+        string folder = Path.GetFullPath(Path.Combine(parts));
+        return !Directory.Exists(folder) ? []
+            : [.. Directory.GetDirectories(folder).Where(child => File.Exists(Path.Combine(child, "golden.json")) && File.Exists(Path.Combine(child, "config.json"))).Order(StringComparer.Ordinal)];
+    }
+}
