@@ -88,10 +88,11 @@ public sealed class CudaTests
         }
     }
 
+    // The reference of llava reads images, which ImageTests send.
     private static string[] Folders(params string[] parts)
     {
         string folder = Path.GetFullPath(Path.Combine(parts));
         return !Directory.Exists(folder) ? []
-            : [.. Directory.GetDirectories(folder).Where(child => File.Exists(Path.Combine(child, "golden.json")) && File.Exists(Path.Combine(child, "config.json"))).Order(StringComparer.Ordinal)];
+            : [.. Directory.GetDirectories(folder).Where(child => File.Exists(Path.Combine(child, "golden.json")) && File.Exists(Path.Combine(child, "config.json")) && Path.GetFileName(child) != "llava").Order(StringComparer.Ordinal)];
     }
 }

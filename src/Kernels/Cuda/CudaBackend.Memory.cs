@@ -50,6 +50,8 @@ public sealed unsafe partial class CudaBackend
         upload ??= new WeightUpload(driver, stream);
         foreach (WeightPiece piece in source.Pieces)
         {
+            if (piece.Rows == 0)
+                continue;
             if (piece.Address == 0)
                 Randomize(weight, row, piece);
             else

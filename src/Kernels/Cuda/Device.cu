@@ -1,6 +1,10 @@
 // Stands before every kernel text: types that mirror the launchers' structs, number formats, warp and block sums.
 // No header is included, so that compiling needs nothing but NVRTC.
 
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7F800000)
+#endif
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;

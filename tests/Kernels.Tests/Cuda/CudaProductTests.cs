@@ -64,7 +64,7 @@ public sealed class CudaProductTests(CudaDevice device)
             Tensor bias = tokens == 5 ? mirror.Host.Normal(1, 2 * width) : default;
             mirror.Naive.LinearSwiGlu(expected, mirror.Host.Empty(tokens, 2 * width), input, naive, bias);
             mirror.Gpu.LinearSwiGlu(actual, mirror.Poisoned(tokens, 2 * width), mirror.Up(input), gpu, mirror.Up(bias));
-            mirror.Near(expected, actual, 1e-3, $"{type}, {tokens} tokens");
+            mirror.Near(expected, actual, 2 * Tolerance(type, ElementType.F32), $"{type}, {tokens} tokens");
         }
     }
 
