@@ -20,6 +20,7 @@ internal sealed class EngineFlags
     private readonly Option<int> threads = new("--threads") { Description = "Threads that compute; 0 for all cores." };
     private readonly Option<int?> maxModelLength = new("--max-model-len") { Description = "Most tokens of a prompt and its answer (default: the model's own limit)." };
     private readonly Option<int> maxSequences = new("--max-num-seqs") { Description = "Most sequences that run at once.", DefaultValueFactory = _ => 64 };
+    private readonly Option<int> maxQueued = new("--max-queued-requests") { Description = "Most requests that wait; more are refused with 429.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> maxTokens = new("--max-num-batched-tokens") { Description = "Most tokens of a step.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> blockSize = new("--block-size") { Description = "Positions in a cache block.", DefaultValueFactory = _ => 16 };
     private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for the KV cache; 0 chooses (256 MiB at most, one full sequence at least)." };
@@ -40,7 +41,7 @@ internal sealed class EngineFlags
         quantization.AcceptOnlyFromAmong("q8_0");
         foreach (Option option in new Option[]
         {
-            model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxTokens, blockSize, cacheBytes, blocks,
+            model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
             prefixCaching, noPrefixCaching, chunks, noChunks, skipTokenizer, maxLogprobs,
         })
             command.Options.Add(option);
@@ -101,6 +102,7 @@ internal sealed class EngineFlags
             {
                 MaxModelLength = 0,
                 MaxSequences = sequences,
+                QueueLimit = result.GetValue(maxQueued),
                 MaxBatchedTokens = result.GetValue(maxTokens),
                 BlockSize = result.GetValue(blockSize),
                 KvCacheBytes = result.GetValue(cacheBytes),

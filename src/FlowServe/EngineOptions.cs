@@ -45,7 +45,7 @@ public sealed record EngineOptions
         Require(BlockSize is >= 1 and <= 256 && 256 % BlockSize == 0, "A cache block must hold 1, 2, 4, … 256 positions (--block-size).");
         Require(MaxBatchedTokens >= MaxSequences, $"A step of {MaxBatchedTokens} tokens (--max-num-batched-tokens) must hold one of each of the {MaxSequences} sequences (--max-num-seqs).");
         Require(ChunkedPrefill || MaxBatchedTokens >= MaxModelLength, $"Without chunked prefill a step (--max-num-batched-tokens {MaxBatchedTokens}) must hold a whole prompt (--max-model-len {MaxModelLength}).");
-        Require(QueueLimit >= 1, "At least one request must be able to wait.");
+        Require(QueueLimit >= 1, "At least one request must be able to wait (--max-queued-requests).");
         Require(MaxLogprobs is >= 0 and <= 1000, "Between 0 and 1000 log-probabilities per token can be kept (--max-logprobs).");
         Require(NumBlocksOverride is null or >= 1, "At least one cache block is needed (--num-gpu-blocks-override).");
     }
