@@ -31,10 +31,8 @@ public sealed class Llava : Family
         ImageConfig images = ReadImages(reader, inner.Name);
         if (images.TokenId >= config.VocabularySize)
             throw reader.Inconsistent($"image_token_index {images.TokenId} is outside the vocabulary of {config.VocabularySize} tokens");
-        bool? tied = config.TiedEmbeddings;
-        if (tied is null && reader.Has("tie_word_embeddings"))
-            tied = reader.Flag("tie_word_embeddings", false);
-        return config with { Family = Name, Images = images, TiedEmbeddings = tied };
+        // Outer and inner config may say different things about the output matrix; the file knows.
+        return config with { Family = Name, Images = images, TiedEmbeddings = null };
     }
 
     /// <inheritdoc/>
