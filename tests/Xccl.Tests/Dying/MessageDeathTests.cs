@@ -14,7 +14,7 @@ public sealed class MessageDeathTests
         Victim victim = new(scenario, name, 1);
         try
         {
-            using Communicator group = Communicator.Join(TestGroup.Options(name, 0, ChildRank.Messages(2)));
+            using Communicator group = Communicator.Join(TestGroup.Options(name, 0, ChildRank.Messages));
             int survived = 0;
             for (int trial = 0; trial < Victim.Trials; trial++)
             {

@@ -1,0 +1,52 @@
+using XDeepServe.Xccl.Exchanges;
+
+namespace XDeepServe.Xccl.Tokens;
+
+/// <summary>Sums the expert rows of each token, read where the experts' ranks have written them.</summary>
+/// <param name="exchange">The channel; its sources are the targets of the dispatch.</param>
+/// <param name="shape">Shape of the rows.</param>
+internal sealed unsafe class CombineReceiver(Exchange exchange, TokenShape shape)
+{
+    private readonly RowFormat format = shape.Combine;
+
+    /// <summary>Address of the row for (token, k); only when all blocks have arrived.</summary>
+    public byte* Row(RoutePlan plan, int token, int k) =>
+        exchange.Arrived(plan.Consumer(plan.Slot(token, k))) + ((long)plan.Place(token, k) * format.WireBytes);
+
+    /// <summary>combined[t, :] = Σ gates[t, k] · rows[t, k], in order of k, in single precision, whatever came first.</summary>
+    /// <param name="plan">Of the dispatch.</param>
+    /// <param name="gates">[tokens, topK]</param>
+    /// <param name="combined">[tokens, hidden]</param>
+    public void Sum(RoutePlan plan, ReadOnlySpan<float> gates, Span<float> combined)
+    {
+        if (gates.Length < plan.Tokens * shape.TopK || combined.Length < (long)plan.Tokens * shape.Hidden)
+            throw new ArgumentException($"{plan.Tokens} tokens need {plan.Tokens * shape.TopK} gates and room for {(long)plan.Tokens * shape.Hidden} values.");
+        byte** rows = stackalloc byte*[shape.TopK];
+        float* weights = stackalloc float[shape.TopK];
+        fixed (float* target = combined)
+        {
+            for (int token = 0; token < plan.Tokens; token++)
+            {
+                int count = 0;
+                for (int k = 0; k < shape.TopK; k++)
+                {
+                    if (plan.Slot(token, k) < 0)
+                        continue;
+                    rows[count] = Row(plan, token, k);
+                    weights[count++] = gates[(token * shape.TopK) + k];
+                }
+                RowSum.Run(target + ((long)token * shape.Hidden), rows, weights, count, format);
+            }
+        }
+    }
+
+    /// <summary>Bytes of the announced blocks that lie with other ranks.</summary>
+    public long Moved(int ownRank)
+    {
+        long moved = 0;
+        for (int source = 0; source < exchange.Sources.Length; source++)
+            if (exchange.Sources[source] != ownRank)
+                moved += exchange.Head(source).Bytes;
+        return moved;
+    }
+}
