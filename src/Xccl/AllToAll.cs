@@ -62,9 +62,12 @@ public sealed unsafe class AllToAll
     public DispatchHandle Dispatch(
         ReadOnlySpan<byte> rows, ReadOnlySpan<int> slots, Span<byte> received, uint eventId = 0, ulong note = 0, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
-        DispatchHandle handle = BeginDispatch(rows, slots, eventId, note, timeout, cancel);
-        EndDispatch(handle, received, timeout, cancel);
-        return handle;
+        fixed (byte* source = rows)
+        {
+            DispatchHandle handle = BeginDispatch(source, rows.Length, slots, eventId, note, Direct(shape.Dispatch), timeout, cancel);
+            EndDispatch(handle, received, timeout, cancel);
+            return handle;
+        }
     }
 
     /// <summary>The first half of <see cref="Dispatch"/>: writes and announces. The rows are the caller's again on return.</summary>
@@ -72,6 +75,13 @@ public sealed unsafe class AllToAll
     /// <exception cref="XcclException">As <see cref="Dispatch"/>.</exception>
     public DispatchHandle BeginDispatch(
         ReadOnlySpan<byte> rows, ReadOnlySpan<int> slots, uint eventId = 0, ulong note = 0, TimeSpan? timeout = null, CancellationToken cancel = default)
+    {
+        fixed (byte* source = rows)
+            return BeginDispatch(source, rows.Length, slots, eventId, note, own: -1, timeout, cancel);
+    }
+
+    private DispatchHandle BeginDispatch(
+        byte* rows, long bytes, ReadOnlySpan<int> slots, uint eventId, ulong note, int own, TimeSpan? timeout, CancellationToken cancel)
     {
         if (dispatch.Open() | combine.Open())
         {
@@ -86,16 +96,13 @@ public sealed unsafe class AllToAll
         }
         handle.Plan.Clear();
         handle.Plan.Add(slots);
-        if (rows.Length < (long)handle.Plan.Tokens * shape.ElementBytes)
-            throw new ArgumentException($"{handle.Plan.Tokens} tokens of {shape.ElementBytes} bytes are expected, not {rows.Length} bytes.");
+        if (bytes < (long)handle.Plan.Tokens * shape.ElementBytes)
+            throw new ArgumentException($"{handle.Plan.Tokens} tokens of {shape.ElementBytes} bytes are expected, not {bytes} bytes.");
         dispatch.WaitForRoom(eventId, timeout, cancel);
-        (handle.EventId, handle.State) = (eventId, DispatchState.Announced);
-        fixed (byte* source = rows)
-        {
-            for (int token = 0; token < handle.Plan.Tokens; token++)
-                handle.Sources[token] = (nint)(source + ((long)token * shape.ElementBytes));
-            sender.Write(handle.Plan, handle.Sources, encoded: false, group.Rank + 1, eventId, note);
-        }
+        (handle.EventId, handle.Own, handle.State) = (eventId, own, DispatchState.Announced);
+        for (int token = 0; token < handle.Plan.Tokens; token++)
+            handle.Sources[token] = (nint)(rows + ((long)token * shape.ElementBytes));
+        sender.Write(handle.Plan, handle.Sources, encoded: false, group.Rank + 1, eventId, note, own);
         return handle;
     }
 
@@ -105,7 +112,7 @@ public sealed unsafe class AllToAll
     {
         Require(handle, DispatchState.Announced);
         dispatch.WaitForBlocks(handle.EventId, timeout, cancel);
-        receiver.List(handle.Batch);
+        receiver.List(handle.Batch, handle.Own, handle.Plan, handle.Sources);
         receiver.Copy(handle.Batch, received);
         handle.Traffic = new TokenTraffic(Pairs(handle.Plan) * shape.Hidden * RowFormat.Size(shape.DispatchWire), receiver.Moved(group.Rank));
         dispatch.Release();
@@ -123,31 +130,44 @@ public sealed unsafe class AllToAll
     public void Combine(
         DispatchHandle handle, ReadOnlySpan<byte> outputs, ReadOnlySpan<float> gates, Span<float> combined, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
-        BeginCombine(handle, outputs, timeout, cancel);
-        EndCombine(handle, gates, combined, timeout, cancel);
+        int own = Direct(shape.Combine);
+        BeginCombine(handle, outputs, own, timeout, cancel);
+        fixed (byte* source = outputs)
+            EndCombine(handle, gates, combined, own, source, timeout, cancel);
     }
 
     /// <summary>The first half of <see cref="Combine"/>: writes and announces. The outputs are the caller's again on return.</summary>
     /// <exception cref="XcclException">As <see cref="Combine"/>.</exception>
-    public void BeginCombine(DispatchHandle handle, ReadOnlySpan<byte> outputs, TimeSpan? timeout = null, CancellationToken cancel = default)
+    public void BeginCombine(DispatchHandle handle, ReadOnlySpan<byte> outputs, TimeSpan? timeout = null, CancellationToken cancel = default) =>
+        BeginCombine(handle, outputs, own: -1, timeout, cancel);
+
+    private void BeginCombine(DispatchHandle handle, ReadOnlySpan<byte> outputs, int own, TimeSpan? timeout, CancellationToken cancel)
     {
         Require(handle, DispatchState.Received);
         combine.WaitForRoom(handle.EventId, timeout, cancel);
-        returner.Write(handle.Batch, outputs, group.Rank + 1);
+        returner.Write(handle.Batch, outputs, group.Rank + 1, own);
         handle.State = DispatchState.Returned;
     }
 
     /// <summary>The second half of <see cref="Combine"/>: waits for all ranks and sums.</summary>
     /// <exception cref="XcclException">As <see cref="Combine"/>.</exception>
-    public void EndCombine(DispatchHandle handle, ReadOnlySpan<float> gates, Span<float> combined, TimeSpan? timeout = null, CancellationToken cancel = default)
+    public void EndCombine(DispatchHandle handle, ReadOnlySpan<float> gates, Span<float> combined, TimeSpan? timeout = null, CancellationToken cancel = default) =>
+        EndCombine(handle, gates, combined, own: -1, null, timeout, cancel);
+
+    private void EndCombine(
+        DispatchHandle handle, ReadOnlySpan<float> gates, Span<float> combined, int own, byte* outputs, TimeSpan? timeout, CancellationToken cancel)
     {
         Require(handle, DispatchState.Returned);
         combine.WaitForBlocks(handle.EventId, timeout, cancel);
-        collector.Sum(handle.Plan, gates, combined);
+        byte* ownRows = own < 0 ? null : outputs + ((long)handle.Batch.Start(own) * shape.TopK * shape.ElementBytes);
+        collector.Sum(handle.Plan, gates, combined, own, ownRows);
         handle.Traffic += new TokenTraffic(Pairs(handle.Plan) * shape.Hidden * RowFormat.Size(shape.CombineWire), collector.Moved(group.Rank));
         combine.Release();
         handle.State = DispatchState.Free;
     }
+
+    /// <summary>This rank, if its own rows need not pass through a block: when both halves are one call and rows travel as they are.</summary>
+    private int Direct(in RowFormat format) => format.IsPlain ? group.Rank : -1;
 
     private static long Pairs(RoutePlan plan)
     {

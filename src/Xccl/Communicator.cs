@@ -129,13 +129,14 @@ public sealed unsafe class Communicator : IDisposable
     internal bool IsAlive(int rank) => links[rank] is { } link && link.IsAlive();
 
     /// <summary>Asks the system whether a peer lives; -1 for all peers.</summary>
-    /// <exception cref="PeerLostException">It does not.</exception>
-    internal void ThrowIfLost(int rank)
+    /// <returns>What to throw if it does not; null if it does.</returns>
+    internal PeerLostException? FindLost(int rank)
     {
         int last = rank < 0 ? Ranks - 1 : rank;
         for (int peer = Math.Max(rank, 0); peer <= last; peer++)
             if (links[peer] is not { } link || !link.IsAlive())
-                throw new PeerLostException(peer, links[peer]?.Left ?? false);
+                return new PeerLostException(peer, links[peer]?.Left ?? false);
+        return null;
     }
 
     private void LinkAll(TimeSpan timeout, CancellationToken cancel)

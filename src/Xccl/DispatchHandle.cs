@@ -24,6 +24,9 @@ public sealed class DispatchHandle
 
     internal uint EventId { get; set; }
 
+    /// <summary>The rank whose rows did not travel: this one, or -1.</summary>
+    internal int Own { get; set; }
+
     internal DispatchState State { get; set; }
 }
 

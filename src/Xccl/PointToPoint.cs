@@ -104,9 +104,9 @@ public sealed unsafe partial class PointToPoint : IDisposable
     /// <exception cref="XcclException">As <see cref="Receive(int, uint, Span{byte}, TimeSpan?, CancellationToken)"/>.</exception>
     public ReadOnlySpan<byte> Borrow(int peer, uint eventId, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
-        group.Link(peer);
-        ReceiveLane lane = channels[peer]!.Receivers[0];
-        ChunkHead head;
+        ReceiveLane lane = Open(peer).Receivers[0];
+        if (!lane.TryPeek(out ChunkHead head))
+            group.Link(peer); // what a lost peer sent before its end can still be taken
         Patience patience = new(group, Awaited.Message, eventId, timeout ?? group.Timeout, cancel);
         try
         {
@@ -188,8 +188,7 @@ public sealed unsafe partial class PointToPoint : IDisposable
 
     private int Receive(int peer, int lane, uint eventId, Span<byte> room, TimeSpan? timeout, CancellationToken cancel)
     {
-        group.Link(peer);
-        Channel channel = channels[peer]!;
+        Channel channel = Open(peer);
         ReceiveLane receiver = channel.Receivers[lane];
         if (lane == 0 && channel.Receiving.Count > 0)
             throw new InvalidOperationException($"Asynchronous receives from rank {peer} come first: complete or cancel them.");
@@ -203,6 +202,7 @@ public sealed unsafe partial class PointToPoint : IDisposable
                 {
                     if (progress != Progress.Pending)
                         throw Refusal(peer, progress, eventId, incoming.Found);
+                    group.Link(peer); // what a lost peer sent before its end can still be taken, but no more comes
                     patience.Step(peer);
                 }
             }
@@ -218,6 +218,8 @@ public sealed unsafe partial class PointToPoint : IDisposable
             return (int)incoming.Received;
         }
     }
+
+    private Channel Open(int peer) => channels[peer] ?? throw new PeerLostException(peer, left: false);
 
     private void CheckLanes(int lanes)
     {

@@ -151,6 +151,26 @@ public sealed class MessageTests
         Assert.Equal(600, group.Messages.Receive(0, 7, new byte[600]));
     });
 
+    [Fact]
+    public void What_a_rank_sent_before_it_left_can_still_be_received()
+    {
+        string name = TestGroup.Name();
+        using Barrier left = new(2);
+        Thread leaver = new(() =>
+        {
+            using (Communicator group = Communicator.Join(TestGroup.Options(name, 1, TestGroup.Geometry(2))))
+                group.Messages.SendBuffered(0, 1, new byte[600]);
+            left.SignalAndWait();
+        });
+        leaver.Start();
+        using Communicator group = Communicator.Join(TestGroup.Options(name, 0, TestGroup.Geometry(2)));
+        left.SignalAndWait();
+        Assert.Contains("left", Assert.Throws<PeerLostException>(() => group.Messages.Send(1, 2, [1])).Message, StringComparison.Ordinal);
+        Assert.Equal(600, group.Messages.Receive(1, 1, new byte[600]));
+        Assert.Throws<PeerLostException>(() => group.Messages.Receive(1, 2, new byte[600]));
+        leaver.Join();
+    }
+
     [Theory]
     [InlineData(WaitStrategy.Spin)]
     [InlineData(WaitStrategy.Block)]

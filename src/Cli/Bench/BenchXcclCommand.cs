@@ -13,13 +13,19 @@ namespace XDeepServe.Cli.Bench;
 internal sealed class BenchXcclCommand : Command
 {
     private readonly Option<int> ranks = new("--ranks") { Description = "Processes that exchange tokens.", DefaultValueFactory = _ => 2 };
+    private readonly Option<int[]> bytes = new("--bytes")
+    {
+        Description = "Bytes of each message.", AllowMultipleArgumentsPerToken = true,
+        DefaultValueFactory = _ => [8, 64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20],
+    };
+
     private readonly Option<int[]> tokens = new("--tokens") { Description = "Tokens of each rank.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 8, 32, 128] };
     private readonly Option<int> hidden = new("--hidden") { Description = "Values of a row.", DefaultValueFactory = _ => 7168 };
     private readonly Option<int> topK = new("--top-k") { Description = "Experts of a token.", DefaultValueFactory = _ => 8 };
     private readonly Option<int> experts = new("--experts") { Description = "Experts of all ranks.", DefaultValueFactory = _ => 256 };
     private readonly Option<int> rounds = new("--num-iters") { Description = "Rounds of each exchange; messages take more, the smaller the more.", DefaultValueFactory = _ => 100 };
     private readonly Option<WaitStrategy> strategy = new("--wait") { Description = "What waits do.", DefaultValueFactory = _ => WaitStrategy.Automatic };
-    private readonly Option<int> slots = new("--slots") { Description = "Slots of a ring.", DefaultValueFactory = _ => 16 };
+    private readonly Option<int> slots = new("--slots") { Description = "Slots of a ring.", DefaultValueFactory = _ => 64 };
     private readonly Option<int> slotBytes = new("--slot-bytes") { Description = "Bytes of a slot.", DefaultValueFactory = _ => 32 << 10 };
     private readonly Option<string?> output = new("--output-json") { Description = "File for the results." };
     private readonly Option<int> rank = new("--rank") { Hidden = true };
@@ -27,14 +33,14 @@ internal sealed class BenchXcclCommand : Command
 
     public BenchXcclCommand() : base("xccl", "Measures messages and exchanges between processes.")
     {
-        foreach (Option option in new Option[] { ranks, tokens, hidden, topK, experts, rounds, strategy, slots, slotBytes, output, rank, group })
+        foreach (Option option in new Option[] { ranks, bytes, tokens, hidden, topK, experts, rounds, strategy, slots, slotBytes, output, rank, group })
             Options.Add(option);
         SetAction(Run);
     }
 
     private int Run(ParseResult result)
     {
-        int count = result.GetValue(ranks);
+        int count = result.GetValue(ranks), largest = result.GetValue(bytes)!.Max();
         if (count < 2 || result.GetValue(experts) % count != 0)
             throw new ArgumentException("--ranks must be at least 2 and divide --experts.");
         TokenShape shape = new()
@@ -49,7 +55,7 @@ internal sealed class BenchXcclCommand : Command
             Name = name, Rank = result.GetValue(rank), Strategy = result.GetValue(strategy),
             Geometry = new RegionGeometry
             {
-                Ranks = count, Slots = result.GetValue(slots), SlotBytes = result.GetValue(slotBytes), AppBytes = MessageBench.Largest,
+                Ranks = count, Slots = result.GetValue(slots), SlotBytes = result.GetValue(slotBytes), AppBytes = largest,
                 Channels = [.. AllToAll.Channels(shape), .. AllToAll.Channels(quantised)],
             },
         };
@@ -60,7 +66,7 @@ internal sealed class BenchXcclCommand : Command
         JsonObject json = [];
         if (joined.Rank == 0)
             Console.WriteLine($"{count} processes on {Environment.ProcessorCount} cores, waits: {joined.Strategy}, ring of {options.Geometry.Slots} slots of {options.Geometry.SlotBytes} bytes");
-        new MessageBench(joined, json).Run();
+        new MessageBench(joined, largest, json).Run(result.GetValue(bytes)!);
         int perRank = result.GetValue(experts) / count;
         new ExchangeBench(joined, new AllToAll(joined, shape, perRank), shape, perRank, result.GetValue(rounds), json).Run(result.GetValue(tokens)!);
         new ExchangeBench(joined, new AllToAll(joined, quantised, perRank, channel: 2), quantised, perRank, result.GetValue(rounds), json).Run(result.GetValue(tokens)!);

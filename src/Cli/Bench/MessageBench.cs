@@ -8,27 +8,24 @@ namespace XDeepServe.Cli.Bench;
 
 /// <summary>Latency and bandwidth of messages from rank 0 to rank 1 and back; other ranks wait.</summary>
 /// <param name="group">This rank.</param>
+/// <param name="largest">Bytes of the largest message.</param>
 /// <param name="json">Where rank 0 leaves its results.</param>
-internal sealed class MessageBench(Communicator group, JsonObject json)
+internal sealed class MessageBench(Communicator group, int largest, JsonObject json)
 {
-    /// <summary>Bytes of the largest message.</summary>
-    public const int Largest = 16 << 20;
-
-    private static readonly int[] Sizes = [8, 64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20, Largest];
     private readonly PointToPoint messages = group.Messages;
-    private readonly byte[] source = GC.AllocateArray<byte>(Largest, pinned: true);
-    private readonly byte[] room = GC.AllocateArray<byte>(Largest, pinned: true);
+    private readonly byte[] source = GC.AllocateArray<byte>(largest, pinned: true);
+    private readonly byte[] room = GC.AllocateArray<byte>(largest, pinned: true);
     private ulong sum;
 
     private delegate void Transfer(int size);
 
-    public void Run()
+    public void Run(int[] sizes)
     {
         if (group.Rank == 0)
             Console.WriteLine($"{"bytes",-10}{"one way us",12}{"p50",8}{"p99",8}{"acked us",10}{"copied GB/s",13}{"read too",10}{"lent GB/s",11}{"in place",10}");
         source.AsSpan().Fill(1);
         group.App.Fill(1);
-        foreach (int size in Sizes)
+        foreach (int size in sizes)
         {
             group.Collectives.Barrier();
             if (group.Rank < 2)

@@ -4,7 +4,7 @@ namespace XDeepServe.Xccl.Messages;
 [Flags]
 internal enum ChunkKinds : uint
 {
-    /// <summary>Payload in the slot of the same number.</summary>
+    /// <summary>Payload in the slot of the same number; the field holds where it begins.</summary>
     Slot = 0,
     /// <summary>The message's last chunk.</summary>
     Last = 1,

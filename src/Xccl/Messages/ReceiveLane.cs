@@ -11,7 +11,6 @@ namespace XDeepServe.Xccl.Messages;
 /// <param name="lane">Which of the pair's rings.</param>
 internal sealed unsafe class ReceiveLane(PeerLink link, MappedWords own, PeerMemory ownMemory, int rank, int lane)
 {
-    private readonly int slotBytes = link.Region.Geometry.SlotBytes;
     private readonly long slots = link.Region.Layout.RingSlots(link.Rank, lane);
     private readonly RingReceiver<MappedWords> ring = new(
         own, link.Region.Layout.RingFields(link.Rank, lane), link.Words, link.Region.Layout.Acknowledgement(rank, lane), link.Region.Geometry.Slots, link.Tag);
@@ -56,7 +55,7 @@ internal sealed unsafe class ReceiveLane(PeerLink link, MappedWords own, PeerMem
     }
 
     /// <summary>Address of the message that <see cref="TryPeek"/> found, if it is lent; it stays the sender's.</summary>
-    public byte* Lent(in ChunkHead head) => head.Has(ChunkKinds.Lent) ? link.Memory.Map(link.Region.Layout.App + LentOffset(), (long)head.Total) : null;
+    public byte* Lent(in ChunkHead head) => head.Has(ChunkKinds.Lent) ? link.Memory.Map(link.Region.Layout.App + InlineWord(), (long)head.Total) : null;
 
     /// <summary>Gives the message back that <see cref="TryPeek"/> found.</summary>
     public void Release(in ChunkHead head)
@@ -93,17 +92,18 @@ internal sealed unsafe class ReceiveLane(PeerLink link, MappedWords own, PeerMem
         }
         else if (head.Has(ChunkKinds.Lent))
         {
-            link.Memory.Get(destination, link.Region.Layout.App + LentOffset(), (long)head.Total);
+            link.Memory.Get(destination, link.Region.Layout.App + InlineWord(), (long)head.Total);
             message.Received = (long)head.Total;
         }
         else
         {
-            ownMemory.Get(destination, slots + (long)ring.Slot * slotBytes, head.Bytes);
+            ownMemory.Get(destination, slots + InlineWord(), head.Bytes);
             message.Received += head.Bytes;
         }
     }
 
-    private long LentOffset()
+    /// <summary>Where the payload lies: in the ring, or in the sender's app area.</summary>
+    private long InlineWord()
     {
         long offset = 0;
         ring.ReadInline(MemoryMarshal.AsBytes(new Span<long>(ref offset)));

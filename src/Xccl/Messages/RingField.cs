@@ -18,5 +18,5 @@ internal struct RingField
     [FieldOffset(16)] public uint Bytes; // of this chunk
     [FieldOffset(20)] public ChunkKinds Kinds;
     [FieldOffset(24)] public ulong Total; // bytes of the message
-    [FieldOffset(32)] public unsafe fixed byte Inline[InlineBytes]; // the payload, or where it lies in the sender's app area
+    [FieldOffset(32)] public unsafe fixed byte Inline[InlineBytes]; // the payload, or where it lies: in the ring, or in the sender's app area
 }

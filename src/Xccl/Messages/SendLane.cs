@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using XDeepServe.Xccl.Memory;
+using XDeepServe.Xccl.Regions;
 
 namespace XDeepServe.Xccl.Messages;
 
@@ -15,6 +16,7 @@ internal sealed unsafe class SendLane(PeerLink link, MappedWords own, int rank, 
     private readonly RingSender<MappedWords> ring = new(
         link.Words, link.Region.Layout.RingFields(rank, lane), own, link.Region.Layout.Acknowledgement(link.Rank, lane), link.Region.Geometry.Slots, link.Tag);
 
+    private readonly int[] starts = new int[link.Region.Geometry.Slots]; // where the next payload in each slot begins
     private bool abandonmentOwed;
 
     /// <summary>Does as much of a message as the peer has room for.</summary>
@@ -59,10 +61,24 @@ internal sealed unsafe class SendLane(PeerLink link, MappedWords own, int rank, 
             if (!ring.HasRoom())
                 return false;
             long bytes = Math.Min(message.Total - message.Sent, slotBytes);
-            link.Memory.Put(slots + (long)ring.Slot * slotBytes, message.Source + message.Sent, bytes);
-            Put(ref message, (uint)bytes, message.Sent + bytes == message.Total ? last : ChunkKinds.Slot, []);
+            long place = Place((int)bytes);
+            link.Memory.Put(slots + place, message.Source + message.Sent, bytes);
+            Put(ref message, (uint)bytes, message.Sent + bytes == message.Total ? last : ChunkKinds.Slot, MemoryMarshal.AsBytes(new ReadOnlySpan<long>(ref place)));
         }
         return true;
+    }
+
+    /// <summary>
+    /// Where the next chunk goes, from the first slot on. Small payloads move through their slot instead of beginning at its
+    /// start each time: lines that the receiver has just read are slow to write again.
+    /// </summary>
+    private long Place(int bytes)
+    {
+        int slot = ring.Slot, start = starts[slot];
+        if (start + bytes > slotBytes)
+            start = 0;
+        starts[slot] = start + ((bytes + RegionLayout.FieldBytes - 1) / RegionLayout.FieldBytes * RegionLayout.FieldBytes);
+        return ((long)slot * slotBytes) + start;
     }
 
     private void Put(ref Outgoing message, uint bytes, ChunkKinds kinds, ReadOnlySpan<byte> inline)

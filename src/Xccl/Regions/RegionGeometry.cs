@@ -17,8 +17,11 @@ public sealed record RegionGeometry
     /// <summary>Rings for each pair and direction; a large message may use several at once, each with a thread of its own.</summary>
     public int Lanes { get; init; } = 1;
 
-    /// <summary>Slots of one ring, a power of two.</summary>
-    public int Slots { get; init; } = 16;
+    /// <summary>
+    /// Slots of one ring, a power of two. A ring larger than a core's own caches is faster than one within them: its lines come
+    /// back from the cache that the cores share, not out of the other core's.
+    /// </summary>
+    public int Slots { get; init; } = 64;
 
     /// <summary>Bytes of one slot, a multiple of 64: the size of a message's chunks.</summary>
     public int SlotBytes { get; init; } = 32 << 10;

@@ -17,7 +17,9 @@ internal sealed unsafe class CombineReceiver(Exchange exchange, TokenShape shape
     /// <param name="plan">Of the dispatch.</param>
     /// <param name="gates">[tokens, topK]</param>
     /// <param name="combined">[tokens, hidden]</param>
-    public void Sum(RoutePlan plan, ReadOnlySpan<float> gates, Span<float> combined)
+    /// <param name="own">The consumer whose rows have not travelled, because this rank has them; -1 for none.</param>
+    /// <param name="ownRows">[rows, topK, hidden]: that consumer's rows for this rank's tokens, as on the way.</param>
+    public void Sum(RoutePlan plan, ReadOnlySpan<float> gates, Span<float> combined, int own = -1, byte* ownRows = null)
     {
         if (gates.Length < plan.Tokens * shape.TopK || combined.Length < (long)plan.Tokens * shape.Hidden)
             throw new ArgumentException($"{plan.Tokens} tokens need {plan.Tokens * shape.TopK} gates and room for {(long)plan.Tokens * shape.Hidden} values.");
@@ -32,7 +34,9 @@ internal sealed unsafe class CombineReceiver(Exchange exchange, TokenShape shape
                 {
                     if (plan.Slot(token, k) < 0)
                         continue;
-                    rows[count] = Row(plan, token, k);
+                    rows[count] = plan.Consumer(plan.Slot(token, k)) == own
+                        ? ownRows + ((((long)plan.RowOf(token, k) * shape.TopK) + k) * format.ElementBytes)
+                        : Row(plan, token, k);
                     weights[count++] = gates[(token * shape.TopK) + k];
                 }
                 RowSum.Run(target + ((long)token * shape.Hidden), rows, weights, count, format);

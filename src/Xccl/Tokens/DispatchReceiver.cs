@@ -16,7 +16,11 @@ internal sealed unsafe class DispatchReceiver(Exchange exchange, TokenShape shap
     private readonly RowFormat format = shape.Dispatch;
 
     /// <summary>Lists the rows where they lie; only when all have arrived. The caller releases the exchange afterwards.</summary>
-    public void List(ExpertBatch batch)
+    /// <param name="batch">Filled.</param>
+    /// <param name="own">The origin whose rows have not travelled, because this rank has them; -1 for none.</param>
+    /// <param name="plan">Of that origin's dispatch.</param>
+    /// <param name="ownRows">Address of each of its tokens' rows.</param>
+    public void List(ExpertBatch batch, int own = -1, RoutePlan? plan = null, nint[]? ownRows = null)
     {
         batch.Clear();
         batch.EventId = exchange.Head(0).EventId;
@@ -24,6 +28,11 @@ internal sealed unsafe class DispatchReceiver(Exchange exchange, TokenShape shap
         int sources = exchange.Sources.Length;
         for (int origin = 0; origin < origins; origin++)
         {
+            if (origin == own)
+            {
+                batch.Add(own, plan!, ownRows!);
+                continue;
+            }
             byte* room = exchange.Arrived(origin % sources);
             int segment = origin / sources;
             int before = 0;

@@ -19,15 +19,23 @@ internal sealed unsafe class DispatchSender(Exchange exchange, TokenShape shape,
     /// <param name="first">The target to begin with: ranks that begin at different ones do not crowd one reader.</param>
     /// <param name="eventId">The caller's name for the dispatch.</param>
     /// <param name="note">The caller's word.</param>
-    public void Write(RoutePlan plan, ReadOnlySpan<nint> sources, bool encoded, int first, uint eventId, ulong note)
+    /// <param name="skipped">A target that gets an empty block, because it has the rows; -1 for none.</param>
+    public void Write(RoutePlan plan, ReadOnlySpan<nint> sources, bool encoded, int first, uint eventId, ulong note, int skipped = -1)
     {
         int targets = exchange.Targets.Length;
         for (int turn = 0; turn < targets; turn++)
         {
             int target = (first + turn) % targets;
             byte* room = exchange.Room(target);
+            if (target == skipped)
+            {
+                new Span<int>(room, segments).Clear();
+                exchange.Announce(target, eventId, 0, block.Rows, note);
+                continue;
+            }
             plan.SegmentCounts(target).CopyTo(new Span<int>(room, segments));
             ReadOnlySpan<int> tokens = plan.Rows(target);
+            bool stream = (long)tokens.Length * format.WireBytes >= BlockCopy.LargeBytes;
             int* slots = (int*)(room + block.Slots);
             byte* row = room + block.Rows;
             foreach (int token in tokens)
@@ -37,9 +45,11 @@ internal sealed unsafe class DispatchSender(Exchange exchange, TokenShape shape,
                 if (encoded)
                     BlockCopy.Run(row, (byte*)sources[token], format.WireBytes);
                 else
-                    format.Encode(row, (byte*)sources[token]);
+                    format.Encode(row, (byte*)sources[token], stream);
                 row += format.WireBytes;
             }
+            if (stream)
+                BlockCopy.EndStream();
             exchange.Announce(target, eventId, tokens.Length, row - room, note);
         }
         exchange.EndWriting();

@@ -40,6 +40,19 @@ public sealed class ExpertBatch
 
     internal void Clear() => Rows = 0;
 
+    /// <summary>Adds the rows of the next origin, which is this rank itself.</summary>
+    internal void Add(int origin, RoutePlan plan, nint[] sources)
+    {
+        starts[origin] = Rows;
+        foreach (int token in plan.Rows(origin))
+        {
+            for (int k = 0; k < topK; k++)
+                slots[(Rows * topK) + k] = plan.LocalSlot(origin, token, k);
+            Addresses[Rows++] = sources[token];
+        }
+        starts[origin + 1] = Rows;
+    }
+
     /// <summary>Adds the rows of the next origin.</summary>
     internal void Add(int origin, ReadOnlySpan<int> added, nint firstRow, int stride)
     {

@@ -10,6 +10,7 @@ internal sealed class RoutePlan
     private readonly int topK, consumers, slotsPerConsumer, segments, capacity;
     private readonly int[] slots; // [capacity, topK]
     private readonly int[] places; // [capacity, topK]
+    private readonly int[] rowOf; // [capacity, topK]
     private readonly int[] rows; // [consumers, capacity]: token
     private readonly int[] rowCounts; // [consumers]
     private readonly int[] pairCounts; // [consumers]
@@ -25,6 +26,7 @@ internal sealed class RoutePlan
         capacity = shape.MaxTokens * segments;
         slots = new int[capacity * topK];
         places = new int[capacity * topK];
+        rowOf = new int[capacity * topK];
         rows = new int[consumers * capacity];
         rowCounts = new int[consumers];
         pairCounts = new int[consumers];
@@ -61,6 +63,9 @@ internal sealed class RoutePlan
 
     /// <summary>Where the answer for (token, k) lies among its consumer's.</summary>
     public int Place(int token, int k) => places[(token * topK) + k];
+
+    /// <summary>Which of its consumer's rows the token of (token, k) is.</summary>
+    public int RowOf(int token, int k) => rowOf[(token * topK) + k];
 
     /// <summary>A token's k-th slot as a consumer numbers its own; -1 if it is not the consumer's.</summary>
     public int LocalSlot(int consumer, int token, int k)
@@ -106,6 +111,7 @@ internal sealed class RoutePlan
                     rowCounts[consumer]++;
                     segmentCounts[(consumer * segments) + segment]++;
                 }
+                rowOf[(token * topK) + k] = rowCounts[consumer] - 1;
                 places[(token * topK) + k] = pairCounts[consumer]++;
             }
         }

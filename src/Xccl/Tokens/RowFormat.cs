@@ -35,10 +35,18 @@ internal readonly unsafe struct RowFormat(WireType element, WireType wire, int h
     /// <summary>The scale of a row on the way; 1 where there is none.</summary>
     public float Scale(byte* wireRow) => wire == WireType.I8 ? *(float*)(wireRow + ScalePlace) : 1;
 
+    /// <summary>A row is on the way as it is where it is computed.</summary>
+    public bool IsPlain => wire == element;
+
     /// <summary>Writes a caller's row into a block.</summary>
-    public void Encode(byte* wireRow, byte* row)
+    /// <param name="wireRow">Place in the block.</param>
+    /// <param name="row">The caller's row.</param>
+    /// <param name="stream">The block is too large for the cache.</param>
+    public void Encode(byte* wireRow, byte* row, bool stream)
     {
-        if (wire == element)
+        if (wire == element && stream)
+            BlockCopy.Stream(wireRow, row, ElementBytes);
+        else if (wire == element)
             BlockCopy.Run(wireRow, row, ElementBytes);
         else if (wire == WireType.I8 && element == WireType.F32)
             Quantise<SingleRow>(wireRow, row);

@@ -26,6 +26,7 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
     private long lifeSeen;
     private ulong rings;
     private bool announced;
+    private PeerLostException? lost;
 
     /// <summary>Waits a little for a rank.</summary>
     /// <exception cref="PeerLostException">The rank has died or left.</exception>
@@ -80,12 +81,16 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
             Thread.Yield();
         else
             Relax();
-        if (steps % StepsPerLook == 0)
-            Look(rank, watched);
+        if (steps < 2 * StepsPerLook)
+            return;
+        steps = StepsPerLook;
+        Look(rank, watched);
     }
 
     private void Look(int rank, int watched)
     {
+        if (lost is not null)
+            throw lost;
         long now = Stopwatch.GetTimestamp();
         if (started == 0)
             started = lifeSeen = now;
@@ -93,9 +98,12 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
         if (Stopwatch.GetElapsedTime(lifeSeen, now) >= LifeInterval)
         {
             lifeSeen = now;
-            group.ThrowIfLost(watched);
+            lost = group.FindLost(watched);
+            // What the rank did before its end may have come after the caller's last look: it looks once more.
+            if (lost is not null)
+                steps = 2 * StepsPerLook;
         }
-        if (Stopwatch.GetElapsedTime(started, now) >= timeout)
+        if (lost is null && Stopwatch.GetElapsedTime(started, now) >= timeout)
             throw new XcclTimeoutException(rank, eventId, timeout, awaited);
     }
 
