@@ -14,7 +14,12 @@ internal static class TestGroup
 
     public static GroupOptions Options(string name, int rank, RegionGeometry geometry, WaitStrategy strategy = WaitStrategy.Block) => new()
     {
-        Name = name, Rank = rank, Geometry = geometry, Strategy = strategy, Timeout = TimeSpan.FromSeconds(60), JoinTimeout = TimeSpan.FromSeconds(60),
+        Name = name,
+        Rank = rank,
+        Geometry = geometry,
+        Strategy = strategy,
+        Timeout = TimeSpan.FromSeconds(60),
+        JoinTimeout = TimeSpan.FromSeconds(60),
     };
 
     /// <summary>Runs a body on every rank; the first failure of any is thrown.</summary>

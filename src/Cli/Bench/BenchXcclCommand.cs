@@ -15,7 +15,8 @@ internal sealed class BenchXcclCommand : Command
     private readonly Option<int> ranks = new("--ranks") { Description = "Processes that exchange tokens.", DefaultValueFactory = _ => 2 };
     private readonly Option<int[]> bytes = new("--bytes")
     {
-        Description = "Bytes of each message.", AllowMultipleArgumentsPerToken = true,
+        Description = "Bytes of each message.",
+        AllowMultipleArgumentsPerToken = true,
         DefaultValueFactory = _ => [8, 64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20],
     };
 
@@ -45,17 +46,26 @@ internal sealed class BenchXcclCommand : Command
             throw new ArgumentException("--ranks must be at least 2 and divide --experts.");
         TokenShape shape = new()
         {
-            MaxTokens = result.GetValue(tokens)!.Max(), Hidden = result.GetValue(hidden), TopK = result.GetValue(topK), Element = WireType.BF16,
-            DispatchWire = WireType.BF16, CombineWire = WireType.BF16,
+            MaxTokens = result.GetValue(tokens)!.Max(),
+            Hidden = result.GetValue(hidden),
+            TopK = result.GetValue(topK),
+            Element = WireType.BF16,
+            DispatchWire = WireType.BF16,
+            CombineWire = WireType.BF16,
         };
         TokenShape quantised = shape with { DispatchWire = WireType.I8, CombineWire = WireType.I8 };
         string name = result.GetValue(group) ?? string.Create(CultureInfo.InvariantCulture, $"bench{Environment.ProcessId}");
         GroupOptions options = new()
         {
-            Name = name, Rank = result.GetValue(rank), Strategy = result.GetValue(strategy),
+            Name = name,
+            Rank = result.GetValue(rank),
+            Strategy = result.GetValue(strategy),
             Geometry = new RegionGeometry
             {
-                Ranks = count, Slots = result.GetValue(slots), SlotBytes = result.GetValue(slotBytes), AppBytes = largest,
+                Ranks = count,
+                Slots = result.GetValue(slots),
+                SlotBytes = result.GetValue(slotBytes),
+                AppBytes = largest,
                 Channels = [.. AllToAll.Channels(shape), .. AllToAll.Channels(quantised)],
             },
         };

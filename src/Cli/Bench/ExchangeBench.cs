@@ -64,8 +64,14 @@ internal sealed class ExchangeBench(Communicator group, AllToAll exchange, Token
             $"{$"{group.Ranks} ranks, {count} tokens",-28}{there.Median,16:F1}{there.Percentile(99),9:F1}{back.Median,16:F1}{back.Percentile(99),9:F1}{sum.Median,10:F1}{traffic.Counted / 1e6,12:F2}{traffic.Counted / sum.Median / 1e3,8:F2}{traffic.Moved / 1e6,10:F2}{traffic.Moved / sum.Median / 1e3,8:F2}"));
         json[$"exchange_{shape.DispatchWire}_{count}"] = new JsonObject
         {
-            ["ranks"] = group.Ranks, ["dispatch_p50_us"] = there.Median, ["dispatch_p99_us"] = there.Percentile(99), ["combine_p50_us"] = back.Median,
-            ["combine_p99_us"] = back.Percentile(99), ["both_p50_us"] = sum.Median, ["bytes_counted"] = traffic.Counted, ["bytes_moved"] = traffic.Moved,
+            ["ranks"] = group.Ranks,
+            ["dispatch_p50_us"] = there.Median,
+            ["dispatch_p99_us"] = there.Percentile(99),
+            ["combine_p50_us"] = back.Median,
+            ["combine_p99_us"] = back.Percentile(99),
+            ["both_p50_us"] = sum.Median,
+            ["bytes_counted"] = traffic.Counted,
+            ["bytes_moved"] = traffic.Moved,
         };
     }
 }

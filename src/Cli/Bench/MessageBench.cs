@@ -12,6 +12,7 @@ namespace XDeepServe.Cli.Bench;
 /// <param name="json">Where rank 0 leaves its results.</param>
 internal sealed class MessageBench(Communicator group, int largest, JsonObject json)
 {
+    private const int Passes = 9;
     private readonly PointToPoint messages = group.Messages;
     private readonly byte[] source = GC.AllocateArray<byte>(largest, pinned: true);
     private readonly byte[] room = GC.AllocateArray<byte>(largest, pinned: true);
@@ -35,11 +36,10 @@ internal sealed class MessageBench(Communicator group, int largest, JsonObject j
 
     private void Measure(int size)
     {
-        int rounds = (int)Math.Clamp((1L << 30) / size, 100, 400_000);
-        PingPong(size, rounds / 4, []);
-        double mean = PingPong(size, rounds, []);
-        double[] samples = new double[Math.Min(rounds, 100_000)];
-        PingPong(size, samples.Length, samples);
+        int rounds = (int)Math.Clamp((1L << 27) / size, 20, 50_000);
+        double typical = Median(() => PingPong(size, rounds, []));
+        double[] samples = new double[rounds];
+        PingPong(size, rounds, samples);
         Summary oneWay = new(samples);
         double acknowledged = Stream(size, rounds, message => messages.Send(1, 1, source.AsSpan(0, message)), Receive);
         double copied = Stream(size, rounds, message => messages.SendBuffered(1, 1, source.AsSpan(0, message)), Receive);
@@ -58,15 +58,28 @@ internal sealed class MessageBench(Communicator group, int largest, JsonObject j
             return;
         double Rate(double seconds) => size / seconds / 1e9;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{size,-10}{mean * 1e6,12:F3}{oneWay.Median * 1e6,8:F3}{oneWay.Percentile(99) * 1e6,8:F3}{acknowledged * 1e6,10:F3}{Rate(copied),13:F2}{Rate(copiedAndRead),10:F2}{Rate(lent),11:F2}{Rate(inPlace),10:F2}"));
+            $"{size,-10}{typical * 1e6,12:F3}{oneWay.Median * 1e6,8:F3}{oneWay.Percentile(99) * 1e6,8:F3}{acknowledged * 1e6,10:F3}{Rate(copied),13:F2}{Rate(copiedAndRead),10:F2}{Rate(lent),11:F2}{Rate(inPlace),10:F2}"));
         json[$"message_{size}"] = new JsonObject
         {
-            ["one_way_us"] = mean * 1e6, ["p50_us"] = oneWay.Median * 1e6, ["p99_us"] = oneWay.Percentile(99) * 1e6, ["acknowledged_us"] = acknowledged * 1e6,
-            ["copied_gb_per_s"] = Rate(copied), ["copied_and_read_gb_per_s"] = Rate(copiedAndRead), ["lent_gb_per_s"] = Rate(lent), ["in_place_gb_per_s"] = Rate(inPlace),
+            ["one_way_us"] = typical * 1e6,
+            ["p50_us"] = oneWay.Median * 1e6,
+            ["p99_us"] = oneWay.Percentile(99) * 1e6,
+            ["acknowledged_us"] = acknowledged * 1e6,
+            ["copied_gb_per_s"] = Rate(copied),
+            ["copied_and_read_gb_per_s"] = Rate(copiedAndRead),
+            ["lent_gb_per_s"] = Rate(lent),
+            ["in_place_gb_per_s"] = Rate(inPlace),
         };
     }
 
-    /// <summary>Seconds of one way, the mean of all; each round's into <paramref name="samples"/> if there is room.</summary>
+    /// <summary>The median of some passes, after one that warms up.</summary>
+    private static double Median(Func<double> pass)
+    {
+        pass();
+        return new Summary(Enumerable.Range(0, Passes).Select(_ => pass()).ToArray()).Median;
+    }
+
+    /// <summary>Seconds of one way, the mean of a pass; each round's into <paramref name="samples"/> if there is room.</summary>
     private double PingPong(int size, int rounds, double[] samples)
     {
         int peer = 1 - group.Rank;
@@ -90,27 +103,22 @@ internal sealed class MessageBench(Communicator group, int largest, JsonObject j
     }
 
     /// <summary>Seconds of one message when many follow each other, until the last has been taken.</summary>
-    private double Stream(int size, int rounds, Transfer send, Transfer receive)
+    private double Stream(int size, int rounds, Transfer send, Transfer receive) => Median(() =>
     {
-        double seconds = 0;
-        for (int pass = 0; pass < 2; pass++) // the first warms up
+        long start = Stopwatch.GetTimestamp();
+        for (int round = 0; round < rounds; round++)
         {
-            long start = Stopwatch.GetTimestamp();
-            for (int round = 0; round < rounds; round++)
-            {
-                if (group.Rank == 0)
-                    send(size);
-                else
-                    receive(size);
-            }
             if (group.Rank == 0)
-                messages.Send(1, 2, []);
+                send(size);
             else
-                messages.Receive(0, 2, []);
-            seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / rounds;
+                receive(size);
         }
-        return seconds;
-    }
+        if (group.Rank == 0)
+            messages.Send(1, 2, []);
+        else
+            messages.Receive(0, 2, []);
+        return Stopwatch.GetElapsedTime(start).TotalSeconds / rounds;
+    });
 
     private void Receive(int size) => messages.Receive(0, 1, room.AsSpan(0, size));
 

@@ -29,7 +29,11 @@ internal static unsafe partial class RegionFiles
             throw NoSharedMemory();
         FileStream stream = new(path, new FileStreamOptions
         {
-            Mode = FileMode.CreateNew, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete, UnixCreateMode = OwnerAlone, BufferSize = 0,
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.ReadWrite,
+            Share = FileShare.ReadWrite | FileShare.Delete,
+            UnixCreateMode = OwnerAlone,
+            BufferSize = 0,
         });
         stream.SetLength(bytes);
         return stream;
