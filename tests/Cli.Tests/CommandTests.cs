@@ -154,8 +154,13 @@ public sealed class CommandTests
 
     internal static async Task<(int Code, string Output, string Errors)> Run(params string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet", ["exec", Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
-            StandardOutputEncoding = System.Text.Encoding.UTF8 };
+        ProcessStartInfo start = new("dotnet", ["exec", Program, .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            StandardOutputEncoding = System.Text.Encoding.UTF8
+        };
         using Process process = Process.Start(start)!;
         process.StandardInput.Close();
         using CancellationTokenSource patience = new(TimeSpan.FromSeconds(90));

@@ -75,7 +75,7 @@ internal sealed class BytePairEncoder : PieceEncoder
         foreach (var id in merges.Results())
         {
             var token = vocabulary[id];
-            for (var from = 3; from < token.Length; from += 3)
+            for (var from = 1; from < token.Length; from += 3)
             {
                 var mark = token[from..].IndexOf("\u2581"u8);
                 if (mark < 0)

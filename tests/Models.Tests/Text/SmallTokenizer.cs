@@ -39,8 +39,13 @@ internal sealed class SmallTokenizer
     {
         added.Add(new JsonObject
         {
-            ["id"] = id, ["content"] = content, ["special"] = special, ["normalized"] = normalized,
-            ["single_word"] = singleWord, ["lstrip"] = left, ["rstrip"] = right,
+            ["id"] = id,
+            ["content"] = content,
+            ["special"] = special,
+            ["normalized"] = normalized,
+            ["single_word"] = singleWord,
+            ["lstrip"] = left,
+            ["rstrip"] = right,
         });
         return this;
     }

@@ -12,7 +12,7 @@ public sealed class SplittingTests
         "'", "'s", "'LL", "'Ve", "!", ".", "$", "^", "_", "`", "+", "「", "€", "\u200B", "\uFFFD", "\u0000", "\uE000", "\u00AD",
     ];
 
-    public static TheoryData<string> Sources => new(Gpt2Words.Source, ChatWords.Source1, ChatWords.Source3, DeepSeekWords.Source, NumberRuns.Source);
+    public static TheoryData<string> Sources => new(Gpt2Words.Source, ChatWords.Source1, ChatWords.Source3, DeepSeekWords.Source, NumberRuns.Source, CasedWords.Source);
 
     [Theory, MemberData(nameof(Sources))]
     public void A_pattern_and_its_regular_expression_agree(string source)

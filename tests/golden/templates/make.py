@@ -1,8 +1,12 @@
-"""Renders small templates with Jinja as Hugging Face transformers sets it up, into cases.json."""
+"""Renders small templates with Jinja as Hugging Face transformers sets it up, into cases.json.
+
+With --lines, answers lines {"template", "variables"} on stdin by lines {"text"} or {"error"} on stdout instead.
+"""
 import json
+import sys
 
 import jinja2
-from jinja2.ext import loopcontrols
+from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
@@ -14,9 +18,30 @@ def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+class Generation(Extension):
+    """{% generation %} marks the assistant's text; it renders as it stands."""
+
+    tags = {"generation"}
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return jinja2.nodes.Scope(body).set_lineno(line)
+
+
+environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation])
 environment.filters["tojson"] = tojson
 environment.globals["raise_exception"] = raise_exception
+
+if "--lines" in sys.argv:
+    for line in sys.stdin.buffer:
+        case = json.loads(line)
+        try:
+            answer = {"text": environment.from_string(case["template"]).render(**case["variables"])}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+    sys.exit()
 
 variables = {
     "messages": [
@@ -35,6 +60,8 @@ variables = {
     "quotes": ["it's", 'say "hi"', 'both \' and "', "back\\slash", "line\nbreak", "\x01\x7f"],
     "people": [{"name": "Bo", "age": 5, "home": {"city": "X"}}, {"name": "al", "age": 3}, {"name": "Cy", "age": 5, "home": {"city": "Y"}}],
     "bos_token": "<s>",
+    "huge": 123456789012345678901234567890,
+    "tree": [{"n": "a", "kids": [{"n": "b", "kids": []}, {"n": "c", "kids": [{"n": "d", "kids": []}]}]}, {"n": "e", "kids": []}],
 }
 
 templates = r'''
@@ -129,6 +156,41 @@ plain text
 {{ [1, 2] < [1, 3] }} {{ 'a' > 1 }}
 {{ {'b': 2, 'a': 1} | dictsort }} {{ namespace(a=1).a }} {{ dict({'a': 1}, b=2) }} {{ ['a', 'b'] | map('length') | list }} {{ 'a' in ('a', 'b') }} {{ none in [none] }} {{ 1 in [true] }}
 {{ x if x is defined and x is number else 'no' }} {{ (messages | length) - 1 }} {{ messages|length - 1 }} {{ loop is defined }} {{ messages[0].content.strip() == 'Be brief.' }}
+{% macro box(t) %}[{{ t }}:{{ caller() }}]{% endmacro %}{% call box('x') %}in {{ n }}{% endcall %}{% macro rows(xs) %}{% for x in xs %}{{ caller(x, loop.index) }}{% endfor %}{% endmacro %}{% call(a, i) rows(list) %}<{{ i }}:{{ a }}>{% endcall %}
+{% macro plain() %}p{% endmacro %}{% call plain() %}x{% endcall %}
+{% macro more(a) %}{{ a }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ more(1, 2, 3, k=4) }}{{ more() }}{{ more.name }}{{ more.arguments }}
+{% macro nocall() %}{{ caller is defined }}{% endmacro %}{{ nocall() }}
+{% for t in tree recursive %}{{ loop.depth }}{{ t.n }}{% if t.kids %}({{ loop(t.kids) }}){% endif %}{% if not loop.last %},{% endif %}{% endfor %}
+{% for t in tree recursive %}{{ t.n }}{{ loop(t.kids) }}{% else %}.{% endfor %}
+{% for t in list %}{{ loop(list) }}{% endfor %}
+{% with a = 1, b = n + 1 %}{{ a }}{{ b }}{% endwith %}{{ a is defined }}{% with %}{% set q = 3 %}{{ q }}{% endwith %}{{ q is defined }}
+{% set a = 5 %}{% with a = 1, b = a %}{{ a }}{{ b }}{% endwith %}{{ a }}
+{% generation %}said {{ n }}{% endgeneration %}|{% for m in messages %}{% generation %}{% set z = m.role %}{{ z }}{% endgeneration %}{% endfor %}
+{{ '%s is %d%% of %5.2f|%-5s|%05d|%+d|%x|%r' % ('a', 7, 2.5, 'b', 42, 3, 255, 'q') }} {{ '%s' % 'one' }} {{ '%s' % n }} {{ '%(a)s-%(b)d' % {'a': 1, 'b': 2} }} {{ '%s %s' | format(1, 'x') }} {{ '%e %g %g %g %.3g' % (12345.678, 0.0001, 1e20, 100000.0, 3.14159) }}
+{{ '%d' % 'x' }}
+{{ '%s %s' % 'x' }}
+{{ '%s' % ('a', 'b') }}
+{{ '{} {} {}'.format(1, 'a', none) }} {{ '{0}{1}{0}'.format('x', 'y') }} {{ '{a}-{b:>5}|{b:<5}|{b:^5}|'.format(a=1, b='z') }} {{ '{:.2f} {:5d} {:05d} {:,} {:+d} {:x} {:%} {{}}'.format(3.14159, 42, 42, 1234567, 5, 255, 0.25) }} {{ '{!r} {x.b}'.format('q', x=map) }}
+{{ '{'.format(1) }}
+{{ '{} {}'.format(1) }}
+{{ 'a-b-c'.partition('-') }} {{ 'a-b-c'.rpartition('-') }} {{ 'abc'.partition('-') }} {{ 'abc'.rpartition('-') }} {{ 'ab'.center(5) }}| {{ 'abc'.center(6, '*') }} {{ 'ab'.center(7, '*') }} {{ 'a'.ljust(3) }}| {{ 'a'.rjust(3, '0') }} {{ '-5'.zfill(4) }} {{ '5'.zfill(3) }} {{ 'aBc'.swapcase() }} {{ 'ABCß'.casefold() }} {{ 'abcabc'.index('c') }} {{ 'abcabc'.rindex('c') }} {{ 'abcabc'.find('c', 3) }} {{ 'abcabc'.find('a', 1, 3) }} {{ 'abcabc'.find('a', -3) }} {{ 'abc'.find('', 5) }}
+{{ 'abc'.index('z') }}
+{{ ' a  b c '.rsplit(None, 1) }} {{ ' a  b c '.rsplit(None, 0) }} {{ 'a b c'.rsplit() }} {{ 'a b c'.rsplit(None, 9) }} {{ ''.rsplit(None, 1) }} {{ 'a,b,c'.rsplit(',', 1) }} {{ '12²'.isdigit() }} {{ '½'.isnumeric() }} {{ '½'.isdecimal() }} {{ 'aé'.isascii() }}
+{{ list | batch(2) | list }} {{ list | batch(2, 'x') | list }} {{ range(7) | slice(3) | list }} {{ range(7) | slice(3, 'y') | list }} {{ people | groupby('age') | map(attribute=0) | list }} {% for age, who in people | groupby('age') %}{{ age }}:{{ who | map(attribute='name') | join(',') }};{% endfor %} {% for g in people | groupby('home.city', default='?') %}{{ g[0] }}{{ g[1] | length }}{% endfor %}
+{{ 'abc' | center(9) }}| {{ 'a b c d e f g' | truncate(9) }} {{ 'a b c d e f g' | truncate(9, true) }} {{ 'abcdefghijklmnop' | truncate(9, false, '~') }} {{ 'short' | truncate(3, leeway=0, end='') }} {{ 'a/b c&d é' | urlencode }}
+{{ map | dictsort(reverse=true) }} {{ {'a': 2, 'B': 1, 'c': 3} | dictsort }} {{ {'a': 2, 'B': 1} | dictsort(true) }} {{ {'a': 2, 'B': 1} | dictsort(by='value') }} {{ {'a': 2, 'B': 1} | dictsort(false, 'value', true) }}
+{{ map | dictsort(by='x') }}
+{{ huge }} {{ huge | tojson }} {{ [huge] }} {{ huge is number }} {{ huge is integer }} {{ huge == huge }} {{ huge | string | length }}
+{{ 'upper' is filter }} {{ 'nope' is filter }} {{ 'defined' is test }} {{ 'nope' is test }} {{ 'x' is escaped }} {{ ['😀', '～'] | sort }} {{ '😀' > '～' }}
+{{ messages | map(attribute='role') | unique | list }} {{ messages | rejectattr('content') | list | length }} {{ messages | selectattr('content', 'string') | map(attribute='content') | map('trim') | list }}
+{{ messages | tojson(indent=4) }} {{ {'é': 'ü😀', 'b': [1, {}]} | tojson(indent=1, ensure_ascii=true, sort_keys=true) }} {{ {'a': '</script>&\'"'} | tojson }} {{ '\x00\x1f\x7f\u2028' | tojson }}
+{% for a in list %}{% for b in list %}{% if b == 2 %}{% break %}{% endif %}{{ a }}{{ b }} {% else %}none{% endfor %}{% endfor %}
+{% set ns = namespace(a=[]) %}{% for i in range(3) %}{% set ns.a = ns.a + [i] %}{% endfor %}{{ ns.a }}{% set ns.b = {'x': ns.a} %}{{ ns.b.x[1:] }}
+{{ messages[1].content.split(' ')[0] }} {{ messages[0].content.strip().startswith('Be') }} {{ messages[2].tool_calls[0].function.arguments.items() | list }} {{ (messages | last).content | map(attribute='text') | join('+') }}
+{% filter upper | replace('A', 'b') %}a{{ n }}{% endfilter %}{% filter indent(2) %}x{{ '\n' }}y{% endfilter %}
+{% if (messages[0].role == 'system') and not (messages[1].role != 'user') or f %}ok{% endif %}{{ 'a' if messages | length > 2 else 'b' }}{{ not (t and f) }}{{ 3 if n is odd and n > 3 }}
+{{ range(10)[2:8:2] | list }} {{ (1, 2, 3)[::-1] }} {{ 'abcdef'[4:1:-1] }} {{ list[-100:100] }} {{ 'abc'[1:][:1] }} {{ list[:0] }}
+{{ [1, 2.0, true, none, 'x', [1], {'a': 1}] | map('string') | list }} {{ ['3', 4, 'x'] | map('int', default=9) | list }} {{ [1.5, 2.5, -0.5] | map('round') | list }} {{ 1.005 | round(2) }} {{ 12345.678 | round(1) }}
 '''.strip("\n").split("\n")
 
 blocks = [

@@ -23,6 +23,7 @@ internal sealed class AttributeAccess(Expression target, string name, Position a
             OrderedDictionary<string, object?> mapping when MappingMethods.Find(name) is { } method => Bind(method, mapping),
             IReadOnlyList<object?> list when ListMethods.Find(name) is { } method => Bind(method, list),
             LoopState loop => loop.Attribute(name),
+            MacroValue macro => macro.Attribute(name),
             _ => null,
         };
         return member is not null || (value is Namespace space && space.Attributes.TryGetValue(name, out member));
@@ -45,10 +46,10 @@ internal sealed class AttributeAccess(Expression target, string name, Position a
 internal sealed class ItemAccess(Expression target, Expression key, Position at) : Expression(at)
 {
     /// <inheritdoc/>
-    protected override object? Evaluate(Rendering rendering) => Get(target.Value(rendering), key.Value(rendering), At);
+    protected override object? Evaluate(Rendering rendering) => Get(rendering, target.Value(rendering), key.Value(rendering), At);
 
     /// <summary>The entry of a value.</summary>
-    public static object? Get(object? value, object? key, Position at)
+    public static object? Get(Rendering rendering, object? value, object? key, Position at)
     {
         if (value is Undefined undefined)
             throw at.Error(undefined.Reason);
@@ -63,7 +64,7 @@ internal sealed class ItemAccess(Expression target, Expression key, Position at)
             }
             if (value is string text)
             {
-                var length = PythonText.Length(text);
+                var length = Values.Length(rendering, text, at);
                 index += index < 0 ? length : 0;
                 if (index < 0 || index >= length)
                     return new Undefined($"the string of {length} characters has no character {key}.");
@@ -88,7 +89,7 @@ internal sealed class Slice(Expression target, Expression? first, Expression? la
         var list = value switch
         {
             IReadOnlyList<object?> entries => entries,
-            string characters => PythonText.Characters(characters),
+            string => Values.Iterate(rendering, value, At),
             Undefined undefined => throw At.Error(undefined.Reason),
             _ => throw At.Error($"{Values.TypeName(value)} cannot be sliced."),
         };
@@ -103,7 +104,10 @@ internal sealed class Slice(Expression target, Expression? first, Expression? la
         var start = Limit(first, by < 0 ? count - 1 : 0);
         var end = Limit(last, by < 0 ? -1 : count);
         by = Math.Clamp(by, -(long)count - 1, (long)count + 1);
-        rendering.ChargeList(by > 0 ? Math.Max(0, end - start) / by : Math.Max(0, start - end) / -by, At);
+        var length = by > 0 ? Math.Max(0, end - start + by - 1) / by : Math.Max(0, start - end - by - 1) / -by;
+        if (list is RangeValue range)
+            return range.Slice(start, end, by, (int)length);
+        rendering.ChargeList(length, At);
         var part = new List<object?>();
         for (var index = start; by > 0 ? index < end : index > end; index += by)
             part.Add(list[(int)index]);

@@ -3,8 +3,9 @@ namespace XDeepServe.Models.Text.Templates;
 /// <summary>The arguments of a call. Whoever reads them asks by place and name, as Python does.</summary>
 /// <param name="Positional">Those without a name.</param>
 /// <param name="Named">Those with one.</param>
+/// <param name="Rendering">The run.</param>
 /// <param name="At">Where the call stands.</param>
-internal sealed record Arguments(IReadOnlyList<object?> Positional, IReadOnlyDictionary<string, object?> Named, Position At)
+internal sealed record Arguments(IReadOnlyList<object?> Positional, IReadOnlyDictionary<string, object?> Named, Rendering Rendering, Position At)
 {
     /// <summary>The argument at a place or with a name.</summary>
     public bool TryGet(int place, string name, out object? value)

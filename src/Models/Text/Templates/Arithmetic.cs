@@ -24,6 +24,8 @@ internal static class Arithmetic
                 return Join(rendering, one, other, at).ToArray();
             case ("+", List<object?> one, List<object?> other):
                 return Join(rendering, one, other, at);
+            case ("%", string text, not Undefined):
+                return PercentFormat.Write(text, right, rendering, at);
             case ("*", string text, _) when Values.IsInteger(right, out var times):
                 rendering.ChargeText(Times(text.Length, times), at);
                 return string.Concat(Enumerable.Repeat(text, (int)Math.Max(0, text.Length == 0 ? 0 : times)));
@@ -88,6 +90,10 @@ internal static class Arithmetic
         return power;
     }
 
+    /// <summary>The remainder with the sign of the divisor, as in Python.</summary>
+    private static double Remainder(double x, double y) =>
+        x % y is var rest && rest != 0 ? (rest < 0) != (y < 0) ? rest + y : rest : Math.CopySign(0, y);
+
     private static double Real(string symbol, double x, double y, Position at)
     {
         if (y == 0 && symbol is "/" or "//" or "%")
@@ -98,8 +104,8 @@ internal static class Arithmetic
             "-" => x - y,
             "*" => x * y,
             "/" => x / y,
-            "//" => Math.Floor(x / y),
-            "%" => x - y * Math.Floor(x / y),
+            "//" => Math.Floor((x - Remainder(x, y)) / y + 0.5), // the quotient is whole but for rounding
+            "%" => Remainder(x, y),
             _ => Math.Pow(x, y),
         };
     }

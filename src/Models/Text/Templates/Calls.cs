@@ -17,7 +17,7 @@ internal sealed record ArgumentList(IReadOnlyList<Expression> Positional, IReadO
         var named = new Dictionary<string, object?>(Named.Count, StringComparer.Ordinal);
         foreach (var (name, value) in Named)
             named[name] = value.Value(rendering);
-        return new(positional, named, at);
+        return new(positional, named, rendering, at);
     }
 }
 
@@ -25,9 +25,16 @@ internal sealed record ArgumentList(IReadOnlyList<Expression> Positional, IReadO
 internal sealed class Call(Expression target, ArgumentList arguments, Position at) : Expression(at)
 {
     /// <inheritdoc/>
-    protected override object? Evaluate(Rendering rendering) => target.Value(rendering) switch
+    protected override object? Evaluate(Rendering rendering) => Invoke(rendering, caller: null);
+
+    /// <summary>Calls.</summary>
+    /// <param name="rendering">The run.</param>
+    /// <param name="caller">What a macro knows as <c>caller</c>; null: nothing.</param>
+    public object? Invoke(Rendering rendering, MacroValue? caller) => target.Value(rendering) switch
     {
         Function function => function(rendering, arguments.Evaluate(rendering, At)),
+        MacroValue macro => macro.Invoke(arguments.Evaluate(rendering, At), caller),
+        LoopState loop => loop.Recurse(arguments.Evaluate(rendering, At)),
         Undefined undefined => throw At.Error(undefined.Reason),
         var value => throw At.Error($"{Values.TypeName(value)} cannot be called."),
     };

@@ -6,6 +6,9 @@ namespace XDeepServe.Models.Text.Templates;
 /// <param name="tokens">The tokens.</param>
 internal sealed class ExpressionParser(TokenReader tokens)
 {
+    /// <summary>The names of variables read so far.</summary>
+    public HashSet<string> Names { get; set; } = [];
+
     /// <summary>Reads an expression.</summary>
     /// <param name="choice">Whether <c>a if b else c</c> may stand here.</param>
     public Expression Parse(bool choice = true)
@@ -157,6 +160,7 @@ internal sealed class ExpressionParser(TokenReader tokens)
         switch (token.Kind)
         {
             case TokenKind.Name:
+                Names.Add(token.Text);
                 return token.Text switch
                 {
                     "true" or "True" => new Constant(true, token.At),

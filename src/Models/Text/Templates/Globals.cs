@@ -34,6 +34,7 @@ internal static class Globals
         if (arguments.Positional.Count == 1)
         {
             var source = arguments.Positional[0] as OrderedDictionary<string, object?> ?? throw arguments.At.Error("a mapping is needed.");
+            arguments.Rendering.ChargeList(source.Count, arguments.At);
             foreach (var (key, value) in source)
                 result[key] = value;
         }
@@ -42,7 +43,7 @@ internal static class Globals
         return result;
     }
 
-    private static List<object?> Range(Rendering rendering, Arguments arguments)
+    private static RangeValue Range(Rendering rendering, Arguments arguments)
     {
         arguments.Check("range", 3);
         var two = arguments.Positional.Count > 1;
@@ -54,10 +55,6 @@ internal static class Globals
         var count = step > 0 ? ((Int128)stop - start + step - 1) / step : ((Int128)start - stop - step - 1) / -(Int128)step;
         if (count > LongestRange)
             throw arguments.At.Error($"a range has more than {LongestRange} entries.");
-        var list = new List<object?>();
-        rendering.ChargeList((long)Int128.Max(0, count), arguments.At);
-        for (var i = 0; i < count; i++)
-            list.Add(start + i * step);
-        return list;
+        return new RangeValue(start, stop, step, (int)Int128.Max(0, count));
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Text;
 
@@ -32,7 +33,10 @@ internal sealed class JsonText(string? indent, string itemSeparator, string keyS
             case double number:
                 output.Append(double.IsFinite(number) ? Printing.Number(number) : double.IsNaN(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
                 break;
+            case BigInteger number: output.Append(number.ToString(CultureInfo.InvariantCulture)); break;
             case string text: Quote(text); break;
+            case RangeValue:
+                throw at.Error("a range cannot be written as JSON; make a list of it.");
             case IReadOnlyList<object?> list:
                 output.Append('[');
                 for (var i = 0; i < list.Count; i++)

@@ -1,20 +1,22 @@
 namespace XDeepServe.Models.Text.Templates;
 
-/// <summary><c>{% for target in values if condition %}</c>; every round has a scope of its own.</summary>
-internal sealed class Loop(Target target, Expression values, Expression? condition, Statement body, Statement? otherwise, Position at) : Statement(at)
+/// <summary><c>{% for target in values if condition recursive %}</c>; every round has a scope of its own.</summary>
+internal sealed class Loop(
+    Target target, Expression values, Expression? condition, bool recursive, Statement body, Statement? otherwise, Position at) : Statement(at)
 {
     /// <inheritdoc/>
-    public override Flow Run(Rendering rendering)
+    public override Flow Run(Rendering rendering) => Run(rendering, values.Value(rendering), rendering.Scope, depth: 0);
+
+    private Flow Run(Rendering rendering, object? value, Scope outer, int depth)
     {
-        var entries = Values.Iterate(values.Value(rendering), At);
-        rendering.ChargeList(entries.Count, At);
-        var outer = rendering.Scope;
+        var entries = Values.Iterate(rendering, value, At);
+        var around = rendering.Scope;
         rendering.Scope = new(outer);
         try
         {
             if (condition is not null)
                 entries = Chosen(rendering, entries);
-            var loop = new LoopState(entries);
+            var loop = new LoopState(entries, depth, recursive ? arguments => Recurse(arguments, outer, depth + 1) : null);
             for (; loop.Index < entries.Count; loop.Index++)
             {
                 rendering.Scope.Clear();
@@ -23,12 +25,22 @@ internal sealed class Loop(Target target, Expression values, Expression? conditi
                 if (body.Run(rendering) == Flow.Break)
                     break;
             }
+            if (entries.Count > 0 || otherwise is null)
+                return Flow.Next;
+            rendering.Scope = outer;
+            return otherwise.Run(rendering);
         }
         finally
         {
-            rendering.Scope = outer;
+            rendering.Scope = around;
         }
-        return entries.Count == 0 && otherwise is not null ? otherwise.Run(rendering) : Flow.Next;
+    }
+
+    private string Recurse(Arguments arguments, Scope outer, int depth)
+    {
+        arguments.Check("loop", 1, "iterable");
+        arguments.Rendering.Step(arguments.At);
+        return arguments.Rendering.Capture(() => Run(arguments.Rendering, arguments.Get(0, "iterable"), outer, depth));
     }
 
     private List<object?> Chosen(Rendering rendering, IReadOnlyList<object?> entries)

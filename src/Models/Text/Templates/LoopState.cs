@@ -2,7 +2,9 @@ namespace XDeepServe.Models.Text.Templates;
 
 /// <summary>What <c>loop</c> tells within a loop.</summary>
 /// <param name="entries">What the loop goes through.</param>
-internal sealed class LoopState(IReadOnlyList<object?> entries)
+/// <param name="depth">How often it has called itself.</param>
+/// <param name="recurse">Runs the loop over other entries; null: it is not recursive.</param>
+internal sealed class LoopState(IReadOnlyList<object?> entries, int depth, Func<Arguments, string>? recurse)
 {
     private object? changed;
     private bool asked;
@@ -20,23 +22,28 @@ internal sealed class LoopState(IReadOnlyList<object?> entries)
         "first" => Index == 0,
         "last" => Index == entries.Count - 1,
         "length" => (long)entries.Count,
-        "depth" => 1L, // of recursion, not of nesting
-        "depth0" => 0L,
+        "depth" => depth + 1L, // of recursion, not of nesting
+        "depth0" => (long)depth,
         "previtem" => Neighbour(Index - 1),
         "nextitem" => Neighbour(Index + 1),
         "cycle" => (Function)((_, arguments) => arguments.Positional.Count > 0
             ? arguments.Positional[Index % arguments.Positional.Count]
             : throw arguments.At.Error("cycle needs arguments.")),
-        "changed" => (Function)((_, arguments) => Changed(arguments.Positional.ToArray())),
+        "changed" => (Function)((_, arguments) => Changed(arguments)),
         _ => null,
     };
+
+    /// <summary><c>loop(entries)</c>: runs a recursive loop over other entries.</summary>
+    public string Recurse(Arguments arguments) =>
+        recurse is not null ? recurse(arguments) : throw arguments.At.Error("the loop is not recursive.");
 
     private object? Neighbour(int index) =>
         index >= 0 && index < entries.Count ? entries[index] : new Undefined("there is no neighbouring entry.");
 
-    private bool Changed(object?[] values)
+    private bool Changed(Arguments arguments)
     {
-        var differs = !asked || !Values.Equals(changed, values);
+        var values = arguments.Positional.ToArray();
+        var differs = !asked || !Values.Equals(arguments.Rendering, changed, values, arguments.At);
         (changed, asked) = (values, true);
         return differs;
     }

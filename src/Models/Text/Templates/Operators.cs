@@ -61,25 +61,25 @@ internal sealed class Comparison(Expression first, IReadOnlyList<(string Symbol,
         foreach (var (symbol, operand) in rest)
         {
             var right = operand.Value(rendering);
-            if (!Holds(symbol, left, right))
+            if (!Holds(rendering, symbol, left, right))
                 return false;
             left = right;
         }
         return true;
     }
 
-    private bool Holds(string symbol, object? left, object? right)
+    private bool Holds(Rendering rendering, string symbol, object? left, object? right)
     {
         switch (symbol)
         {
-            case "==": return Values.Equals(left, right);
-            case "!=": return !Values.Equals(left, right);
-            case "in": return Values.Contains(right, left, At);
-            case "not in": return !Values.Contains(right, left, At);
+            case "==": return Values.Equals(rendering, left, right, At);
+            case "!=": return !Values.Equals(rendering, left, right, At);
+            case "in": return Values.Contains(rendering, right, left, At);
+            case "not in": return !Values.Contains(rendering, right, left, At);
         }
         if ((left as Undefined ?? right as Undefined) is { } undefined)
             throw At.Error(undefined.Reason);
-        var order = Values.Compare(left, right, At);
+        var order = Values.Compare(rendering, left, right, At);
         return symbol switch { "<" => order < 0, "<=" => order <= 0, ">" => order > 0, _ => order >= 0 };
     }
 }

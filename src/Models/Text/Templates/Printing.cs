@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Text;
 
@@ -50,8 +51,10 @@ internal static class Printing
             case bool flag: output.Append(flag ? "True" : "False"); break;
             case long number: output.Append(number.ToString(CultureInfo.InvariantCulture)); break;
             case double number: output.Append(Number(number)); break;
+            case BigInteger number: output.Append(number.ToString(CultureInfo.InvariantCulture)); break;
             case string text: Quote(output, text); break;
             case Undefined: output.Append("Undefined"); break;
+            case RangeValue range: output.Append(CultureInfo.InvariantCulture, $"{range}"); break;
             case object?[] tuple:
                 output.Append('(');
                 WriteList(output, tuple, at);
@@ -95,17 +98,29 @@ internal static class Printing
     {
         var quote = text.Contains('\'', StringComparison.Ordinal) && !text.Contains('"', StringComparison.Ordinal) ? '"' : '\'';
         output.Append(quote);
-        foreach (var c in text)
+        for (var i = 0; i < text.Length; i++)
         {
+            var c = text[i];
             if (c == quote || c == '\\')
                 output.Append('\\').Append(c);
             else if (c is '\n' or '\r' or '\t')
                 output.Append('\\').Append(c switch { '\n' => 'n', '\r' => 'r', _ => 't' });
-            else if (c < ' ' || c is >= '\x7f' and <= '\xa0' or '\xad')
-                output.Append(CultureInfo.InvariantCulture, $"\\x{(int)c:x2}");
-            else
+            else if (c is >= ' ' and < '\x7f')
                 output.Append(c);
+            else if (i + 1 < text.Length && char.IsSurrogatePair(c, text[i + 1]))
+                QuoteRare(output, char.ConvertToUtf32(c, text[++i]));
+            else
+                QuoteRare(output, c);
         }
         output.Append(quote);
+    }
+
+    /// <summary>Writes a character beyond ASCII, or an escape if Python holds it for not printable.</summary>
+    private static void QuoteRare(StringBuilder output, int character)
+    {
+        if (CharUnicodeInfo.GetUnicodeCategory(character) is > UnicodeCategory.OtherNumber and < UnicodeCategory.ConnectorPunctuation or UnicodeCategory.OtherNotAssigned)
+            output.Append('\\').Append(character < 0x100 ? $"x{character:x2}" : character < 0x10000 ? $"u{character:x4}" : $"U{character:x8}");
+        else
+            output.Append(char.ConvertFromUtf32(character));
     }
 }

@@ -33,6 +33,23 @@ internal static class PythonText
         return text[first..last];
     }
 
+    /// <summary>The order of code points, which that of UTF-16 units is not.</summary>
+    public static int Compare(string left, string right)
+    {
+        var common = left.AsSpan().CommonPrefixLength(right);
+        if (common == left.Length || common == right.Length)
+            return left.Length.CompareTo(right.Length);
+        var (a, b) = (left[common], right[common]);
+        return char.IsSurrogate(a) != char.IsSurrogate(b) ? char.IsSurrogate(a) ? 1 : -1 : a.CompareTo(b);
+    }
+
+    /// <summary>Where a text is found in a text, -1 if nowhere; counted as work.</summary>
+    public static int Find(Rendering rendering, string text, string part, Position at)
+    {
+        rendering.ChargeSearch(text.Length, part.Length, at);
+        return text.IndexOf(part, StringComparison.Ordinal);
+    }
+
     /// <summary>The number of code points.</summary>
     public static int Length(string text)
     {
@@ -103,6 +120,28 @@ internal static class PythonText
                 index++;
             parts.Add(text[start..index]);
         }
+    }
+
+    /// <summary>Splits at white space, which vanishes, beginning at the end.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="most">How often it is split.</param>
+    public static List<object?> SplitSpaceFromEnd(string text, long most)
+    {
+        var parts = new List<object?>();
+        var end = TrimEnd(text).Length;
+        while (end > 0)
+        {
+            var start = end;
+            while (start > 0 && !IsSpace(text[start - 1]))
+                start--;
+            if (parts.Count == most)
+                start = 0;
+            parts.Insert(0, text[start..end]);
+            if (parts.Count > most)
+                break;
+            end = TrimEnd(text.AsSpan(0, start)).Length;
+        }
+        return parts;
     }
 
     /// <summary>Splits at a separator.</summary>

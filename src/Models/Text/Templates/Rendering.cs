@@ -55,6 +55,9 @@ internal sealed class Rendering(TimeProvider clock)
         Spend(length / 8, at);
     }
 
+    /// <summary>Counts a search for a part in a text, which may take as long as both lengths multiplied.</summary>
+    public void ChargeSearch(long length, long part, Position at) => Spend(length / 8 + length * (part / 64) / 8, at);
+
     /// <summary>Counts a list about to be made.</summary>
     /// <param name="count">Its length.</param>
     /// <param name="at">Where.</param>
@@ -66,13 +69,16 @@ internal sealed class Rendering(TimeProvider clock)
     }
 
     /// <summary>Runs a statement and gives its output back instead of putting it out.</summary>
-    public string Capture(Statement statement)
+    public string Capture(Statement statement) => Capture(() => statement.Run(this));
+
+    /// <summary>Runs something and gives its output back instead of putting it out.</summary>
+    public string Capture(Func<Flow> run)
     {
         var outer = Output;
         Output = new();
         try
         {
-            statement.Run(this);
+            run();
             return Output.ToString();
         }
         finally

@@ -57,6 +57,8 @@ internal sealed class StatementParser(TokenReader tokens)
         "set" => ParseAssignment(word),
         "macro" => ParseMacro(word),
         "filter" => ParseFilterBlock(word),
+        "call" => ParseCallBlock(word),
+        "with" => ParseWith(word),
         "generation" => ParseBody("generation", word),
         "break" or "continue" => loops > 0
             ? new Leave(word.Text == "break" ? Flow.Break : Flow.Continue, word.At)
@@ -110,8 +112,7 @@ internal sealed class StatementParser(TokenReader tokens)
         tokens.Expect("in");
         var values = expressions.ParseTuple(choice: false);
         var condition = tokens.Skip("if") ? expressions.Parse() : null;
-        if (tokens.Current.Is("recursive"))
-            throw tokens.Current.At.Error("recursive loops are not supported.");
+        var recursive = tokens.Skip("recursive");
         EndBlock();
         loops++;
         var body = ParseUntil(out var end);
@@ -123,7 +124,7 @@ internal sealed class StatementParser(TokenReader tokens)
             otherwise = ParseUntil(out end);
         }
         Close("for", opening, end);
-        return new(target, values, condition, body, otherwise, opening.At);
+        return new(target, values, condition, recursive, body, otherwise, opening.At);
     }
 
     private Assignment ParseAssignment(Token opening)
@@ -149,6 +150,32 @@ internal sealed class StatementParser(TokenReader tokens)
     private Macro ParseMacro(Token opening)
     {
         var name = tokens.Expect(TokenKind.Name, "the name of the macro").Text;
+        return new(ParseMacroBody(name, ParseParameters(), "macro", opening), opening.At);
+    }
+
+    private CallBlock ParseCallBlock(Token opening)
+    {
+        var parameters = tokens.Current.Is("(") ? ParseParameters() : [];
+        var call = expressions.Parse() as Call ?? throw opening.At.Error("'call' needs the call of a macro.");
+        return new(call, ParseMacroBody("caller", parameters, "call", opening), opening.At);
+    }
+
+    private With ParseWith(Token opening)
+    {
+        var values = new List<(Target, Expression)>();
+        while (tokens.Current.Kind != TokenKind.BlockEnd)
+        {
+            if (values.Count > 0)
+                tokens.Expect(",");
+            var target = ParseTarget(attributes: false, tuple: false);
+            tokens.Expect("=");
+            values.Add((target, expressions.Parse()));
+        }
+        return new(values, ParseBody("with", opening), opening.At);
+    }
+
+    private List<(string, Expression?)> ParseParameters()
+    {
         var parameters = new List<(string, Expression?)>();
         tokens.Expect("(");
         while (!tokens.Skip(")"))
@@ -158,18 +185,27 @@ internal sealed class StatementParser(TokenReader tokens)
             var parameter = tokens.Expect(TokenKind.Name, "the name of a parameter").Text;
             parameters.Add((parameter, tokens.Skip("=") ? expressions.Parse() : null));
         }
-        var around = loops;
-        loops = 0;
-        var body = ParseBody("macro", opening);
-        loops = around;
-        return new(name, parameters, body, opening.At);
+        return parameters;
     }
 
-    private Target ParseTarget(bool attributes)
+    private MacroBody ParseMacroBody(string name, List<(string, Expression?)> parameters, string word, Token opening)
+    {
+        var (aroundLoops, aroundNames) = (loops, expressions.Names);
+        loops = 0;
+        expressions.Names = [];
+        var body = ParseBody(word, opening);
+        var macro = new MacroBody(name, parameters, body, opening.At,
+            TakesMore: expressions.Names.Contains("varargs"), TakesNamed: expressions.Names.Contains("kwargs"), TakesCaller: expressions.Names.Contains("caller"));
+        aroundNames.UnionWith(expressions.Names);
+        (loops, expressions.Names) = (aroundLoops, aroundNames);
+        return macro;
+    }
+
+    private Target ParseTarget(bool attributes, bool tuple = true)
     {
         var at = tokens.Current.At;
         var targets = new List<Target>();
-        var tuple = false;
+        var several = false;
         var bracket = tokens.Skip("(");
         do
         {
@@ -180,12 +216,12 @@ internal sealed class StatementParser(TokenReader tokens)
                 targets.Add(new AttributeTarget(name.Text, tokens.Expect(TokenKind.Name, "the name of an attribute").Text, name.At));
             else
                 targets.Add(new NameTarget(name.Text, name.At));
-            tuple |= tokens.Current.Is(",");
+            several |= (tuple || bracket) && tokens.Current.Is(",");
         }
-        while (tokens.Skip(","));
+        while ((tuple || bracket) && tokens.Skip(","));
         if (bracket)
             tokens.Expect(")");
-        return tuple ? new TupleTarget(targets, at) : targets[0];
+        return several ? new TupleTarget(targets, at) : targets[0];
     }
 
     /// <summary>Stands for a block's text until the block has been read.</summary>

@@ -38,7 +38,7 @@ internal sealed class TupleTarget(IReadOnlyList<Target> targets, Position at) : 
     {
         if (value is Undefined undefined)
             throw At.Error(undefined.Reason);
-        var values = Values.Iterate(value, At);
+        var values = Values.Iterate(rendering, value, At);
         if (values.Count != targets.Count)
             throw At.Error($"{values.Count} values cannot be shared among {targets.Count} names.");
         for (var i = 0; i < values.Count; i++)

@@ -14,11 +14,16 @@ internal static class TextFilters
         "capitalize" => Make((text, _) => PythonText.Capitalize(text)),
         "title" => Make((text, _) => PythonText.Title(text, c => PythonText.IsSpace(c) || c is '-' or '(' or '{' or '[' or '<')),
         "safe" => Make((text, _) => text),
-        "escape" or "e" => Make((text, _) => Escape(text)),
-        "wordcount" => (rendering, value, arguments) => Words(Printing.ToText(value, arguments.At)),
+        "escape" or "e" or "forceescape" => Make((text, _) => Escape(text)),
+        "wordcount" => Make((text, _) => Words(text)),
         "indent" => Indent,
         "replace" => (rendering, value, arguments) => Replace(rendering, Printing.ToText(value, arguments.At), arguments),
-        "format" => (rendering, value, arguments) => throw arguments.At.Error("the filter 'format' is not supported; '~' puts values together."),
+        "format" => (rendering, value, arguments) => PercentFormat.Write(Printing.ToText(value, arguments.At),
+            arguments.Named.Count > 0 ? new OrderedDictionary<string, object?>(arguments.Named, StringComparer.Ordinal) : arguments.Positional.ToArray(), arguments.Rendering, arguments.At),
+        "center" => Make((text, arguments) => TextMethods.Find("center")!(arguments.Rendering, text,
+            arguments.Positional.Count + arguments.Named.Count == 0 ? arguments with { Positional = [80L] } : arguments)),
+        "truncate" => Make(Truncate),
+        "urlencode" => Make((text, _) => Uri.EscapeDataString(text).Replace("%2F", "/", StringComparison.Ordinal)),
         _ => null,
     };
 
@@ -26,6 +31,7 @@ internal static class TextFilters
     public static string Replace(Rendering rendering, string text, Arguments arguments)
     {
         var (old, other) = (arguments.Text(0, "old"), arguments.Text(1, "new"));
+        rendering.ChargeSearch(text.Length, old.Length, arguments.At);
         var most = arguments.Get(2, "count", null) is null ? -1 : arguments.Integer(2, "count", -1);
         if (most < 0 && old.Length > 0)
         {
@@ -45,19 +51,34 @@ internal static class TextFilters
             index = found + old.Length;
             if (old.Length > 0)
                 continue;
-            if (index < text.Length)
-                result.Append(text[index]);
-            index++;
+            for (var pair = index + 1 < text.Length && char.IsSurrogatePair(text[index], text[index + 1]) ? 2 : 1; pair > 0; pair--, index++)
+                if (index < text.Length)
+                    result.Append(text[index]);
         }
         return index < text.Length ? result.Append(text, index, text.Length - index).ToString() : result.ToString();
     }
 
-    private static Filter Make(Func<string, Arguments, string> filter) => (rendering, value, arguments) =>
+    private static Filter Make(Func<string, Arguments, object?> filter) => (rendering, value, arguments) =>
     {
         var text = Printing.ToText(value, arguments.At);
         rendering.ChargeText(text.Length, arguments.At);
         return filter(text, arguments);
     };
+
+    private static string Truncate(string text, Arguments arguments)
+    {
+        arguments.Check("truncate", 4, "length", "killwords", "end", "leeway");
+        var length = arguments.Integer(0, "length", 255);
+        var end = arguments.OptionalText(2, "end") ?? "...";
+        var room = length - PythonText.Length(end);
+        if (room < 0)
+            throw arguments.At.Error("the argument 'length' is shorter than the end.");
+        if (PythonText.Length(text) <= length + arguments.Integer(3, "leeway", 5))
+            return text;
+        var kept = text[..PythonText.IndexOf(text, (int)room)];
+        var space = arguments.Flag(1, "killwords") ? -1 : kept.LastIndexOf(' ');
+        return (space < 0 ? kept : kept[..space]) + end;
+    }
 
     private static string Escape(string text) => text.Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal)
         .Replace(">", "&gt;", StringComparison.Ordinal).Replace("'", "&#39;", StringComparison.Ordinal).Replace("\"", "&#34;", StringComparison.Ordinal);

@@ -10,23 +10,43 @@ internal static class ValueFilters
     {
         "default" or "d" => Default,
         "tojson" => ToJson,
-        "string" => (rendering, value, arguments) => Printing.ToText(value, arguments.At),
+        "string" => (rendering, value, arguments) => Text(rendering, value, arguments),
         "int" => (rendering, value, arguments) => ToInteger(value, arguments),
         "float" => (rendering, value, arguments) => ToFloat(value, arguments),
         "abs" => (rendering, value, arguments) => value switch
         {
             double number => (object)Math.Abs(number),
             long number and not long.MinValue => Math.Abs(number),
+            bool flag => flag ? 1L : 0L,
             _ => throw arguments.At.Error($"abs does not work on {Values.TypeName(value)}."),
         },
         "round" => (rendering, value, arguments) => Round(value, arguments),
-        "items" => (rendering, value, arguments) => value is Undefined ? new List<object?>() : MappingMethods.Items(Mapping(value, arguments)),
-        "dictsort" => (rendering, value, arguments) => Mapping(value, arguments)
-            .OrderBy(entry => entry.Key, Comparer<string>.Create((a, b) => string.CompareOrdinal(a.ToLowerInvariant(), b.ToLowerInvariant())))
-            .Select(entry => (object?)new[] { entry.Key, entry.Value }).ToList(),
+        "items" => (rendering, value, arguments) => value is Undefined ? new List<object?>() : MappingMethods.Items(rendering, Mapping(value, arguments), arguments.At),
+        "dictsort" => SortMapping,
         "attr" => (rendering, value, arguments) => AttributeAccess.Get(value, arguments.Text(0, "name"), arguments.At),
         _ => null,
     };
+
+    private static string Text(Rendering rendering, object? value, Arguments arguments)
+    {
+        var text = Printing.ToText(value, arguments.At);
+        rendering.ChargeText(text.Length, arguments.At);
+        return text;
+    }
+
+    private static List<object?> SortMapping(Rendering rendering, object? value, Arguments arguments)
+    {
+        arguments.Check("dictsort", 3, "case_sensitive", "by", "reverse");
+        var sensitive = arguments.Flag(0, "case_sensitive");
+        var place = (arguments.OptionalText(1, "by") ?? "key") switch
+        {
+            "key" => 0,
+            "value" => 1,
+            _ => throw arguments.At.Error("dictsort goes by 'key' or 'value'."),
+        };
+        var pairs = MappingMethods.Items(rendering, Mapping(value, arguments), arguments.At);
+        return ListFilters.SortBy(rendering, pairs, pair => ((object?[])pair!)[place], sensitive, arguments.Flag(2, "reverse"), arguments.At);
+    }
 
     private static object? Default(Rendering rendering, object? value, Arguments arguments)
     {

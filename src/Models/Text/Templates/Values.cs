@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -5,8 +7,8 @@ using System.Text.Json.Nodes;
 namespace XDeepServe.Models.Text.Templates;
 
 /// <summary>
-/// The values of a template: null (none), <see cref="Undefined"/>, bool, long, double, string, <c>List</c>, <c>object[]</c> (a
-/// tuple), <c>OrderedDictionary</c> (a mapping), <see cref="Namespace"/>, <see cref="LoopState"/>, <see cref="Function"/>.
+/// The values of a template: null (none), <see cref="Undefined"/>, bool, long, double, <c>BigInteger</c> (from JSON alone), string, <c>List</c>, <c>object[]</c> (a
+/// tuple), <c>OrderedDictionary</c> (a mapping), <see cref="Namespace"/>, <see cref="LoopState"/>, <see cref="Function"/>, <see cref="MacroValue"/>.
 /// </summary>
 internal static class Values
 {
@@ -34,7 +36,11 @@ internal static class Values
             default:
                 // Through the text: a number's CLR type depends on how the node was made.
                 var number = JsonSerializer.SerializeToElement(node);
-                return number.TryGetInt64(out var whole) ? (object)whole : number.GetDouble();
+                if (number.TryGetInt64(out var whole))
+                    return whole;
+                // A whole number of any length is kept for printing.
+                return number.GetRawText() is { Length: < 4096 } digits && BigInteger.TryParse(digits, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var large)
+                    ? large : number.GetDouble();
         }
     }
 
@@ -44,11 +50,11 @@ internal static class Values
         null => "none",
         Undefined => "undefined",
         bool => "a boolean",
-        long or double => "a number",
+        long or double or BigInteger => "a number",
         string => "a string",
         IReadOnlyList<object?> => "a list",
         OrderedDictionary<string, object?> => "a mapping",
-        Function => "a function",
+        Function or MacroValue => "a function",
         _ => "an object",
     };
 
@@ -62,24 +68,43 @@ internal static class Values
     };
 
     /// <summary>What a loop over a value goes through.</summary>
-    public static IReadOnlyList<object?> Iterate(object? value, Position at) => value switch
+    public static IReadOnlyList<object?> Iterate(Rendering rendering, object? value, Position at)
     {
-        IReadOnlyList<object?> list => list,
-        OrderedDictionary<string, object?> mapping => [.. mapping.Keys],
-        string text => PythonText.Characters(text),
-        Undefined => [],
-        _ => throw at.Error($"{TypeName(value)} cannot be gone through."),
-    };
+        rendering.ChargeList(value switch
+        {
+            IReadOnlyList<object?> list => list.Count,
+            OrderedDictionary<string, object?> mapping => mapping.Count,
+            string text => text.Length,
+            Undefined => 0,
+            _ => throw at.Error($"{TypeName(value)} cannot be gone through."),
+        }, at);
+        return value switch
+        {
+            IReadOnlyList<object?> list => list,
+            OrderedDictionary<string, object?> mapping => [.. mapping.Keys],
+            string text => PythonText.Characters(text),
+            _ => [],
+        };
+    }
 
     /// <summary>The length of a value.</summary>
-    public static long Length(object? value, Position at) => value switch
+    public static long Length(Rendering rendering, object? value, Position at)
     {
-        IReadOnlyList<object?> list => list.Count,
-        OrderedDictionary<string, object?> mapping => mapping.Count,
-        string text => PythonText.Length(text),
-        Undefined => 0,
-        _ => throw at.Error($"{TypeName(value)} has no length."),
-    };
+        switch (value)
+        {
+            case IReadOnlyList<object?> list:
+                return list.Count;
+            case OrderedDictionary<string, object?> mapping:
+                return mapping.Count;
+            case string text:
+                rendering.ChargeText(text.Length, at);
+                return PythonText.Length(text);
+            case Undefined:
+                return 0;
+            default:
+                throw at.Error($"{TypeName(value)} has no length.");
+        }
+    }
 
     /// <summary>A number as such; booleans count as 0 and 1.</summary>
     public static bool IsNumber(object? value, out double number)
@@ -96,9 +121,9 @@ internal static class Values
     }
 
     /// <summary>Whether two values are equal.</summary>
-    public static new bool Equals(object? left, object? right)
+    public static bool Equals(Rendering rendering, object? left, object? right, Position at)
     {
-        RuntimeHelpers.EnsureSufficientExecutionStack();
+        rendering.Step(at);
         if (IsInteger(left, out var a) && IsInteger(right, out var b))
             return a == b;
         if (IsNumber(left, out var x) && IsNumber(right, out var y))
@@ -106,47 +131,57 @@ internal static class Values
         switch (left, right)
         {
             case (string one, string other):
+                rendering.ChargeText(Math.Min(one.Length, other.Length) / 8, at);
                 return string.Equals(one, other, StringComparison.Ordinal);
+            case (BigInteger one, BigInteger other):
+                return one == other;
             case (Undefined, Undefined):
                 return true;
             case (IReadOnlyList<object?> one, IReadOnlyList<object?> other):
-                if (one.Count != other.Count || one is object?[] != other is object?[])
+                if (one.Count != other.Count || Kind(one) != Kind(other))
                     return false;
                 for (var i = 0; i < one.Count; i++)
-                    if (!Equals(one[i], other[i]))
+                    if (!Equals(rendering, one[i], other[i], at))
                         return false;
                 return true;
             case (OrderedDictionary<string, object?> one, OrderedDictionary<string, object?> other):
-                return one.Count == other.Count && one.All(entry => other.TryGetValue(entry.Key, out var value) && Equals(entry.Value, value));
+                return one.Count == other.Count && one.All(entry => other.TryGetValue(entry.Key, out var value) && Equals(rendering, entry.Value, value, at));
             default:
                 return ReferenceEquals(left, right);
         }
     }
 
+    /// <summary>Lists are equal to lists only, tuples to tuples, ranges to ranges.</summary>
+    private static int Kind(IReadOnlyList<object?> list) => list is object?[]? 1 : list is RangeValue ? 2 : 0;
+
     /// <summary>Which of two values goes first: negative, 0 or positive.</summary>
-    public static int Compare(object? left, object? right, Position at)
+    public static int Compare(Rendering rendering, object? left, object? right, Position at)
     {
+        rendering.Step(at);
         if (IsInteger(left, out var a) && IsInteger(right, out var b))
             return a.CompareTo(b);
         if (IsNumber(left, out var x) && IsNumber(right, out var y))
             return x.CompareTo(y);
         if (left is string one && right is string other)
-            return string.CompareOrdinal(one, other);
+        {
+            rendering.ChargeText(Math.Min(one.Length, other.Length) / 8, at);
+            return PythonText.Compare(one, other);
+        }
         if (left is IReadOnlyList<object?> list && right is IReadOnlyList<object?> second)
         {
             for (var i = 0; i < list.Count && i < second.Count; i++)
-                if (Compare(list[i], second[i], at) is not 0 and var order)
-                    return order;
+                if (!Equals(rendering, list[i], second[i], at))
+                    return Compare(rendering, list[i], second[i], at);
             return list.Count.CompareTo(second.Count);
         }
         throw at.Error($"{TypeName(left)} and {TypeName(right)} have no order.");
     }
 
     /// <summary>Whether a value is in another: a text in a text, an entry in a list, a key in a mapping.</summary>
-    public static bool Contains(object? container, object? value, Position at) => container switch
+    public static bool Contains(Rendering rendering, object? container, object? value, Position at) => container switch
     {
-        string text => value is string part ? text.Contains(part, StringComparison.Ordinal) : throw at.Error($"only a string can be in a string, not {TypeName(value)}."),
-        IReadOnlyList<object?> list => list.Any(entry => Equals(entry, value)),
+        string text => value is string part ? PythonText.Find(rendering, text, part, at) >= 0 : throw at.Error($"only a string can be in a string, not {TypeName(value)}."),
+        IReadOnlyList<object?> list => list.Any(entry => Equals(rendering, entry, value, at)),
         OrderedDictionary<string, object?> mapping => value is string key && mapping.ContainsKey(key),
         Undefined => false,
         _ => throw at.Error($"nothing can be in {TypeName(container)}."),
