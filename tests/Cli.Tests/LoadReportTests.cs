@@ -24,7 +24,7 @@ public sealed class LoadReportTests
         Assert.Matches(@"Failed requests:\s+1\s", printed);
         Assert.Matches(@"Request goodput \(req/s\):\s+0\.50\s", printed);
         Assert.Matches(@"Mean TTFT \(ms\):\s+250\.00\s", printed);
-        JsonNode json = JsonNode.Parse(report.Json("openai", "m", 1, "night", [("gpu", "none")], detailed: true))!;
+        JsonNode json = JsonNode.Parse(report.Json("openai", "m", null, 1, "night", [("gpu", "none")], detailed: true))!;
         Assert.Equal((2, 1, 30, 5), ((int)json["completed"]!, (int)json["failed"]!, (int)json["total_input_tokens"]!, (int)json["total_output_tokens"]!));
         Assert.Equal((0.5, 1.0), ((double)json["request_goodput"]!, (double)json["burstiness"]!));
         Assert.Equal(("night", "none"), ((string)json["label"]!, (string)json["gpu"]!));
@@ -41,7 +41,7 @@ public sealed class LoadReportTests
         using StringWriter text = new();
         report.Print(text);
         Assert.DoesNotContain("goodput", text.ToString(), StringComparison.Ordinal);
-        JsonNode json = JsonNode.Parse(report.Json("openai", "m", 1, null, [], detailed: false))!;
+        JsonNode json = JsonNode.Parse(report.Json("openai", "m", null, 1, null, [], detailed: false))!;
         Assert.Null(json["request_goodput"]);
         Assert.Null(json["errors"]);
     }

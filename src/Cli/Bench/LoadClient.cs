@@ -40,8 +40,6 @@ internal sealed class LoadClient : IDisposable
 
     public string Model { get; set; } = "";
 
-    public int OutputLength { get; init; }
-
     public bool IgnoreEos { get; init; }
 
     public double? Temperature { get; init; }
@@ -49,23 +47,6 @@ internal sealed class LoadClient : IDisposable
     public int? Logprobs { get; init; }
 
     private double Now => Stopwatch.GetElapsedTime(origin).TotalSeconds;
-
-    /// <summary>Ids of single bytes and short pieces, which every byte-level vocabulary has.</summary>
-    public static int[] RandomPrompt(Random random, int length) => [.. Enumerable.Range(0, length).Select(_ => random.Next(1, 256))];
-
-    /// <summary>Seconds to the next request: gamma distributed, Poisson arrivals at a burstiness of 1.</summary>
-    public static double Interval(Random random, double rate, double shape)
-    {
-        // Marsaglia and Tsang's method; a shape below 1 is raised and corrected by a power of a uniform draw.
-        double raised = shape < 1 ? shape + 1 : shape, d = raised - 1.0 / 3, c = 1 / Math.Sqrt(9 * d);
-        while (true)
-        {
-            double normal = Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
-            double v = Math.Pow(1 + c * normal, 3), uniform = 1 - random.NextDouble();
-            if (v > 0 && Math.Log(uniform) < 0.5 * normal * normal + d - d * v + d * Math.Log(v))
-                return d * v * (shape < 1 ? Math.Pow(1 - random.NextDouble(), 1 / shape) : 1) / (shape * rate);
-        }
-    }
 
     /// <summary>The first model that the server lists.</summary>
     public async Task<string> FirstModelAsync(CancellationToken cancel)
@@ -77,14 +58,14 @@ internal sealed class LoadClient : IDisposable
     }
 
     /// <summary>Sends one request and reads its answer to the end.</summary>
-    public async Task<LoadResult> SendAsync(int[] prompt, CancellationToken cancel)
+    public async Task<LoadResult> SendAsync(LoadRequest load, CancellationToken cancel)
     {
         double start = Now;
         List<double> tokens = [];
-        int generated = 0, read = prompt.Length;
+        int generated = 0, read = load.Ids?.Length ?? 0;
         try
         {
-            using HttpRequestMessage request = new(HttpMethod.Post, endpoint) { Content = JsonContent.Create(Body(prompt)) };
+            using HttpRequestMessage request = new(HttpMethod.Post, endpoint) { Content = JsonContent.Create(Body(load)) };
             using HttpResponseMessage response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
             if (!response.IsSuccessStatusCode)
                 return new LoadResult(start, read, tokens, 0, Now, $"{(int)response.StatusCode}: {await response.Content.ReadAsStringAsync(cancel)}");
@@ -113,16 +94,16 @@ internal sealed class LoadClient : IDisposable
 
     public void Dispose() => http.Dispose();
 
-    private JsonObject Body(int[] prompt)
+    private JsonObject Body(LoadRequest load)
     {
         JsonObject body = new()
         {
-            ["model"] = Model, ["max_tokens"] = OutputLength, ["stream"] = true, ["stream_options"] = new JsonObject { ["include_usage"] = true },
+            ["model"] = Model, ["max_tokens"] = load.OutputLength, ["stream"] = true, ["stream_options"] = new JsonObject { ["include_usage"] = true },
         };
         if (chat)
-            body["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = string.Join(' ', prompt) });
+            body["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = load.Message });
         else
-            body["prompt"] = new JsonArray([.. prompt.Select(id => (JsonNode)id)]);
+            body["prompt"] = load.Prompt;
         if (IgnoreEos)
             body["ignore_eos"] = true;
         if (Temperature is { } temperature)

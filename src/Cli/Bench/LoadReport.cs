@@ -89,16 +89,17 @@ internal sealed class LoadReport
     /// <summary>The same as JSON.</summary>
     /// <param name="backend">Kind of endpoint.</param>
     /// <param name="model">Name of the model.</param>
+    /// <param name="tokenizer">Name of the tokenizer (default: the model's).</param>
     /// <param name="burstiness">Of the arrivals.</param>
     /// <param name="label">Name of the run, if it has one.</param>
     /// <param name="metadata">What else to keep.</param>
     /// <param name="detailed">Keep the figures of every request.</param>
-    public string Json(string backend, string model, double burstiness, string? label, IEnumerable<(string Name, string Value)> metadata, bool detailed)
+    public string Json(string backend, string model, string? tokenizer, double burstiness, string? label, IEnumerable<(string Name, string Value)> metadata, bool detailed)
     {
         JsonObject json = new()
         {
             ["date"] = DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture),
-            ["backend"] = backend, ["endpoint_type"] = backend, ["label"] = label, ["model_id"] = model, ["tokenizer_id"] = model, ["num_prompts"] = results.Length,
+            ["backend"] = backend, ["endpoint_type"] = backend, ["label"] = label, ["model_id"] = model, ["tokenizer_id"] = tokenizer ?? model, ["num_prompts"] = results.Length,
             ["request_rate"] = double.IsFinite(rate) ? rate : "inf", ["burstiness"] = burstiness, ["max_concurrency"] = concurrency,
             ["duration"] = duration, ["completed"] = completed.Length, ["failed"] = failed,
             ["total_input_tokens"] = Input, ["total_output_tokens"] = Output,
