@@ -4,12 +4,12 @@ using System.Runtime.InteropServices;
 namespace XDeepServe.Bench.Llama;
 
 /// <summary>
-/// The few calls of llama.cpp (v0.5.0) that a benchmark needs. Parameter structs are passed as the memory blocks they are: they
+/// The few calls of llama.cpp (v0.5.0) that benchmarks and tests need. Parameter structs are passed as the memory blocks they are: they
 /// are filled by the library's own defaults, and only fields at the front, whose places have not moved, are changed.
 /// </summary>
 internal static unsafe partial class LlamaLibrary
 {
-    private const string Name = "llama";
+    private const string Name = "llama", Numbers = "ggml-base";
 
     /// <summary>Model or context parameters: longer than either, which the calling convention allows for structs in memory.</summary>
     [InlineArray(128)]
@@ -36,10 +36,10 @@ internal static unsafe partial class LlamaLibrary
     {
         string Find(string pattern) => Directory.GetFiles(folder, pattern) is [string found, ..] ? found
             : throw new FileNotFoundException($"{folder} holds no {pattern}; give the folder with llama.cpp's shared objects.");
-        NativeLibrary.Load(Find("libggml-base*.so"));
+        nint numbers = NativeLibrary.Load(Find("libggml-base*.so"));
         nint ggml = NativeLibrary.Load(Find("libggml.v*.so"));
         nint llama = NativeLibrary.Load(Find("libllama.v*.so"));
-        NativeLibrary.SetDllImportResolver(typeof(LlamaLibrary).Assembly, (name, _, _) => name == Name ? llama : ggml);
+        NativeLibrary.SetDllImportResolver(typeof(LlamaLibrary).Assembly, (name, _, _) => name switch { Name => llama, Numbers => numbers, _ => ggml });
         LoadBackends(folder);
         SetLog(&Silence, null);
         Initialise();
@@ -52,6 +52,18 @@ internal static unsafe partial class LlamaLibrary
 
     [LibraryImport("ggml", EntryPoint = "ggml_backend_load_all_from_path", StringMarshalling = StringMarshalling.Utf8)]
     private static partial void LoadBackends(string folder);
+
+    /// <summary>Quantises rows; returns the bytes written. Types by GGUF's numbers.</summary>
+    [LibraryImport(Numbers, EntryPoint = "ggml_quantize_chunk")]
+    public static partial nuint Quantise(int type, float* source, void* target, long start, long rows, long columns, float* importance);
+
+    /// <summary>A type's description; the function that restores values is its sixth field.</summary>
+    [LibraryImport(Numbers, EntryPoint = "ggml_get_type_traits")]
+    private static partial nint* Traits(int type);
+
+    /// <summary>Restores values of a type.</summary>
+    public static void Restore(int type, void* source, float* target, long count) =>
+        ((delegate* unmanaged<void*, float*, long, void>)Traits(type)[5])(source, target, count);
 
     [LibraryImport(Name, EntryPoint = "llama_log_set")]
     private static partial void SetLog(delegate* unmanaged<int, byte*, void*, void> callback, void* data);

@@ -16,7 +16,7 @@ internal sealed class EngineFlags
     private readonly Option<string> dtype = Choice("--dtype", "Type of activations and KV cache; weights keep theirs. 'auto' is float32 on the CPU, bfloat16 on a GPU.", "auto", "auto", "float32", "bfloat16");
     private readonly Option<string> device = DeviceFlag();
     private readonly Option<string> format = Choice("--load-format", "Kind of files; 'dummy' makes random weights for a folder with a config.json.", "auto", "auto", "safetensors", "gguf", "dummy");
-    private readonly Option<string?> quantization = new("--quantization", "-q") { Description = "Convert linear weights while loading: q8_0." };
+    private readonly Option<string?> quantization = new("--quantization", "-q") { Description = "Convert linear weights while loading: q8_0, q4_k, q5_0, q4_0, fp8 (rounded weights), int8 (rounded weights and inputs)." };
     private readonly Option<int> threads = new("--threads") { Description = "Threads that compute; 0 for all cores." };
     private readonly Option<int?> maxModelLength = new("--max-model-len") { Description = "Most tokens of a prompt and its answer (default: the model's own limit)." };
     private readonly Option<int> maxSequences = new("--max-num-seqs") { Description = "Most sequences that run at once.", DefaultValueFactory = _ => 64 };
@@ -38,7 +38,7 @@ internal sealed class EngineFlags
     /// <param name="withoutSeed">The command has a --seed of its own.</param>
     public EngineFlags(Command command, bool withoutSeed = false)
     {
-        quantization.AcceptOnlyFromAmong("q8_0");
+        quantization.AcceptOnlyFromAmong("q8_0", "q4_k", "q5_0", "q4_0", "fp8", "int8");
         foreach (Option option in new Option[]
         {
             model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
@@ -81,6 +81,14 @@ internal sealed class EngineFlags
     public static int? Gpu(string device) =>
         device == "cpu" ? null : device == "cuda" ? 0 : int.Parse(device[5..], NumberStyles.None, CultureInfo.InvariantCulture);
 
+    /// <summary>The stored type of a name on the command line.</summary>
+    public static ElementType TypeOf(string name) => name switch
+    {
+        "fp8" => ElementType.F8,
+        "int8" => ElementType.I8,
+        _ => Enum.Parse<ElementType>(name, ignoreCase: true),
+    };
+
     /// <summary>Reads the flags.</summary>
     public EngineSettings Read(ParseResult result, string? path = null)
     {
@@ -96,7 +104,7 @@ internal sealed class EngineFlags
             Format = Enum.Parse<LoadFormat>(result.GetValue(format)!, ignoreCase: true),
             Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
             Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder) : null,
-            Model = new ModelOptions(type, result.GetValue(quantization) is null ? null : ElementType.Q8_0, result.GetValue(maxModelLength)),
+            Model = new ModelOptions(type, result.GetValue(quantization) is { } name ? TypeOf(name) : null, result.GetValue(maxModelLength)),
             SkipTokenizer = result.GetValue(skipTokenizer),
             Engine = new EngineOptions
             {

@@ -67,7 +67,9 @@ internal static class BlockWriter
         nibbles.Clear();
         for (int part = 0; part < Parts; part++)
         {
-            int partScale = Math.Min(63, (int)MathF.Round(toScale * scales[part])), partMinimum = Math.Min(63, (int)MathF.Round(toMinimum * minimums[part]));
+            (int partScale, int partMinimum) = Nearby(
+                ref Unsafe.AsRef(in values[part * PartLength]), scale, minimum,
+                Math.Min(63, (int)MathF.Round(toScale * scales[part])), Math.Min(63, (int)MathF.Round(toMinimum * minimums[part])));
             if (part < 4)
             {
                 packed[part] |= (byte)partScale;
@@ -134,6 +136,29 @@ internal static class BlockWriter
             Vector512<float> d0 = first * scale + Vector512.Create(minimum) - x0, d1 = second * scale + Vector512.Create(minimum) - x1;
             return Vector512.Sum(w0 * d0 * d0 + w1 * d1 * d1);
         }
+    }
+
+    /// <summary>Of the six-bit scales and minimums around the rounded ones, those that restore a part best.</summary>
+    private static (int Scale, int Minimum) Nearby(ref float values, float scale, float minimum, int partScale, int partMinimum)
+    {
+        Vector512<float> x0 = Vector512.LoadUnsafe(ref values), x1 = Vector512.LoadUnsafe(ref values, 16), top = Vector512.Create(15f);
+        (int Scale, int Minimum) best = (partScale, partMinimum);
+        float bestError = float.PositiveInfinity;
+        for (int s = Math.Max(1, partScale - 1); s <= Math.Min(63, partScale + 1); s++)
+        {
+            for (int m = Math.Max(0, partMinimum - 1); m <= Math.Min(63, partMinimum + 1); m++)
+            {
+                float step = scale * s, inverse = step == 0 ? 0 : 1 / step;
+                Vector512<float> least = Vector512.Create(minimum * m);
+                Vector512<float> l0 = Vector512.Min(top, Vector512.Max(Vector512<float>.Zero, Vector512.Round((x0 + least) * inverse)));
+                Vector512<float> l1 = Vector512.Min(top, Vector512.Max(Vector512<float>.Zero, Vector512.Round((x1 + least) * inverse)));
+                Vector512<float> d0 = l0 * step - least - x0, d1 = l1 * step - least - x1;
+                float error = Vector512.Sum(d0 * d0 + d1 * d1);
+                if (error < bestError)
+                    (best, bestError) = ((s, m), error);
+            }
+        }
+        return best;
     }
 
     private static float Extreme(Vector512<float> first, Vector512<float> second, bool largest)

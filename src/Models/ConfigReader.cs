@@ -126,6 +126,15 @@ public sealed class ConfigReader(JsonObject json, string source, JsonObject? def
     /// <summary>Whether the key holds an object.</summary>
     public bool IsObject(string key) => Value(key) is JsonObject;
 
+    /// <summary>An object as it is; null if it is missing.</summary>
+    /// <exception cref="ModelLoadException">Something else.</exception>
+    public JsonObject? Object(string key) => Value(key) switch
+    {
+        null => null,
+        JsonObject value => value,
+        _ => throw Wrong(key, "must be an object"),
+    };
+
     /// <summary>A nested object; null if it is missing.</summary>
     /// <exception cref="ModelLoadException">Not an object.</exception>
     public ConfigReader? Section(string key) => Value(key) switch

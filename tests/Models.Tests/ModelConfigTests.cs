@@ -94,6 +94,8 @@ public class ModelConfigTests
     [InlineData("rope_scaling", "{\"type\": \"yarn\", \"factor\": -2}", "factor")]
     [InlineData("rope_scaling", "{\"type\": \"yarn\", \"factor\": 2, \"beta_fast\": 1, \"beta_slow\": 2}", "beta_fast")]
     [InlineData("quantization_config", "{\"quant_method\": \"fp8\"}")]
+    [InlineData("quantization_config", "{\"quant_method\": \"awq\", \"bits\": 4}")]
+    [InlineData("quantization_config", "7")]
     [InlineData("architectures", "\"DeepseekV3ForCausalLM\"")]
     [InlineData("eos_token_id", "\"</s>\"")]
     [InlineData("eos_token_id", "96")]

@@ -8,6 +8,13 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     public override Weight Prepare(WeightSource source, ElementType target)
     {
+        Weight weight = Take(source, target);
+        Observer?.Prepared(weight, source);
+        return weight;
+    }
+
+    private Weight Take(WeightSource source, ElementType target)
+    {
         if (!target.Fits(source.Columns) || !Quantization.CanStore(target))
             target = source.Type;
         if (TileLayout.Packs(target) && source.Columns % ElementTypes.BlockLength == 0)
@@ -37,6 +44,7 @@ public sealed unsafe partial class CpuBackend
             Stacked(output, input, stack, bias);
             return;
         }
+        Observer?.Multiplies(weight, input, default);
         int* starts = (int*)NativeBlock.Ensure(ref order, 4 * sizeof(int));
         starts[0] = 0;
         starts[1] = input.Rows;
@@ -51,6 +59,7 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     public override void GroupedLinear(Tensor output, Tensor input, Weight weight, Tensor ids)
     {
+        Observer?.Multiplies(weight, input, ids);
         int count = ids.Rows * ids.Columns;
         // [groups + 1] starts, [groups] experts in use, [count] output rows sorted by expert, [groups] cursors
         int* starts = (int*)NativeBlock.Ensure(ref order, (3L * weight.Groups + 1 + count) * sizeof(int));

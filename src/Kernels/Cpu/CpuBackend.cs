@@ -34,6 +34,9 @@ public sealed unsafe partial class CpuBackend : Backend
         pool = new WorkerPool(options.Threads, options.PinThreads);
     }
 
+    /// <summary>Sees the inputs of products; null to run without.</summary>
+    public ProductObserver? Observer { get; init; }
+
     /// <summary>Threads that compute.</summary>
     public int Threads => pool.Threads;
 

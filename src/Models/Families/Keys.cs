@@ -1,4 +1,5 @@
 using XDeepServe.Kernels;
+using XDeepServe.Models.Loading;
 
 namespace XDeepServe.Models.Families;
 
@@ -46,8 +47,7 @@ internal static class Keys
     {
         if (reader.Text("hidden_act") is { } activation and not "silu")
             throw reader.Wrong("hidden_act", $"only 'silu' is supported");
-        if (reader.Has("quantization_config"))
-            throw reader.Wrong("quantization_config", "only F32, F16, BF16 and Q8_0 weights are supported: take a bfloat16 version of the model");
+        StoredQuantization.Check(reader);
     }
 
     /// <summary>A window for every layer where <paramref name="applies"/>; empty if the config has none.</summary>

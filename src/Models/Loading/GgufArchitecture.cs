@@ -126,12 +126,13 @@ internal sealed class GgufArchitecture
     public long Integer(GgufFile file, string key, long? fallback = null) => file.Metadata.GetValueOrDefault($"{Name}.{key}") switch
     {
         ulong value when value <= int.MaxValue => (long)value,
-        long value => value,
+        long value and >= 0 and <= int.MaxValue => value,
         null when fallback is { } given => given,
         _ => throw new ModelLoadException($"The GGUF file says nothing useful for '{Name}.{key}'. Convert the model again with a current tool."),
     };
 
-    private static double Scale(object multiplier) => Math.Round(Convert.ToDouble(multiplier, CultureInfo.InvariantCulture) * 10, 6);
+    private static double Scale(object multiplier) => multiplier is double number ? Math.Round(number * 10, 6)
+        : throw new ModelLoadException("The GGUF file's 'rope.scaling.yarn_log_multiplier' is no real number. Convert the model again with a current tool.");
 
     // Singles print as they were written, not with the digits that widening them brings.
     private static JsonValue? Node(object value) => value switch

@@ -82,6 +82,8 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
         foreach ((string gguf, string name) in GgufArchitecture.ModelTensors)
             Map(gguf, name);
         long layers = architecture.Integer(file, "block_count");
+        if (layers > file.Tensors.Count)
+            throw new ModelLoadException($"{folder}: the GGUF file announces {layers} layers but holds {file.Tensors.Count} tensors; it is damaged. Fetch or convert it again.");
         for (int layer = 0; layer < layers; layer++)
         {
             foreach ((string gguf, string name) in architecture.LayerTensors)

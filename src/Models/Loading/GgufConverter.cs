@@ -4,14 +4,6 @@ using XDeepServe.Models.Text;
 
 namespace XDeepServe.Models.Loading;
 
-/// <summary>What a conversion did.</summary>
-/// <param name="Tensors">Tensors written.</param>
-/// <param name="Bytes">Length of the file.</param>
-/// <param name="SourceBytes">Bytes of the tensors it was made from.</param>
-/// <param name="Kept">Matrices that could not take the asked type, with the type they were given.</param>
-/// <param name="LargestError">Largest difference of any value from the source, as a share of the largest magnitude in its row.</param>
-public sealed record ConversionReport(int Tensors, long Bytes, long SourceBytes, IReadOnlyList<string> Kept, double LargestError);
-
 /// <summary>
 /// Writes a checkpoint as one GGUF file that llama.cpp loads too. Vectors, routers and their biases are written in F32; the
 /// latent's expansion keeps its type; all other matrices take the asked one.
@@ -19,59 +11,69 @@ public sealed record ConversionReport(int Tensors, long Bytes, long SourceBytes,
 public sealed class GgufConverter
 {
     private readonly Checkpoint checkpoint;
-    private readonly ElementType target;
+    private readonly ConversionOptions options;
+    private readonly RowConverter rows;
     private readonly JsonObject config;
     private readonly GgufArchitecture architecture;
     private readonly GgufWriter writer = new();
-    private readonly List<string> kept = [];
-    private double largestError;
+    private readonly Dictionary<(ElementType Type, int Columns), List<string>> fallbacks = []; // matrices that could not take the asked type
     private long sourceBytes;
     private int count;
 
-    private GgufConverter(Checkpoint checkpoint, ElementType target)
+    private GgufConverter(Checkpoint checkpoint, ConversionOptions options, CancellationToken cancellation)
     {
         this.checkpoint = checkpoint;
-        this.target = target;
+        this.options = options;
+        rows = new RowConverter(options, cancellation);
         config = checkpoint.Config;
         string type = (string?)config["model_type"] ?? "?";
         architecture = GgufArchitecture.All.FirstOrDefault(known => known.ModelType == type)
             ?? throw new ModelLoadException($"Models of type '{type}' cannot be written as GGUF; {string.Join(" and ", GgufArchitecture.All.Select(known => known.ModelType))} can.");
     }
 
-    /// <summary>Converts a model. The file appears under its name when it is complete.</summary>
+    /// <summary>Converts a model. The file appears under its name when it is complete; nothing is left behind otherwise.</summary>
     /// <param name="checkpoint">The model.</param>
     /// <param name="path">The file to write.</param>
-    /// <param name="target">Type of the matrices: F32, F16, BF16 or Q8_0.</param>
-    /// <param name="name">The model's name, for the file's metadata.</param>
-    /// <param name="progress">Receives fractions from 0 to 1.</param>
+    /// <param name="options">What to convert to: F32, F16, BF16, Q8_0, Q4_0, Q5_0 or Q4_K.</param>
+    /// <param name="cancellation">Stops the work.</param>
     /// <exception cref="ModelLoadException">The model cannot be written so.</exception>
-    public static ConversionReport Convert(Checkpoint checkpoint, string path, ElementType target, string name, IProgress<double>? progress = null)
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public static ConversionReport Convert(Checkpoint checkpoint, string path, ConversionOptions options, CancellationToken cancellation = default)
     {
+        if (!GgufFile.Types.Values.Contains(options.Type) || !Quantization.CanStore(options.Type))
+            throw new ModelLoadException($"{options.Type} cannot be written to a GGUF file: choose F32, F16, BF16, Q8_0, Q4_K, Q5_0 or Q4_0, or name a folder to write safetensors.");
         ModelConfig shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
-        GgufConverter converter = new(checkpoint, target);
-        converter.WriteMetadata(name, shape);
+        GgufConverter converter = new(checkpoint, options, cancellation);
+        converter.WriteMetadata(options.Name, shape);
         converter.WriteTensors(shape);
         string partial = path + ".part";
         try
         {
             using (FileStream stream = new(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
-                converter.writer.Write(stream, progress);
+                converter.writer.Write(stream, options.Progress);
             File.Move(partial, path, overwrite: true);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            File.Delete(partial);
             throw new ModelLoadException($"{path} cannot be written: {failure.Message}");
         }
-        return new ConversionReport(converter.count, new FileInfo(path).Length, converter.sourceBytes, converter.kept, converter.largestError);
+        finally
+        {
+            File.Delete(partial); // is gone if all went well
+        }
+        return new ConversionReport(
+            converter.count, new FileInfo(path).Length, converter.sourceBytes, converter.Notes(), converter.rows.LargestError, converter.rows.RelativeError);
     }
+
+    private List<string> Notes() =>
+        [.. fallbacks.Select(entry => $"{entry.Key.Type} for {entry.Value.Count} matrices whose rows of {entry.Key.Columns} are no whole blocks of {options.Type.Block().Values}: {string.Join(", ", entry.Value.Take(3))}{(entry.Value.Count > 3 ? ", …" : "")}")];
 
     private void WriteMetadata(string name, ModelConfig shape)
     {
         string prefix = architecture.Name;
         writer.Add("general.architecture", prefix);
         writer.Add("general.name", name);
-        writer.Add("general.file_type", target switch { ElementType.F32 => 0u, ElementType.F16 => 1u, ElementType.Q4_0 => 2u, ElementType.Q8_0 => 7u, ElementType.Q5_0 => 8u, ElementType.Q4_K => 14u, _ => 32u });
+        writer.Add("general.file_type", options.Type switch { ElementType.F32 => 0u, ElementType.F16 => 1u, ElementType.Q4_0 => 2u, ElementType.Q8_0 => 7u, ElementType.Q5_0 => 8u, ElementType.Q4_K => 14u, _ => 32u });
         writer.Add("general.quantization_version", 2u);
         writer.Add($"{prefix}.block_count", (uint)(shape.Layers + Drafts(shape)));
         foreach ((string gguf, string key) in architecture.Keys)
@@ -186,9 +188,9 @@ public sealed class GgufConverter
 
     private ElementType TypeFor(string gguf, StoredTensor tensor)
     {
-        ElementType type = Quantization.Fitting(target, tensor.Columns);
-        if (type != target)
-            kept.Add($"{gguf} ({type}: rows of {tensor.Columns} are no whole blocks of {target.Block().Values})");
+        ElementType type = Quantization.Fitting(options.Type, tensor.Columns);
+        if (type != options.Type)
+            fallbacks[(type, tensor.Columns)] = [.. fallbacks.GetValueOrDefault((type, tensor.Columns)) ?? [], gguf];
         return type;
     }
 
@@ -198,13 +200,8 @@ public sealed class GgufConverter
         sourceBytes += sources.Sum(source => source.Bytes);
         writer.Add(gguf, shape, type, stream =>
         {
-            float[] values = new float[sources[0].Columns];
             foreach (StoredTensor source in sources)
-                for (int row = 0; row < source.Rows; row++)
-                {
-                    source.Read(row, values);
-                    WriteRow(stream, values, type);
-                }
+                rows.Write(stream, source, type);
         });
     }
 
@@ -217,41 +214,20 @@ public sealed class GgufConverter
         sourceBytes += expansion.Bytes;
         writer.Add($"blk.{layer}.attn_k_b.weight", [heads, latent.Rank, latent.Plain], type, stream =>
         {
-            float[][] rows = [.. Enumerable.Range(0, latent.Plain).Select(_ => new float[latent.Rank])];
-            float[] column = new float[latent.Plain];
+            // One head's keys at a time, so that a column can be picked from them.
+            float[] keys = new float[latent.Plain * latent.Rank];
             for (int head = 0; head < heads; head++)
             {
                 for (int i = 0; i < latent.Plain; i++)
-                    expansion.Read(head * per + i, rows[i]);
-                for (int j = 0; j < latent.Rank; j++)
+                    rows.Read(expansion, head * per + i, keys.AsSpan(i * latent.Rank, latent.Rank));
+                rows.Write(stream, latent.Rank, latent.Plain, (column, values) =>
                 {
                     for (int i = 0; i < latent.Plain; i++)
-                        column[i] = rows[i][j];
-                    WriteRow(stream, column, type);
-                }
+                        values[i] = keys[i * latent.Rank + column];
+                }, type);
             }
         });
-        writer.Add($"blk.{layer}.attn_v_b.weight", [heads, latent.Value, latent.Rank], type, stream =>
-        {
-            float[] row = new float[latent.Rank];
-            for (int head = 0; head < heads; head++)
-                for (int i = 0; i < latent.Value; i++)
-                {
-                    expansion.Read(head * per + latent.Plain + i, row);
-                    WriteRow(stream, row, type);
-                }
-        });
-    }
-
-    private void WriteRow(Stream stream, float[] values, ElementType type)
-    {
-        byte[] bytes = new byte[type.Bytes(values.Length)];
-        float[] back = new float[values.Length];
-        Quantization.Store(type, values, bytes);
-        Quantization.Restore(type, bytes, back);
-        float largest = values.Max(MathF.Abs);
-        for (int i = 0; largest > 0 && i < values.Length; i++)
-            largestError = Math.Max(largestError, MathF.Abs(values[i] - back[i]) / largest);
-        stream.Write(bytes);
+        writer.Add($"blk.{layer}.attn_v_b.weight", [heads, latent.Value, latent.Rank], type, stream => rows.Write(
+            stream, heads * latent.Value, latent.Rank, (row, values) => rows.Read(expansion, row / latent.Value * per + latent.Plain + row % latent.Value, values), type));
     }
 }

@@ -61,8 +61,8 @@ internal sealed class SafetensorsFile : IDisposable
         try
         {
             kind = entry!["dtype"]!.GetValue<string>();
-            shape = entry["shape"].Deserialize<long[]>()!;
-            offsets = entry["data_offsets"].Deserialize<long[]>()!;
+            shape = entry["shape"]!.Deserialize<long[]>()!;
+            offsets = entry["data_offsets"]!.Deserialize<long[]>()!;
         }
         catch (Exception broken) when (broken is JsonException or InvalidOperationException or NullReferenceException or FormatException)
         {
@@ -73,7 +73,9 @@ internal sealed class SafetensorsFile : IDisposable
             "F32" => ElementType.F32,
             "F16" => ElementType.F16,
             "BF16" => ElementType.BF16,
-            _ => throw new ModelLoadException($"'{name}' in {path} holds {kind}; F32, F16 and BF16 can be served. Take a published model in one of those."),
+            "F8_E4M3" => ElementType.F8,
+            "I8" => ElementType.I8,
+            _ => throw new ModelLoadException($"'{name}' in {path} holds {kind}; F32, F16, BF16, F8_E4M3 and I8 can be served. Take a published model in one of those."),
         };
         long elements = 1;
         foreach (long length in shape)

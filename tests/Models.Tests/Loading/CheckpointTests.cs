@@ -80,7 +80,7 @@ public sealed class CheckpointTests : IDisposable
     {
         string path = Path.Combine(folder, "model.gguf");
         using Checkpoint source = Checkpoint.Open(Places.Golden(family));
-        ConversionReport report = GgufConverter.Convert(source, path, type, "tiny");
+        ConversionReport report = GgufConverter.Convert(source, path, new ConversionOptions(type, "tiny"), TestContext.Current.CancellationToken);
         Assert.False(File.Exists(path + ".part"));
         using Checkpoint written = Checkpoint.Open(path);
         Assert.Equal("gguf", written.Format);
@@ -103,7 +103,7 @@ public sealed class CheckpointTests : IDisposable
                     Assert.Equal(a[i], b[i], type == ElementType.F16 ? 1e-3f : 0);
             }
         }
-        GgufConverter.Convert(written, path + "2", type, "again"); // from GGUF to GGUF
+        GgufConverter.Convert(written, path + "2", new ConversionOptions(type, "again"), TestContext.Current.CancellationToken); // from GGUF to GGUF
         Assert.Equal(new FileInfo(path).Length, new FileInfo(path + "2").Length, 64.0);
         foreach (GoldenCase golden in GoldenCase.Read(Places.Golden(family)))
         {
@@ -117,9 +117,9 @@ public sealed class CheckpointTests : IDisposable
     {
         string path = Path.Combine(folder, "model.gguf");
         using Checkpoint source = Checkpoint.Open(Places.Golden("deepseek_v3"));
-        ConversionReport report = GgufConverter.Convert(source, path, ElementType.Q8_0, "tiny");
+        ConversionReport report = GgufConverter.Convert(source, path, new ConversionOptions(ElementType.Q8_0, "tiny"), TestContext.Current.CancellationToken);
         Assert.InRange(report.LargestError, 1e-6, 0.6 / 127);
-        Assert.All(report.Kept, entry => Assert.Contains("no whole blocks", entry, StringComparison.Ordinal));
+        Assert.All(report.Notes, entry => Assert.Contains("no whole blocks", entry, StringComparison.Ordinal));
         using Checkpoint written = Checkpoint.Open(path);
         Assert.True(written.TryGet("model.layers.1.mlp.experts.3.up_proj.weight", out StoredTensor? expert));
         Assert.Equal(ElementType.Q8_0, expert.Type);
@@ -130,7 +130,7 @@ public sealed class CheckpointTests : IDisposable
     {
         string path = Path.Combine(folder, "model.gguf");
         using (Checkpoint source = Checkpoint.Open(Places.Golden("qwen3")))
-            GgufConverter.Convert(source, path, ElementType.BF16, "tiny");
+            GgufConverter.Convert(source, path, new ConversionOptions(ElementType.BF16, "tiny"), TestContext.Current.CancellationToken);
         byte[] whole = File.ReadAllBytes(path);
         Random random = new(1);
         for (int i = 0; i < 60; i++)
