@@ -15,6 +15,7 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
     private readonly string folder;
     private readonly GgufFile file;
     private readonly GgufArchitecture architecture;
+    private readonly GgufConfig metadata;
     private readonly Dictionary<string, StoredTensor> tensors = new(StringComparer.Ordinal);
     private readonly List<nint> owned = [];
 
@@ -27,8 +28,9 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
         {
             string name = file.Metadata.GetValueOrDefault("general.architecture") as string ?? "?";
             architecture = GgufArchitecture.All.FirstOrDefault(candidate => candidate.Name == name)
-                ?? throw new ModelLoadException($"{path} holds the architecture '{name}'; {string.Join(" and ", GgufArchitecture.All.Select(known => known.Name))} can be served.");
-            Config = architecture.ReadConfig(file);
+                ?? throw new ModelLoadException($"{path} holds the architecture '{name}'; {string.Join(", ", GgufArchitecture.All.Select(known => known.Name))} can be served.");
+            metadata = new GgufConfig(file, architecture);
+            Config = metadata.Read();
             MapTensors();
         }
         catch
@@ -79,11 +81,9 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
 
     private void MapTensors()
     {
+        long layers = metadata.Layers;
         foreach ((string gguf, string name) in GgufArchitecture.ModelTensors)
             Map(gguf, name);
-        long layers = architecture.Integer(file, "block_count");
-        if (layers > file.Tensors.Count)
-            throw new ModelLoadException($"{folder}: the GGUF file announces {layers} layers but holds {file.Tensors.Count} tensors; it is damaged. Fetch or convert it again.");
         for (int layer = 0; layer < layers; layer++)
         {
             foreach ((string gguf, string name) in architecture.LayerTensors)
@@ -99,7 +99,22 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
     private void Map(string gguf, string name)
     {
         if (file.Tensors.TryGetValue(gguf, out StoredTensor? tensor))
-            tensors[name] = tensor with { Name = name };
+            tensors[name] = architecture.RotatesNeighbours && GgufArchitecture.IsRotated(name) ? Reorder(tensor, name) : tensor with { Name = name };
+    }
+
+    /// <summary>A copy of a query or key projection with its rows in Hugging Face's order.</summary>
+    private StoredTensor Reorder(StoredTensor tensor, string name)
+    {
+        bool vector = tensor.Shape.Length == 1;
+        long count = vector ? tensor.Columns : tensor.Rows, bytes = tensor.Type.Bytes(vector ? 1 : tensor.Columns);
+        int width = metadata.HeadWidth;
+        if (width < 2 || width % 2 != 0 || count % width != 0 || (vector && !tensor.Type.IsPlain()))
+            throw new ModelLoadException($"'{tensor.Name}' has {count} rows, which are no whole heads of {width}. Convert the model again with a current tool.");
+        byte* copy = (byte*)NativeMemory.Alloc((nuint)tensor.Bytes);
+        owned.Add((nint)copy);
+        for (int row = 0; row < count; row++)
+            new ReadOnlySpan<byte>((byte*)tensor.Address + row * bytes, (int)bytes).CopyTo(new Span<byte>(copy + GgufArchitecture.PublishedRow(row, width) * bytes, (int)bytes));
+        return tensor with { Name = name, Address = (nint)copy, File = null };
     }
 
     private void Split(StoredTensor merged, Func<int, string> name)
@@ -157,7 +172,7 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
                     read(values, (long)head * value + i, new Span<T>(target + (long)(plain + i) * rank, rank));
             }
         }
-        tensors[name] = new StoredTensor(name, type, [heads * (plain + value), rank], (nint)joined, bytes);
+        tensors[name] = new StoredTensor(name, type, [(long)heads * (plain + value), rank], (nint)joined, bytes);
     }
 
     private delegate void RowReader<T>(StoredTensor tensor, long row, Span<T> target);

@@ -1,6 +1,5 @@
-using System.Text.Json.Nodes;
 using XDeepServe.Kernels;
-using XDeepServe.Models.Text;
+using XDeepServe.Models.Families;
 
 namespace XDeepServe.Models.Loading;
 
@@ -10,25 +9,26 @@ namespace XDeepServe.Models.Loading;
 /// </summary>
 public sealed class GgufConverter
 {
-    private readonly Checkpoint checkpoint;
     private readonly ConversionOptions options;
-    private readonly RowConverter rows;
-    private readonly JsonObject config;
+    private readonly ModelConfig shape;
     private readonly GgufArchitecture architecture;
+    private readonly PublishedTensors tensors;
+    private readonly RowConverter rows;
     private readonly GgufWriter writer = new();
     private readonly Dictionary<(ElementType Type, int Columns), List<string>> fallbacks = []; // matrices that could not take the asked type
+    private readonly int drafts; // layers for multi-token prediction that the checkpoint holds
     private long sourceBytes;
     private int count;
 
-    private GgufConverter(Checkpoint checkpoint, ConversionOptions options, CancellationToken cancellation)
+    private GgufConverter(PublishedTensors tensors, ModelConfig shape, ConversionOptions options, CancellationToken cancellation)
     {
-        this.checkpoint = checkpoint;
-        this.options = options;
+        (this.tensors, this.shape, this.options) = (tensors, shape, options);
         rows = new RowConverter(options, cancellation);
-        config = checkpoint.Config;
-        string type = (string?)config["model_type"] ?? "?";
-        architecture = GgufArchitecture.All.FirstOrDefault(known => known.ModelType == type)
-            ?? throw new ModelLoadException($"Models of type '{type}' cannot be written as GGUF; {string.Join(" and ", GgufArchitecture.All.Select(known => known.ModelType))} can.");
+        drafts = tensors.Has($"model.layers.{shape.Layers}.eh_proj.weight") ? shape.DraftLayers : 0;
+        architecture = GgufArchitecture.All.FirstOrDefault(known => known.Families.Contains(shape.Family))
+            ?? throw new ModelLoadException($"Models of type '{shape.Family}' cannot be written as GGUF; {string.Join(", ", GgufArchitecture.All.SelectMany(known => known.Families))} can.");
+        if (shape.Family is "qwen3_moe" or "mixtral" && !shape.Experts!.Rule.Normalize)
+            throw new ModelLoadException("llama.cpp always makes the chosen experts' weights sum to 1 for this architecture, but the config.json says 'norm_topk_prob': false. Keep the model in safetensors.");
     }
 
     /// <summary>Converts a model. The file appears under its name when it is complete; nothing is left behind otherwise.</summary>
@@ -43,9 +43,12 @@ public sealed class GgufConverter
         if (!GgufFile.Types.Values.Contains(options.Type) || !Quantization.CanStore(options.Type))
             throw new ModelLoadException($"{options.Type} cannot be written to a GGUF file: choose F32, F16, BF16, Q8_0, Q4_K, Q5_0 or Q4_0, or name a folder to write safetensors.");
         ModelConfig shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
-        GgufConverter converter = new(checkpoint, options, cancellation);
-        converter.WriteMetadata(options.Name, shape);
-        converter.WriteTensors(shape);
+        using PublishedTensors tensors = new(checkpoint, Family.Of(shape.Family));
+        GgufConverter converter = new(tensors, shape, options, cancellation);
+        GgufMetadata metadata = new(converter.writer, converter.architecture, shape, converter.drafts);
+        metadata.WriteShape(options, checkpoint.Config);
+        metadata.WriteTokenizer(checkpoint.LoadTokenizer());
+        converter.WriteTensors();
         string partial = path + ".part";
         try
         {
@@ -65,125 +68,66 @@ public sealed class GgufConverter
             converter.count, new FileInfo(path).Length, converter.sourceBytes, converter.Notes(), converter.rows.LargestError, converter.rows.RelativeError);
     }
 
-    private List<string> Notes() =>
-        [.. fallbacks.Select(entry => $"{entry.Key.Type} for {entry.Value.Count} matrices whose rows of {entry.Key.Columns} are no whole blocks of {options.Type.Block().Values}: {string.Join(", ", entry.Value.Take(3))}{(entry.Value.Count > 3 ? ", …" : "")}")];
-
-    private void WriteMetadata(string name, ModelConfig shape)
+    private List<string> Notes()
     {
-        string prefix = architecture.Name;
-        writer.Add("general.architecture", prefix);
-        writer.Add("general.name", name);
-        writer.Add("general.file_type", options.Type switch { ElementType.F32 => 0u, ElementType.F16 => 1u, ElementType.Q4_0 => 2u, ElementType.Q8_0 => 7u, ElementType.Q5_0 => 8u, ElementType.Q4_K => 14u, _ => 32u });
-        writer.Add("general.quantization_version", 2u);
-        writer.Add($"{prefix}.block_count", (uint)(shape.Layers + Drafts(shape)));
-        foreach ((string gguf, string key) in architecture.Keys)
-        {
-            JsonNode? value = key == "rope_theta" ? JsonValue.Create(shape.Rope.Theta) : config[key];
-            if (key == "num_nextn_predict_layers")
-                value = Drafts(shape) == 0 ? null : JsonValue.Create(Drafts(shape));
-            switch (value?.GetValueKind())
-            {
-                case System.Text.Json.JsonValueKind.True or System.Text.Json.JsonValueKind.False:
-                    writer.Add($"{prefix}.{gguf}", value.GetValue<bool>());
-                    break;
-                case System.Text.Json.JsonValueKind.Number when gguf.EndsWith("epsilon", StringComparison.Ordinal) || gguf.EndsWith("freq_base", StringComparison.Ordinal) || gguf.EndsWith("scale", StringComparison.Ordinal):
-                    writer.Add($"{prefix}.{gguf}", float.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture));
-                    break;
-                case System.Text.Json.JsonValueKind.Number:
-                    writer.Add($"{prefix}.{gguf}", uint.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture));
-                    break;
-            }
-        }
-        if (shape.Latent is { } latent)
-        {
-            // llama.cpp runs latent attention as attention with a single, wide key head.
-            writer.Add($"{prefix}.attention.head_count_kv", 1u);
-            writer.Add($"{prefix}.attention.key_length", (uint)(latent.Rank + latent.Rope));
-            writer.Add($"{prefix}.attention.value_length", (uint)latent.Rank);
-            writer.Add($"{prefix}.attention.key_length_mla", (uint)(latent.Plain + latent.Rope));
-            writer.Add($"{prefix}.attention.value_length_mla", (uint)latent.Value);
-            writer.Add($"{prefix}.expert_gating_func", 2u);
-        }
-        WriteRope(prefix, shape);
-        WriteTokenizer();
+        List<string> notes = [.. fallbacks.Select(entry =>
+            $"{entry.Key.Type} for {entry.Value.Count} matrices whose rows of {entry.Key.Columns} are no whole blocks of {options.Type.Block().Values}: "
+            + $"{string.Join(", ", entry.Value.Take(3))}{(entry.Value.Count > 3 ? ", …" : "")}")];
+        if (shape.Windows.Any(window => window > 0))
+            notes.Add($"llama.cpp does not apply the sliding window of {shape.Windows.Max()} tokens{(architecture.Name == "llama" ? "" : ", and it is not stored")}");
+        return notes;
     }
 
-    private void WriteRope(string prefix, ModelConfig shape)
-    {
-        JsonObject? rope = (config["rope_scaling"] ?? config["rope_parameters"]) as JsonObject;
-        if (shape.Rope.Yarn is null || rope is null)
-            return;
-        float Real(string key, float fallback) => rope[key] is { } value ? float.Parse(value.ToJsonString(), System.Globalization.CultureInfo.InvariantCulture) : fallback;
-        writer.Add($"{prefix}.rope.scaling.type", "yarn");
-        writer.Add($"{prefix}.rope.scaling.factor", Real("factor", 1));
-        writer.Add($"{prefix}.rope.scaling.original_context_length", (uint)Real("original_max_position_embeddings", shape.MaxPositions));
-        if (rope["mscale_all_dim"] is not null)
-            writer.Add($"{prefix}.rope.scaling.yarn_log_multiplier", Real("mscale_all_dim", 0) / 10);
-    }
-
-    private void WriteTokenizer()
-    {
-        if (checkpoint.LoadTokenizer() is not { } tokenizer)
-        {
-            writer.Add("tokenizer.ggml.model", "no_vocab"); // llama.cpp's word for "ids only"
-            return;
-        }
-        GgufTokenizer tables = tokenizer.ToGguf();
-        writer.Add("tokenizer.ggml.model", tables.Kind);
-        writer.Add("tokenizer.ggml.pre", tables.Kind == GgufTokenizer.ByteLevel ? tables.Pre : "default");
-        writer.Add("tokenizer.ggml.tokens", tables.Tokens);
-        writer.Add("tokenizer.ggml.token_type", tables.Types);
-        if (tables.Kind == GgufTokenizer.ByteLevel)
-        {
-            writer.Add("tokenizer.ggml.merges", tables.Merges);
-        }
-        else
-        {
-            writer.Add("tokenizer.ggml.scores", tables.Scores);
-            writer.Add("tokenizer.ggml.add_space_prefix", tables.AddSpace);
-        }
-        if (tables.BosId is { } bos)
-            writer.Add("tokenizer.ggml.bos_token_id", (uint)bos);
-        if (tables.EosId is { } eos)
-            writer.Add("tokenizer.ggml.eos_token_id", (uint)eos);
-        writer.Add("tokenizer.ggml.add_bos_token", tables.AddBos);
-        if (tables.ChatTemplate is { } template)
-            writer.Add("tokenizer.chat_template", template);
-    }
-
-    private void WriteTensors(ModelConfig shape)
+    private void WriteTensors()
     {
         foreach ((string gguf, string name) in GgufArchitecture.ModelTensors)
             Copy(gguf, name);
-        for (int layer = 0; layer < shape.Layers + Drafts(shape); layer++)
+        for (int layer = 0; layer < shape.Layers + drafts; layer++)
         {
+            string prefix = $"model.layers.{layer}";
             foreach ((string gguf, string name) in architecture.LayerTensors)
-                Copy($"blk.{layer}.{gguf}", $"model.layers.{layer}.{name}");
-            if (shape.Experts is { } experts)
-                foreach ((string gguf, string name) in GgufArchitecture.Experts)
-                    Merge($"blk.{layer}.{gguf}", [.. Enumerable.Range(0, experts.Count).Select(expert => $"model.layers.{layer}.mlp.experts.{expert}.{name}")]);
-            if (shape.Latent is { } latent && checkpoint.TryGet($"model.layers.{layer}.self_attn.kv_b_proj.weight", out StoredTensor? expansion))
+                Copy($"blk.{layer}.{gguf}", $"{prefix}.{name}");
+            foreach ((string gguf, string name) in GgufArchitecture.Experts)
+                if (shape.Experts is { } experts && tensors.Experts($"{prefix}.mlp", name, experts) is { } parts)
+                    Add($"blk.{layer}.{gguf}", [parts.Length, .. parts[0].Shape], TypeFor($"blk.{layer}.{gguf}", parts[0]), parts);
+            if (shape.Latent is { } latent && tensors.TryGet($"{prefix}.self_attn.kv_b_proj.weight", out StoredTensor? expansion))
                 SplitExpansion(layer, expansion, shape.Heads, latent);
         }
     }
 
-    /// <summary>Draft layers, if the checkpoint holds them.</summary>
-    private int Drafts(ModelConfig shape) => checkpoint.Has($"model.layers.{shape.Layers}.eh_proj.weight") ? shape.DraftLayers : 0;
-
     private void Copy(string gguf, string name)
     {
-        if (!checkpoint.TryGet(name, out StoredTensor? tensor))
+        if (!tensors.TryGet(name, out StoredTensor? tensor))
             return;
-        bool plain = tensor.Shape.Length == 1 || gguf.Contains("ffn_gate_inp", StringComparison.Ordinal);
-        Add(gguf, tensor.Shape, plain ? ElementType.F32 : TypeFor(gguf, tensor), [tensor]);
+        bool plain = tensor.Shape.Length == 1 || gguf.Contains("ffn_gate_inp", StringComparison.Ordinal) || gguf.StartsWith("position_embd", StringComparison.Ordinal);
+        ElementType type = plain ? ElementType.F32 : TypeFor(gguf, tensor);
+        if (architecture.RotatesNeighbours && GgufArchitecture.IsRotated(name))
+            AddReordered(gguf, tensor, type);
+        else
+            Add(gguf, tensor.Shape, type, [tensor]);
     }
 
-    private void Merge(string gguf, string[] names)
+    /// <summary>Queries and keys in the order of rows that llama.cpp rotates.</summary>
+    private void AddReordered(string gguf, StoredTensor tensor, ElementType type)
     {
-        if (!checkpoint.TryGet(names[0], out StoredTensor? first))
-            return;
-        StoredTensor[] experts = [.. names.Select(name => checkpoint.Get(name, first.Shape))];
-        Add(gguf, [names.Length, .. first.Shape], TypeFor(gguf, first), experts);
+        count++;
+        sourceBytes += tensor.Bytes;
+        int width = shape.HeadWidth;
+        writer.Add(gguf, tensor.Shape, type, stream =>
+        {
+            if (tensor.Shape.Length > 1)
+            {
+                rows.Write(stream, tensor.Rows, tensor.Columns, (row, values) => rows.Read(tensor, GgufArchitecture.PublishedRow(row, width), values), type);
+                return;
+            }
+            float[] all = new float[tensor.Columns];
+            rows.Read(tensor, 0, all);
+            rows.Write(stream, 1, all.Length, (_, values) =>
+            {
+                for (int i = 0; i < all.Length; i++)
+                    values[i] = all[GgufArchitecture.PublishedRow(i, width)];
+            }, type);
+        });
     }
 
     private ElementType TypeFor(string gguf, StoredTensor tensor)
@@ -194,11 +138,11 @@ public sealed class GgufConverter
         return type;
     }
 
-    private void Add(string gguf, long[] shape, ElementType type, StoredTensor[] sources)
+    private void Add(string gguf, long[] dimensions, ElementType type, StoredTensor[] sources)
     {
         count++;
         sourceBytes += sources.Sum(source => source.Bytes);
-        writer.Add(gguf, shape, type, stream =>
+        writer.Add(gguf, dimensions, type, stream =>
         {
             foreach (StoredTensor source in sources)
                 rows.Write(stream, source, type);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Unicode;
 
 namespace XDeepServe.Models.Loading;
 
@@ -23,6 +24,8 @@ internal static class JsonFile
     /// <exception cref="ModelLoadException">They hold something else.</exception>
     public static JsonObject Parse(ReadOnlySpan<byte> utf8, string source)
     {
+        if (!Utf8.IsValid(utf8))
+            throw new ModelLoadException($"{source} is no UTF-8 text. Fetch it again.");
         try
         {
             JsonNode? node = JsonNode.Parse(utf8, documentOptions: new JsonDocumentOptions { MaxDepth = 64 });
@@ -32,7 +35,7 @@ internal static class JsonFile
                 return json;
             }
         }
-        catch (Exception broken) when (broken is JsonException or ArgumentException)
+        catch (Exception broken) when (broken is JsonException or ArgumentException or InvalidOperationException)
         {
             throw new ModelLoadException($"{source} is not valid JSON: {broken.Message} Fetch it again.");
         }

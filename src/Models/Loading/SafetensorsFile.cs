@@ -61,8 +61,8 @@ internal sealed class SafetensorsFile : IDisposable
         try
         {
             kind = entry!["dtype"]!.GetValue<string>();
-            shape = entry["shape"]!.Deserialize<long[]>()!;
-            offsets = entry["data_offsets"]!.Deserialize<long[]>()!;
+            shape = entry["shape"].Deserialize<long[]>() ?? [];
+            offsets = entry["data_offsets"].Deserialize<long[]>() ?? [];
         }
         catch (Exception broken) when (broken is JsonException or InvalidOperationException or NullReferenceException or FormatException)
         {

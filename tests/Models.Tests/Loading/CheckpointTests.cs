@@ -85,9 +85,11 @@ public sealed class CheckpointTests : IDisposable
         using Checkpoint written = Checkpoint.Open(path);
         Assert.Equal("gguf", written.Format);
         ModelConfig expected = ModelConfig.Read(source.Config), actual = ModelConfig.Read(written.Config);
+        Assert.Equal(expected.Experts?.DenseLayers, actual.Experts?.DenseLayers);
+        ExpertConfig? experts = actual.Experts is null ? null : actual.Experts with { DenseLayers = expected.Experts!.DenseLayers };
         Assert.Equal(
             expected with { EosIds = [], BosId = null, TiedEmbeddings = null, DraftLayers = 0 },
-            actual with { EosIds = [], BosId = null, TiedEmbeddings = null });
+            actual with { EosIds = [], BosId = null, TiedEmbeddings = null, Experts = experts });
         Assert.InRange(report.LargestError, 0, type == ElementType.F16 ? 1e-3 : 0);
         foreach (string name in source.Names)
         {
@@ -110,6 +112,68 @@ public sealed class CheckpointTests : IDisposable
             using LoadedModel model = new(path, new CpuBackend(new CpuOptions(2)));
             golden.Check(model.CreateRunner());
         }
+    }
+
+    [Theory]
+    [InlineData("llama")]
+    [InlineData("llama_tied")]
+    [InlineData("mistral")]
+    [InlineData("mixtral")]
+    [InlineData("qwen2")]
+    [InlineData("qwen3_moe")]
+    [InlineData("deepseek_v2")]
+    [InlineData("deepseek_v2_lite")]
+    [InlineData("glm4_moe")]
+    [InlineData("gpt2")]
+    public void Every_family_written_as_GGUF_follows_the_reference(string family)
+    {
+        string golden = Places.Shared("golden", family), path = Path.Combine(folder, "model.gguf");
+        using (Checkpoint source = Checkpoint.Open(golden))
+            GgufConverter.Convert(source, path, new ConversionOptions(ElementType.F32, "tiny"), TestContext.Current.CancellationToken);
+        using LoadedModel model = new(path, new CpuBackend(new CpuOptions(2, PinThreads: false)));
+        foreach (GoldenCase reference in GoldenCase.Read(golden))
+        {
+            using Runner runner = model.CreateRunner();
+            reference.Check(runner);
+        }
+    }
+
+    [Theory]
+    [InlineData("qwen3", ElementType.F8, 0.07)]
+    [InlineData("qwen3", ElementType.I8, 0.03)]
+    [InlineData("qwen3", ElementType.BF16, 0.001)]
+    [InlineData("deepseek_v3", ElementType.F8, 0.07)]
+    [InlineData("deepseek_v3", ElementType.I8, 0.03)]
+    public void A_model_written_as_safetensors_stays_near(string family, ElementType type, float tolerance)
+    {
+        string path = Path.Combine(folder, "written");
+        using Checkpoint source = Checkpoint.Open(Places.Golden(family));
+        ConversionReport report = SafetensorsConverter.Convert(source, Places.Golden(family), path, false, new ConversionOptions(type, "tiny"), TestContext.Current.CancellationToken);
+        Assert.False(Directory.Exists(path + ".part"));
+        Assert.InRange(report.RelativeError, 0, tolerance);
+        using LoadedModel before = new(source, new CpuBackend(new CpuOptions(2, PinThreads: false))), after = new(path, new CpuBackend(new CpuOptions(2, PinThreads: false)));
+        using Checkpoint written = Checkpoint.Open(path);
+        Assert.True(written.TryGet("model.layers.0.self_attn.o_proj.weight", out StoredTensor? projection));
+        Assert.Equal(type, projection.Type);
+        using Runner first = before.CreateRunner(), second = after.CreateRunner();
+        float[] expected = first.Prefill(new Sequence([1, 2, 3, 4, 5, 6]))[^1], actual = second.Prefill(new Sequence([1, 2, 3, 4, 5, 6]))[^1];
+        float range = expected.Max() - expected.Min();
+        double difference = Math.Sqrt(expected.Zip(actual).Average(pair => Math.Pow(pair.First - pair.Second, 2))) / range;
+        Assert.InRange(difference, 0, tolerance);
+        Assert.Throws<ModelLoadException>(() => SafetensorsConverter.Convert(source, path, path, false, new ConversionOptions(type, "tiny"), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void A_conversion_that_is_stopped_leaves_nothing_behind()
+    {
+        using Checkpoint source = Checkpoint.Open(Places.Golden("qwen3"));
+        using CancellationTokenSource stop = new();
+        stop.Cancel();
+        Assert.Throws<OperationCanceledException>(() => GgufConverter.Convert(source, Path.Combine(folder, "a.gguf"), new ConversionOptions(ElementType.Q4_0, "tiny"), stop.Token));
+        Assert.Throws<OperationCanceledException>(() => SafetensorsConverter.Convert(source, folder, Path.Combine(folder, "b"), false, new ConversionOptions(ElementType.F8, "tiny"), stop.Token));
+        Assert.Throws<ModelLoadException>(() => GgufConverter.Convert(source, Path.Combine(folder, "c.gguf"), new ConversionOptions(ElementType.I8, "tiny"), TestContext.Current.CancellationToken));
+        Assert.Throws<ModelLoadException>(() => SafetensorsConverter.Convert(source, folder, Path.Combine(folder, "d"), false, new ConversionOptions(ElementType.Q8_0, "tiny"), TestContext.Current.CancellationToken));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
     }
 
     [Fact]
