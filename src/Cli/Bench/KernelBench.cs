@@ -20,7 +20,7 @@ internal sealed unsafe class KernelBench(CpuBackend backend, Arena arena, int re
         Console.WriteLine(backend.Description);
         double floor = ReadBandwidth();
         Console.WriteLine($"{"memory, read by all threads",-44}{floor / 1e9,10:F1} GB/s");
-        foreach (ElementType type in new[] { ElementType.Q8_0, ElementType.BF16, ElementType.F32 })
+        foreach (ElementType type in Enum.GetValues<ElementType>().Where(type => type != ElementType.I32))
             Products(type, floor);
         Attention(floor);
         Latent(floor);
@@ -45,10 +45,11 @@ internal sealed unsafe class KernelBench(CpuBackend backend, Arena arena, int re
         const int Rows = 6144, Columns = 4096;
         long bytes = type.Bytes((long)Rows * Columns);
         byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)bytes, 64);
-        Random random = new(1);
-        for (long i = 0; i < bytes; i++)
-            memory[i] = (byte)(type == ElementType.Q8_0 ? i % 34 == 1 ? 0x20 : i % 34 == 0 ? 0 : random.Next(256) : i % 2 == 1 && (type == ElementType.BF16 || i % 4 == 3) ? 0x3C : 1);
-        using (Weight weight = backend.Prepare(new WeightSource(type, Columns, 1, [new WeightPiece((nint)memory, Rows)]), type))
+        float[] factors = [.. Enumerable.Repeat(1e-3f, (int)type.Factors(Rows, Columns) + 1)];
+        // Bytes of 0x11 are small, finite numbers in every type.
+        NativeMemory.Fill(memory, (nuint)bytes, 0x11);
+        fixed (float* factorStart = factors)
+        using (Weight weight = backend.Prepare(new WeightSource(type, Columns, 1, [new WeightPiece((nint)memory, Rows, null, (nint)factorStart)]), type))
         {
             foreach (int tokens in new[] { 1, 8, 128 })
             {
