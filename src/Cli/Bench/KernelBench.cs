@@ -49,8 +49,8 @@ internal sealed unsafe class KernelBench(CpuBackend backend, Arena arena, int re
         // Bytes of 0x11 are small, finite numbers in every type.
         NativeMemory.Fill(memory, (nuint)bytes, 0x11);
         fixed (float* factorStart = factors)
-        using (Weight weight = backend.Prepare(new WeightSource(type, Columns, 1, [new WeightPiece((nint)memory, Rows, null, (nint)factorStart)]), type))
         {
+            using Weight weight = backend.Prepare(new WeightSource(type, Columns, 1, [new WeightPiece((nint)memory, Rows, null, (nint)factorStart)]), type);
             foreach (int tokens in new[] { 1, 8, 128 })
             {
                 Tensor input = Fill(tokens, Columns), output = arena.Allocate(ElementType.F32, tokens, Rows);
