@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
+using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels.Cuda;
 using XDeepServe.Models;
 using XDeepServe.Models.Calibrating;
 using XDeepServe.Models.Loading;
@@ -28,7 +30,7 @@ internal sealed class BenchPerplexityCommand : Command
         string content = File.ReadAllText(result.GetValue(text)!);
         using Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format);
         int[] ids = [.. (checkpoint.LoadTokenizer() ?? throw new ModelLoadException($"{settings.Path} brings no tokenizer, so no text can be read.")).Encode(content)];
-        using CpuBackend backend = new(settings.Cpu);
+        using Backend backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
         using Model model = LoadedEngine.WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
         int length = result.GetValue(window);
         if (length < 2 || length > model.MaxLength)
