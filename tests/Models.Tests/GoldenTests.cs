@@ -46,7 +46,7 @@ public class GoldenTests
     [Theory]
     [MemberData(nameof(Families))]
     public void Every_family_follows_the_reference(string model, string backend, int chunk) =>
-        Check(Places.Shared("golden", model), backend, chunk);
+        Check(Places.Golden(model), backend, chunk);
 
     [Theory]
     [InlineData("avx512", int.MaxValue)]
