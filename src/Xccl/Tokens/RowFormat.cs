@@ -80,7 +80,7 @@ internal readonly unsafe struct RowFormat(WireType element, WireType wire, int h
         Vector512<float> most = Vector512<float>.Zero;
         int index = 0;
         for (; index <= hidden - Lanes; index += Lanes)
-            most = Vector512.Max(most, Vector512.Abs(TRow.Load(row, index)));
+            most = Vector512.MaxNative(most, Vector512.Abs(TRow.Load(row, index)));
         float largest = 0;
         for (int lane = 0; lane < Lanes; lane++)
             largest = MathF.Max(largest, most[lane]);
@@ -92,11 +92,14 @@ internal readonly unsafe struct RowFormat(WireType element, WireType wire, int h
         sbyte* values = (sbyte*)wireRow;
         for (index = 0; index <= hidden - Lanes; index += Lanes)
         {
-            Vector512<int> rounded = Vector512.ConvertToInt32(Vector512.Round(TRow.Load(row, index) * inverses));
+            Vector512<float> scaled = TRow.Load(row, index) * inverses;
             if (Avx512F.IsSupported)
-                Avx512F.ConvertToVector128SByteWithSaturation(rounded).Store(values + index);
-            else
-                Vector128.Narrow(Vector128.Narrow(rounded.GetLower().GetLower(), rounded.GetLower().GetUpper()), Vector128.Narrow(rounded.GetUpper().GetLower(), rounded.GetUpper().GetUpper())).Store(values + index);
+            {
+                Avx512F.ConvertToVector128SByteWithSaturation(Avx512F.ConvertToVector512Int32(scaled)).Store(values + index);
+                continue;
+            }
+            Vector512<int> rounded = Vector512.ConvertToInt32(Vector512.Round(scaled));
+            Vector128.Narrow(Vector128.Narrow(rounded.GetLower().GetLower(), rounded.GetLower().GetUpper()), Vector128.Narrow(rounded.GetUpper().GetLower(), rounded.GetUpper().GetUpper())).Store(values + index);
         }
         for (; index < hidden; index++)
             values[index] = (sbyte)MathF.Round(TRow.LoadOne(row, index) * inverse);
