@@ -96,11 +96,8 @@ public sealed unsafe class Communicator : IDisposable
     {
         for (int rank = 0; rank < Ranks; rank++)
         {
-            if (rank == Rank || links[rank] is not { } link || link.IsAlive())
-                continue;
-            Messages.Drop(rank);
-            links[rank] = null;
-            link.Dispose();
+            if (rank != Rank && links[rank] is { } link && !link.IsAlive())
+                Drop(rank);
         }
         LinkAll(timeout, cancel);
     }
@@ -159,6 +156,13 @@ public sealed unsafe class Communicator : IDisposable
         Collectives.Barrier(timeout, cancel);
     }
 
+    private void Drop(int rank)
+    {
+        Messages.Drop(rank);
+        links[rank]!.Dispose();
+        links[rank] = null;
+    }
+
     /// <returns>A rank that is not linked yet, or -1.</returns>
     private int TryLinkAll()
     {
@@ -168,10 +172,7 @@ public sealed unsafe class Communicator : IDisposable
             if (rank == Rank)
                 continue;
             if (links[rank] is { } known && !known.IsAlive())
-            {
-                known.Dispose();
-                links[rank] = null;
-            }
+                Drop(rank);
             if (links[rank] is null && SharedRegion.TryOpen(options.Name, rank, Geometry) is { } region)
             {
                 links[rank] = new PeerLink(rank, region, Region.Epoch);

@@ -118,6 +118,38 @@ public sealed class MessageTests
     });
 
     [Fact]
+    public unsafe void Queued_messages_end_when_they_are_cancelled_or_the_peer_is_gone()
+    {
+        string name = TestGroup.Name();
+        using Barrier may = new(2);
+        Thread leaver = new(() =>
+        {
+            using Communicator group = Communicator.Join(TestGroup.Options(name, 1, TestGroup.Geometry(2)));
+            may.SignalAndWait();
+        });
+        leaver.Start();
+        using Communicator group = Communicator.Join(TestGroup.Options(name, 0, TestGroup.Geometry(2)));
+        byte* memory = (byte*)NativeMemory.AllocZeroed(8000);
+        Assert.True(group.Messages.TryPostReceive(1, 1, (nint)memory, 100, 5));
+        Assert.Equal(0, group.Messages.DoWork());
+        group.Messages.Cancel(1);
+        Assert.True(group.Messages.TryComplete(out Completion cancelled));
+        Assert.Equal((5ul, Progress.Cancelled), (cancelled.Token, cancelled.Outcome));
+        Assert.True(group.Messages.TryPost(1, 2, (nint)memory, 8000, 6)); // more than the ring holds
+        Assert.True(group.Messages.TryPostReceive(1, 3, (nint)memory, 100, 7));
+        may.SignalAndWait();
+        leaver.Join();
+        while (group.Messages.DoWork() == 0)
+            Thread.Yield();
+        Assert.True(group.Messages.TryComplete(out Completion sending));
+        Assert.True(group.Messages.TryComplete(out Completion receiving));
+        Assert.Equal((6ul, Progress.Lost, 7ul, Progress.Lost), (sending.Token, sending.Outcome, receiving.Token, receiving.Outcome));
+        Assert.False(group.Messages.TryComplete(out _));
+        Assert.Throws<PeerLostException>(() => group.Messages.TryPost(1, 4, (nint)memory, 1, 8));
+        NativeMemory.Free(memory);
+    }
+
+    [Fact]
     public void A_lent_message_is_read_where_it_lies() => TestGroup.Run(TestGroup.Geometry(2), group =>
     {
         for (byte round = 1; round < 20; round++)
