@@ -53,14 +53,18 @@ internal sealed class ChatCommand : Command
     {
         string prompt = template.Render(new JsonObject
         {
-            ["messages"] = messages.DeepClone(), ["add_generation_prompt"] = true,
-            ["bos_token"] = loaded.Tokenizer!.BosToken, ["eos_token"] = loaded.Tokenizer.EosToken,
+            ["messages"] = messages.DeepClone(),
+            ["add_generation_prompt"] = true,
+            ["bos_token"] = loaded.Tokenizer!.BosToken,
+            ["eos_token"] = loaded.Tokenizer.EosToken,
         });
         int[] ids = loaded.Tokenizer.Encode(prompt);
         int room = loaded.Shell.Options.MaxModelLength - ids.Length;
         using Generation generation = loaded.Shell.Submit(new GenerationRequest
         {
-            Id = "chat", Prompt = ids, Sampling = how with { MaxTokens = Math.Min(how.MaxTokens!.Value, Math.Max(1, room)) },
+            Id = "chat",
+            Prompt = ids,
+            Sampling = how with { MaxTokens = Math.Min(how.MaxTokens!.Value, Math.Max(1, room)) },
         });
         StringBuilder answer = new();
         try

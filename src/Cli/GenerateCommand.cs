@@ -39,7 +39,9 @@ internal sealed class GenerateCommand : Command
         EngineSettings settings = engine.Read(result);
         SamplingParameters how = sampling.Read(result) with
         {
-            Logprobs = result.GetValue(logprobs), PromptLogprobs = result.GetValue(promptLogprobs), Detokenize = !settings.SkipTokenizer,
+            Logprobs = result.GetValue(logprobs),
+            PromptLogprobs = result.GetValue(promptLogprobs),
+            Detokenize = !settings.SkipTokenizer,
         };
         how.Validate(int.MaxValue, settings.Engine.MaxLogprobs);
         if (settings.SkipTokenizer && result.GetValue(prompt) is not null)

@@ -113,7 +113,9 @@ public sealed class CacheTests
     private static Sequence Make(int prompt, int generated, int content) => new(
         new GenerationRequest
         {
-            Id = "test", Prompt = [.. Enumerable.Range(0, prompt).Select(i => i < 9 ? i : i * content)], Sampling = new SamplingParameters(),
+            Id = "test",
+            Prompt = [.. Enumerable.Range(0, prompt).Select(i => i < 9 ? i : i * content)],
+            Sampling = new SamplingParameters(),
         }, 0, generated, BlockSize);
 
     private static void Start(TensorCache cache, List<Live> live, int size, int content)

@@ -29,7 +29,12 @@ internal sealed class TestEngine : IDisposable
 
     public static EngineOptions Options() => new()
     {
-        MaxModelLength = 512, MaxSequences = 8, MaxBatchedTokens = 64, BlockSize = 16, NumBlocksOverride = 128, QueueLimit = 4096,
+        MaxModelLength = 512,
+        MaxSequences = 8,
+        MaxBatchedTokens = 64,
+        BlockSize = 16,
+        NumBlocksOverride = 128,
+        QueueLimit = 4096,
     };
 
     public static SamplingParameters Greedy(int tokens) => new() { Temperature = 0, MaxTokens = tokens, IgnoreEos = true, Detokenize = false };

@@ -136,10 +136,10 @@ public class ModelLoadTests
         {
             string bias = $"model.layers.1.self_attn.{name}.bias";
             MemoryCheckpoint changed = TinyModel.Checkpoint(config);
-        {
-            Assert.True(changed.TryGet(bias, out StoredTensor? old));
-            changed.Add(bias, ElementType.BF16, 1, old.Shape);
-        }
+            {
+                Assert.True(changed.TryGet(bias, out StoredTensor? old));
+                changed.Add(bias, ElementType.BF16, 1, old.Shape);
+            }
             using var other = new LoadedModel(changed, new NaiveBackend());
             Assert.NotEqual(logits, LastLogits(other));
 

@@ -77,7 +77,9 @@ internal sealed class BenchLatencyCommand : Command
         long start = Stopwatch.GetTimestamp(), first = 0;
         using Generation generation = loaded.Shell.Submit(new GenerationRequest
         {
-            Id = "bench", Prompt = prompt, Sampling = new SamplingParameters { Temperature = 0, MaxTokens = tokens, IgnoreEos = true, Detokenize = false },
+            Id = "bench",
+            Prompt = prompt,
+            Sampling = new SamplingParameters { Temperature = 0, MaxTokens = tokens, IgnoreEos = true, Detokenize = false },
         });
         await foreach (OutputDelta delta in generation)
         {

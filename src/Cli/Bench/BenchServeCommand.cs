@@ -83,7 +83,9 @@ internal sealed class BenchServeCommand : Command
             result.GetValue(endpoint) ?? (chat ? "/v1/chat/completions" : "/v1/completions"), chat,
             result.GetValue(apiKey) ?? Environment.GetEnvironmentVariable("OPENAI_API_KEY"), Pairs(result, headers))
         {
-            IgnoreEos = result.GetValue(ignoreEos), Temperature = result.GetValue(temperature), Logprobs = result.GetValue(logprobs),
+            IgnoreEos = result.GetValue(ignoreEos),
+            Temperature = result.GetValue(temperature),
+            Logprobs = result.GetValue(logprobs),
         };
         client.Model = result.GetValue(model) ?? await client.FirstModelAsync(cancel);
         Random random = new(result.GetValue(seed));

@@ -98,7 +98,10 @@ internal sealed class LoadClient : IDisposable
     {
         JsonObject body = new()
         {
-            ["model"] = Model, ["max_tokens"] = load.OutputLength, ["stream"] = true, ["stream_options"] = new JsonObject { ["include_usage"] = true },
+            ["model"] = Model,
+            ["max_tokens"] = load.OutputLength,
+            ["stream"] = true,
+            ["stream_options"] = new JsonObject { ["include_usage"] = true },
         };
         if (chat)
             body["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = load.Message });

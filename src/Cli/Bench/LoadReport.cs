@@ -99,12 +99,26 @@ internal sealed class LoadReport
         JsonObject json = new()
         {
             ["date"] = DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture),
-            ["backend"] = backend, ["endpoint_type"] = backend, ["label"] = label, ["model_id"] = model, ["tokenizer_id"] = tokenizer ?? model, ["num_prompts"] = results.Length,
-            ["request_rate"] = double.IsFinite(rate) ? rate : "inf", ["burstiness"] = burstiness, ["max_concurrency"] = concurrency,
-            ["duration"] = duration, ["completed"] = completed.Length, ["failed"] = failed,
-            ["total_input_tokens"] = Input, ["total_output_tokens"] = Output,
-            ["request_throughput"] = completed.Length / duration, ["request_goodput"] = goodput.Any ? GoodRate : null, ["output_throughput"] = Output / duration,
-            ["total_token_throughput"] = (Input + Output) / duration, ["max_output_tokens_per_s"] = PeakTokens, ["max_concurrent_requests"] = PeakRequests,
+            ["backend"] = backend,
+            ["endpoint_type"] = backend,
+            ["label"] = label,
+            ["model_id"] = model,
+            ["tokenizer_id"] = tokenizer ?? model,
+            ["num_prompts"] = results.Length,
+            ["request_rate"] = double.IsFinite(rate) ? rate : "inf",
+            ["burstiness"] = burstiness,
+            ["max_concurrency"] = concurrency,
+            ["duration"] = duration,
+            ["completed"] = completed.Length,
+            ["failed"] = failed,
+            ["total_input_tokens"] = Input,
+            ["total_output_tokens"] = Output,
+            ["request_throughput"] = completed.Length / duration,
+            ["request_goodput"] = goodput.Any ? GoodRate : null,
+            ["output_throughput"] = Output / duration,
+            ["total_token_throughput"] = (Input + Output) / duration,
+            ["max_output_tokens_per_s"] = PeakTokens,
+            ["max_concurrent_requests"] = PeakRequests,
         };
         foreach ((string key, string _, string _, Summary values) in metrics)
         {

@@ -126,7 +126,10 @@ internal sealed unsafe class GgufCheckpoint : Checkpoint
         {
             tensors[name(expert)] = merged with
             {
-                Name = name(expert), Shape = merged.Shape[1..], Address = merged.Address + (nint)(expert * bytes), Bytes = bytes,
+                Name = name(expert),
+                Shape = merged.Shape[1..],
+                Address = merged.Address + (nint)(expert * bytes),
+                Bytes = bytes,
             };
         }
     }

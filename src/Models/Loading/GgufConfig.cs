@@ -110,7 +110,10 @@ internal sealed class GgufConfig(GgufFile file, GgufArchitecture architecture)
             {
                 return new JsonObject
                 {
-                    ["rope_type"] = "llama3", ["factor"] = most, ["low_freq_factor"] = 1.0, ["high_freq_factor"] = 4.0,
+                    ["rope_type"] = "llama3",
+                    ["factor"] = most,
+                    ["low_freq_factor"] = 1.0,
+                    ["high_freq_factor"] = 4.0,
                     ["original_max_position_embeddings"] = original,
                 };
             }

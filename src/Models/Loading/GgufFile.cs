@@ -13,8 +13,15 @@ internal sealed class GgufFile : IDisposable
     /// <summary>The types that files hold, by llama.cpp's numbers.</summary>
     public static IReadOnlyDictionary<uint, ElementType> Types { get; } = new Dictionary<uint, ElementType>
     {
-        [0] = ElementType.F32, [1] = ElementType.F16, [2] = ElementType.Q4_0, [6] = ElementType.Q5_0, [8] = ElementType.Q8_0,
-        [12] = ElementType.Q4_K, [13] = ElementType.Q5_K, [14] = ElementType.Q6_K, [30] = ElementType.BF16,
+        [0] = ElementType.F32,
+        [1] = ElementType.F16,
+        [2] = ElementType.Q4_0,
+        [6] = ElementType.Q5_0,
+        [8] = ElementType.Q8_0,
+        [12] = ElementType.Q4_K,
+        [13] = ElementType.Q5_K,
+        [14] = ElementType.Q6_K,
+        [30] = ElementType.BF16,
     };
 
     private const int MostTensors = 1 << 20, MostEntries = 1 << 16;

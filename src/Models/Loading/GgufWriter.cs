@@ -30,7 +30,8 @@ internal sealed class GgufWriter
         writer.Write((ulong)values.Count);
         foreach (string value in values)
             Text(writer, value);
-    }));
+    }
+    ));
 
     /// <summary>Adds a list of whole numbers.</summary>
     public void Add(string key, IReadOnlyList<int> values) => entries.Add((key, writer =>
@@ -40,7 +41,8 @@ internal sealed class GgufWriter
         writer.Write((ulong)values.Count);
         foreach (int value in values)
             writer.Write(value);
-    }));
+    }
+    ));
 
     /// <summary>Adds a list of 32-bit numbers.</summary>
     public void Add(string key, IReadOnlyList<float> values) => entries.Add((key, writer =>
@@ -50,7 +52,8 @@ internal sealed class GgufWriter
         writer.Write((ulong)values.Count);
         foreach (float value in values)
             writer.Write(value);
-    }));
+    }
+    ));
 
     /// <summary>Adds a tensor.</summary>
     /// <param name="name">GGUF name.</param>

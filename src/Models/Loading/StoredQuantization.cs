@@ -33,13 +33,17 @@ internal static class StoredQuantization
     {
         ElementType.F8 => new JsonObject
         {
-            ["quant_method"] = "fp8", ["fmt"] = "e4m3", ["activation_scheme"] = "dynamic",
+            ["quant_method"] = "fp8",
+            ["fmt"] = "e4m3",
+            ["activation_scheme"] = "dynamic",
             ["weight_block_size"] = new JsonArray(ElementTypes.SquareLength, ElementTypes.SquareLength),
             ["modules_to_not_convert"] = new JsonArray("lm_head", "kv_b_proj", "gate", "embed_tokens", "eh_proj"),
         },
         ElementType.I8 => new JsonObject
         {
-            ["quant_method"] = "compressed-tensors", ["format"] = "int-quantized", ["quantization_status"] = "compressed",
+            ["quant_method"] = "compressed-tensors",
+            ["format"] = "int-quantized",
+            ["quantization_status"] = "compressed",
             ["ignore"] = new JsonArray("lm_head", "re:.*kv_b_proj$", "re:.*mlp\\.gate$", "re:.*eh_proj$"),
             ["config_groups"] = new JsonObject
             {

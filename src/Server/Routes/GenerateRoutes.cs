@@ -1,8 +1,8 @@
+using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Logging;
-using System.Text.Json;
 using XDeepServe.FlowServe;
 using XDeepServe.Models.Images;
 using XDeepServe.Server.Http;
