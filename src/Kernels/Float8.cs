@@ -22,10 +22,7 @@ public static class Float8
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<float> ToSingle(Vector128<byte> values)
     {
-        (Vector128<ushort> low, Vector128<ushort> high) = Vector128.Widen(values);
-        Vector256<ushort> words = Vector256.Create(low, high);
-        (Vector256<uint> lower, Vector256<uint> upper) = Vector256.Widen(words);
-        Vector512<uint> bits = Vector512.Create(lower, upper);
+        Vector512<uint> bits = Widening.Bytes(values);
         Vector512<uint> magnitude = bits & Vector512.Create(0x7Fu);
         Vector512<uint> sign = (bits & Vector512.Create(0x80u)) << 24;
         Vector512<uint> finite = ((magnitude << 20).AsSingle() * BitConverter.UInt32BitsToSingle(0x7B800000)).AsUInt32();

@@ -68,9 +68,7 @@ public static partial class Quantization
         int index = 0;
         for (; index <= source.Length - Vector256<ushort>.Count; index += Vector256<ushort>.Count)
         {
-            (Vector256<uint> lower, Vector256<uint> upper) = Vector256.Widen(Vector256.LoadUnsafe(ref from, (nuint)index));
-            Widen(lower).StoreUnsafe(ref to, (nuint)index);
-            Widen(upper).StoreUnsafe(ref to, (nuint)(index + 8));
+            Widening.Halves(Vector256.LoadUnsafe(ref from, (nuint)index)).StoreUnsafe(ref to, (nuint)index);
         }
         for (; index < source.Length; index++)
             destination[index] = (float)source[index];
@@ -93,18 +91,6 @@ public static partial class Quantization
         }
         for (; index < source.Length; index++)
             destination[index] = (Half)source[index];
-    }
-
-    /// <summary>Eight half-precision values, zero-extended, as singles; exact.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector256<float> Widen(Vector256<uint> half)
-    {
-        Vector256<uint> magnitude = half & Vector256.Create(0x7FFFu);
-        Vector256<uint> sign = (half & Vector256.Create(0x8000u)) << 16;
-        // Multiplying by 2^112 moves the exponent's bias and makes subnormal values normal, exactly.
-        Vector256<uint> finite = ((magnitude << 13).AsSingle() * BitConverter.UInt32BitsToSingle(0x77800000)).AsUInt32();
-        Vector256<uint> special = Vector256.Create(0x7F800000u) | (magnitude << 13);
-        return (sign | Vector256.ConditionalSelect(Vector256.LessThan(magnitude, Vector256.Create(0x7C00u)), finite, special)).AsSingle();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -45,36 +45,21 @@ internal static unsafe class Expansion
             new ReadOnlySpan<float>(tile, TileLayout.Rows).CopyTo(new Span<float>(target, TileLayout.Rows));
             return;
         }
-        for (int row = 0; row < TileLayout.Rows; row += Vector256<float>.Count)
+        Vector512<float> scale = Widening.Halves(Vector256.Load((ushort*)block));
+        if (layout.PartBytes == 0)
         {
-            Vector256<float> scale = Halves((ushort*)block + row);
-            if (layout.PartBytes == 0)
-            {
-                scale.Store(target + row);
-                continue;
-            }
-            bool minimums = layout.Blocks!.MinimumAt >= 0;
-            (scale * Bytes(parts + row)).Store(target + row);
-            Vector256<float> second = minimums ? Halves((ushort*)block + TileLayout.Rows + row) : scale;
-            (second * Bytes(parts + TileLayout.Rows + row)).Store(target + TileLayout.Rows + row);
+            scale.Store(target);
+            return;
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Halves(ushort* from)
-    {
-        (Vector128<uint> low, Vector128<uint> high) = Vector128.Widen(Vector128.Load(from));
-        return Quantization.Widen(Vector256.Create(low, high));
+        bool minimums = layout.Blocks!.MinimumAt >= 0;
+        (scale * Singles(parts)).Store(target);
+        Vector512<float> second = minimums ? Widening.Halves(Vector256.Load((ushort*)block + TileLayout.Rows)) : scale;
+        (second * Singles(parts + TileLayout.Rows)).Store(target + TileLayout.Rows);
     }
 
     // Part minimums are below 64: signed bytes hold them too.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Bytes(byte* from)
-    {
-        Vector128<short> words = Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)from).AsSByte());
-        (Vector128<int> low, Vector128<int> high) = Vector128.Widen(words);
-        return Vector256.ConvertToSingle(Vector256.Create(low, high));
-    }
+    private static Vector512<float> Singles(byte* from) => Vector512.ConvertToSingle(Widening.Signed(Vector128.Load((sbyte*)from)));
 
     private static void Integers<TBits>(byte* from, int zero, byte* to) where TBits : struct, IHighBits
     {

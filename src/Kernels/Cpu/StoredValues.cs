@@ -38,11 +38,8 @@ internal readonly unsafe struct BFloat16Values : IStoredValues
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* row, int column)
-    {
-        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)row + column));
-        return (Vector512.Create(low, high) << 16).AsSingle();
-    }
+    public static Vector512<float> Load(byte* row, int column) =>
+        (Widening.Words(Vector256.Load((ushort*)row + column)) << 16).AsSingle();
 
     /// <inheritdoc/>
     public static float One(byte* row, int column) => BFloat16.ToSingle(((ushort*)row)[column]);
@@ -56,11 +53,7 @@ internal readonly unsafe struct HalfValues : IStoredValues
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* row, int column)
-    {
-        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)row + column));
-        return Vector512.Create(Quantization.Widen(low), Quantization.Widen(high));
-    }
+    public static Vector512<float> Load(byte* row, int column) => Widening.Halves(Vector256.Load((ushort*)row + column));
 
     /// <inheritdoc/>
     public static float One(byte* row, int column) => (float)((Half*)row)[column];
