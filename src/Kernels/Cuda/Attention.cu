@@ -8,7 +8,7 @@ struct AttentionArguments
 {
     Tensor output, query, keys, values;
     Paged batch;
-    float* partial;  // [tiles · cache heads · parts] of 16 · (width + 2)
+    float* partial;  // [tiles · cache heads · parts] of 16 · (width + 4)
     int* tickets;    // [tiles · cache heads], zero between launches
     int heads, cacheHeads, parts, single, window; // single: every sequence has one row
     float scale;
@@ -16,8 +16,15 @@ struct AttentionArguments
 
 #define WARPS 4
 
-// Positions in a part, from the context alone, so that a row's result does not depend on the batch.
-__device__ inline int partSize(int context) { return context <= 1024 ? 64 : context <= 4096 ? 128 : context <= 16384 ? 256 : 512; }
+__device__ inline void addScaled(float4& sum, const float4& value, float factor)
+{
+    sum.x += value.x * factor, sum.y += value.y * factor, sum.z += value.z * factor, sum.w += value.w * factor;
+}
+
+__device__ inline void storeScaled(float* to, const float4& value, float factor)
+{
+    to[0] = value.x * factor, to[1] = value.y * factor, to[2] = value.z * factor, to[3] = value.w * factor;
+}
 
 template <int WIDTH>
 struct State
@@ -119,8 +126,9 @@ struct State
 template <int WIDTH>
 __device__ void attend(const AttentionArguments& p)
 {
-    constexpr int PITCH = WIDTH + 2;
-    __shared__ float exchange[WARPS][16 * PITCH];
+    constexpr int PITCH = WIDTH + 4;
+    __shared__ __align__(16) float exchange[WARPS][16 * PITCH];
+    __shared__ float factors[WARPS][16], tops[16], totals[16];
     __shared__ int arrived;
     enter();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
@@ -142,7 +150,7 @@ __device__ void attend(const AttentionArguments& p)
     int firstToken = *ints(p.batch.starts, sequence), tokens = *ints(p.batch.starts, sequence + 1) - firstToken;
     int context = *ints(p.batch.contexts, sequence), rows = tokens * share - tile * 16 * WARPS, firstRow = tile * 16 * WARPS;
     bool shared = rows <= 16 && tile == 0; // warps share the keys
-    int size = partSize(context), parts = shared ? (context + size - 1) / size : 1;
+    int size = partSize(context, 64, 1024), parts = shared ? (context + size - 1) / size : 1;
     if (blockIdx.x >= parts)
         return;
     int start = shared ? blockIdx.x * size : 0, end = shared ? min(context, start + size) : context;
@@ -165,9 +173,9 @@ __device__ void attend(const AttentionArguments& p)
         for (int i = 0; i < WIDTH / 32; i++)
         {
             u32 pairs[4];
-#pragma unroll
-            for (int pair = 0; pair < 4; pair++)
-                pairs[pair] = exists ? pack(from[i * 32 + pair * 2], from[i * 32 + pair * 2 + 1]) : 0;
+            float4 first = exists ? *(const float4*)(from + i * 32) : make_float4(0, 0, 0, 0);
+            float4 second = exists ? *(const float4*)(from + i * 32 + 4) : make_float4(0, 0, 0, 0);
+            pairs[0] = pack(first.x, first.y), pairs[1] = pack(first.z, first.w), pairs[2] = pack(second.x, second.y), pairs[3] = pack(second.z, second.w);
             query[i * 2][r] = pairs[0], query[i * 2][r + 2] = pairs[1];
             query[i * 2 + 1][r] = pairs[2], query[i * 2 + 1][r + 2] = pairs[3];
         }
@@ -213,31 +221,37 @@ __device__ void attend(const AttentionArguments& p)
             to[WIDTH] = state.most[r], to[WIDTH + 1] = state.total[r];
     }
     __syncthreads();
+    if (threadIdx.x < 16)
+    {
+        float most = -INFINITY, total = 0;
+        for (int i = 0; i < WARPS; i++)
+            most = fmaxf(most, exchange[i][threadIdx.x * PITCH + WIDTH]);
+        for (int i = 0; i < WARPS; i++)
+        {
+            float theirs = exchange[i][threadIdx.x * PITCH + WIDTH], factor = theirs == -INFINITY ? 0.0f : __expf(theirs - most);
+            factors[i][threadIdx.x] = factor;
+            total += factor * exchange[i][threadIdx.x * PITCH + WIDTH + 1];
+        }
+        tops[threadIdx.x] = most, totals[threadIdx.x] = total;
+    }
+    __syncthreads();
     int place = blockIdx.z * p.cacheHeads + cacheHead;
     float* mine = p.partial + ((long long)place * p.parts + blockIdx.x) * 16 * PITCH;
-    for (int item = threadIdx.x; item < rows * WIDTH; item += WARPS * 32)
+    for (int item = threadIdx.x; item < rows * WIDTH / 4; item += WARPS * 32)
     {
-        int row = item / WIDTH, column = item % WIDTH;
-        float most = -INFINITY, total = 0, sum = 0;
+        int row = item / (WIDTH / 4), column = item % (WIDTH / 4) * 4;
+        float4 sum = make_float4(0, 0, 0, 0);
         for (int i = 0; i < WARPS; i++)
-            most = fmaxf(most, exchange[i][row * PITCH + WIDTH]);
-        for (int i = 0; i < WARPS; i++)
-        {
-            float theirs = exchange[i][row * PITCH + WIDTH], weight = theirs == -INFINITY ? 0.0f : __expf(theirs - most);
-            total += weight * exchange[i][row * PITCH + WIDTH + 1];
-            sum += weight * exchange[i][row * PITCH + column];
-        }
+            addScaled(sum, *(const float4*)(exchange[i] + row * PITCH + column), factors[i][row]);
         if (parts == 1)
-            floats(p.output, firstToken + row / share)[(cacheHead * share + row % share) * WIDTH + column] = sum / total;
+            storeScaled(floats(p.output, firstToken + row / share) + (cacheHead * share + row % share) * WIDTH + column, sum, 1 / totals[row]);
         else
-        {
-            mine[row * PITCH + column] = sum;
-            if (column == 0)
-                mine[row * PITCH + WIDTH] = most, mine[row * PITCH + WIDTH + 1] = total;
-        }
+            *(float4*)(mine + row * PITCH + column) = sum;
     }
     if (parts == 1)
         return;
+    if (threadIdx.x < rows)
+        mine[threadIdx.x * PITCH + WIDTH] = tops[threadIdx.x], mine[threadIdx.x * PITCH + WIDTH + 1] = totals[threadIdx.x];
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0)
@@ -246,21 +260,42 @@ __device__ void attend(const AttentionArguments& p)
     if (arrived != parts - 1)
         return;
     __threadfence();
-    const volatile float* all = p.partial + (long long)place * p.parts * 16 * PITCH;
-    for (int item = threadIdx.x; item < rows * WIDTH; item += WARPS * 32)
+    // The last block weighs the parts (a warp per row), then adds them up in order.
+    const float* all = p.partial + (long long)place * p.parts * 16 * PITCH;
+    float* shares = exchange[0]; // [rows, parts]
+    for (int row = warp; row < rows; row += WARPS)
     {
-        int row = item / WIDTH, column = item % WIDTH;
-        float most = -INFINITY, total = 0, sum = 0;
-        for (int part = 0; part < parts; part++)
+        float most = -INFINITY, total = 0;
+        for (int part = lane; part < parts; part += 32)
         {
-            const volatile float* from = all + part * 16 * PITCH + row * PITCH;
-            float theirs = from[WIDTH], larger = fmaxf(most, theirs);
-            float keep = most == -INFINITY ? 0.0f : __expf(most - larger), weight = theirs == -INFINITY ? 0.0f : __expf(theirs - larger);
-            total = total * keep + from[WIDTH + 1] * weight;
-            sum = sum * keep + from[column] * weight;
+            float4 theirs = loadFresh(all + (part * 16 + row) * PITCH + WIDTH);
+            shares[row * parts + part] = theirs.x;
+            float larger = fmaxf(most, theirs.x);
+            total = total * (most == -INFINITY ? 0.0f : __expf(most - larger)) + theirs.y * (theirs.x == -INFINITY ? 0.0f : __expf(theirs.x - larger));
             most = larger;
         }
-        floats(p.output, firstToken + row / share)[(cacheHead * share + row % share) * WIDTH + column] = sum / total;
+        float best = warpMax(most);
+        total = warpSum(most == -INFINITY ? 0.0f : total * __expf(most - best));
+        for (int part = lane; part < parts; part += 32)
+            shares[row * parts + part] = shares[row * parts + part] == -INFINITY ? 0.0f : __expf(shares[row * parts + part] - best) / total;
+    }
+    __syncthreads();
+    for (int item = threadIdx.x; item < rows * WIDTH / 4; item += WARPS * 32)
+    {
+        int row = item / (WIDTH / 4), column = item % (WIDTH / 4) * 4;
+        const float* from = all + row * PITCH + column;
+        float4 sum = make_float4(0, 0, 0, 0);
+        for (int part = 0; part < parts; part += 8)
+        {
+            float4 theirs[8];
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                theirs[i] = loadFresh(from + (long long)min(part + i, parts - 1) * 16 * PITCH);
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                addScaled(sum, theirs[i], part + i < parts ? shares[row * parts + part + i] : 0.0f);
+        }
+        storeScaled(floats(p.output, firstToken + row / share) + (cacheHead * share + row % share) * WIDTH + column, sum, 1);
     }
     if (threadIdx.x == 0)
         p.tickets[place] = 0;

@@ -2,17 +2,18 @@
 
 struct RouteArguments { Tensor ids, gates, logits, bias; int topK, sigmoid, groups, topGroups, terms, normalize; float scale; };
 
-// The larger value wins, the smaller index among equals; every lane gets the winner.
-__device__ inline int warpBest(float value, int index)
+// A number that rises with a value; 0 is below all of them.
+__device__ inline u32 rising(float value)
 {
-    for (int step = 16; step > 0; step >>= 1)
-    {
-        float other = __shfl_xor_sync(0xFFFFFFFFu, value, step);
-        int theirs = __shfl_xor_sync(0xFFFFFFFFu, index, step);
-        if (other > value || (other == value && theirs < index))
-            value = other, index = theirs;
-    }
-    return index;
+    u32 bits = __float_as_uint(value);
+    return value != value ? 0 : bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// The larger value wins, the smaller index among equals; every lane gets the winner.
+__device__ inline int warpBest(u32 value, int index)
+{
+    u32 best = __reduce_max_sync(0xFFFFFFFFu, value);
+    return (int)__reduce_min_sync(0xFFFFFFFFu, value == best ? (u32)index : 0x7FFFFFFFu);
 }
 
 // A warp per token. Shared memory: scores and biased scores of all experts, scores of all groups.
@@ -60,11 +61,11 @@ extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
         // The best groups are marked by infinity, then all others' experts are out.
         for (int k = 0; k < p.topGroups; k++)
         {
-            float best = -INFINITY;
+            u32 best = 0;
             int index = 0x7FFFFFFF;
             for (int group = lane; group < p.groups; group += 32)
-                if (groups[group] != INFINITY && (groups[group] > best || index == 0x7FFFFFFF))
-                    best = groups[group], index = group;
+                if (groups[group] != INFINITY && (rising(groups[group]) > best || index == 0x7FFFFFFF))
+                    best = rising(groups[group]), index = group;
             index = warpBest(best, index);
             __syncwarp();
             if (lane == 0)
@@ -76,19 +77,15 @@ extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
                 biased[i] = -INFINITY;
         __syncwarp();
     }
-    float total = 0, mine = 0;
-    int chosen = 0;
+    float total = 0;
     for (int k = 0; k < p.topK; k++)
     {
-        float best = -INFINITY;
-        int index = 0x7FFFFFFF;
+        u32 best = 0;
+        int index = k;
         for (int i = lane; i < experts; i += 32)
-            if (biased[i] > best)
-                best = biased[i], index = i;
+            if (rising(biased[i]) > best)
+                best = rising(biased[i]), index = i;
         index = warpBest(best, index);
-        // Nothing but NaN or minus infinity is left: any expert is as good.
-        if (index == 0x7FFFFFFF)
-            index = k;
         float score = scores[index];
         total += score;
         __syncwarp();

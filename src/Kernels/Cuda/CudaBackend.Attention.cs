@@ -2,8 +2,8 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private const int LongestPart = 512, MostPlainWidth = 1088, MostLatentQuery = 1024;
-    private readonly Kernel attendPlain, attendItems, attend64, attend128, absorb, release, attendLatent;
+    private const int LongestPart = 4096, MostPlainWidth = 1088, MostLatentQuery = 1024;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, absorb, release, attendLatent, mergeLatent;
     private DeviceBuffer? partial, tickets, absorbedQueries;
 
     /// <inheritdoc/>
@@ -11,7 +11,7 @@ public sealed unsafe partial class CudaBackend
         Tensor output, Tensor query, Tensor keys, Tensor values, PagedBatch batch, int heads, int cacheHeads, float scale, int window = 0)
     {
         int width = query.Columns / heads, valueWidth = output.Columns / heads;
-        if (keys.Type != ElementType.BF16 || width != valueWidth || width is not (64 or 128))
+        if (keys.Type != ElementType.BF16 || width != valueWidth || width is not (64 or 128) || Vectors(query) == 0)
         {
             Plain(output, query, keys, values, batch, heads, cacheHeads, width, valueWidth, valueWidth, scale, window);
             return;
@@ -21,7 +21,7 @@ public sealed unsafe partial class CudaBackend
         int tileCount = single ? batch.Sequences : (int)((long)batch.Tokens * share / 64) + batch.Sequences;
         int parts = Parts(Bound(batch), 64, 1024);
         long places = (long)tileCount * cacheHeads;
-        nint sums = Ensure(ref partial, places * parts * 16 * (width + 2) * sizeof(float), "attention over parts of a context");
+        nint sums = Ensure(ref partial, places * parts * 16 * (width + 4) * sizeof(float), "attention over parts of a context");
         nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
         Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
             output, query, keys, values, batch, sums, counters, heads, cacheHeads, parts, single ? 1 : 0, window, scale));
@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaBackend
     public override void LatentAttention(Tensor output, Tensor query, Tensor latents, Weight expand, PagedBatch batch, LatentShape shape)
     {
         int width = shape.Rank + shape.Rope, queryWidth = shape.Plain + shape.Rope, kind = ((CudaWeight)expand).Kind;
-        if (width > MostPlainWidth || queryWidth > MostLatentQuery || kind == 2)
+        if (width > MostPlainWidth || queryWidth > MostLatentQuery || shape.Rank % 2 != 0 || kind == 2)
             throw new CudaException($"Latent attention of {queryWidth} query and {width} latent columns with an expansion in {expand.Type} is not supported on the GPU; use --device cpu.");
         long absorbedBytes = (long)batch.Tokens * shape.Heads * width * sizeof(float);
         nint memory = Ensure(ref absorbedQueries, absorbedBytes + (long)batch.Tokens * shape.Heads * shape.Rank * sizeof(float), "latent attention");
@@ -51,12 +51,13 @@ public sealed unsafe partial class CudaBackend
         if (latents.Type == ElementType.BF16 && shape.Rank == 512 && shape.Rope == 64)
         {
             bool split = batch.Tokens == batch.Sequences;
-            int parts = split ? Parts(Bound(batch), 128, 2048) : 1, headTiles = Up(shape.Heads, 16);
+            int parts = split ? Parts(Bound(batch), 64, 2048) : 1, headTiles = Up(shape.Heads, 16);
             long places = (long)batch.Tokens * headTiles;
-            nint sums = split ? Ensure(ref partial, places * parts * 16 * (shape.Rank + 2) * sizeof(float), "attention over parts of a context") : 0;
-            nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
-            Launch(attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, new LatentArguments(
-                gathered, absorbed, latents, batch, sums, counters, shape.Heads, parts, split ? 1 : 0, shape.Scale));
+            nint sums = split ? Ensure(ref partial, places * parts * 16 * (shape.Rank + 4) * sizeof(float), "attention over parts of a context") : 0;
+            LatentArguments work = new(gathered, absorbed, latents, batch, sums, shape.Heads, parts, split ? 1 : 0, shape.Scale);
+            Launch(attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, work);
+            if (parts > 1)
+                Launch(mergeLatent, new Grid(shape.Heads, batch.Tokens), 128, work);
         }
         else
         {
@@ -68,7 +69,7 @@ public sealed unsafe partial class CudaBackend
     /// <summary>Most parts that a context of at most <paramref name="bound"/> positions has, as the kernels size them.</summary>
     /// <param name="bound">Longest context.</param>
     /// <param name="size">Positions in a part of the shortest contexts.</param>
-    /// <param name="reach">Contexts up to this length have such parts; those up to four times it parts of twice the size, and so on to 512.</param>
+    /// <param name="reach">Contexts up to this length have such parts; those up to four times it parts of twice the size, and so on to 4096.</param>
     internal static int Parts(int bound, int size, int reach)
     {
         int most = 1;
@@ -104,5 +105,5 @@ public sealed unsafe partial class CudaBackend
         Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, WeightView Expand, int Heads, int Plain, int Rope, int Value, int Rank, int Brain);
 
     private readonly record struct LatentArguments(
-        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, nint Tickets, int Heads, int Parts, int Split, float Scale);
+        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, int Heads, int Parts, int Split, float Scale);
 }

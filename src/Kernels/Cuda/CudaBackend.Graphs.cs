@@ -10,11 +10,13 @@ public sealed unsafe partial class CudaBackend
     public override void Repeat(long shape, Action step)
     {
         driver.Enter();
+        Settle();
         Flush();
         if (!graphs.TryGetValue(shape, out nint graph))
         {
             // The first time runs as it is: buffers grow and kernels are compiled, which a capture forbids.
             step();
+            Settle();
             if (graphs.Count == MostGraphs)
                 ForgetGraphs();
             graphs[shape] = 0;
@@ -33,6 +35,7 @@ public sealed unsafe partial class CudaBackend
         try
         {
             step();
+            Settle();
         }
         catch
         {

@@ -19,6 +19,7 @@ public sealed unsafe partial class CudaBackend
         {
             if (bytes > Transfers.MostBytes)
             {
+                Settle();
                 Flush();
                 driver.CopyUp(destination.Address, from, bytes, stream);
                 // The source may be garbage collected memory: it must be read before this returns.
@@ -34,6 +35,7 @@ public sealed unsafe partial class CudaBackend
     public override void Download<T>(Tensor source, Span<T> destination)
     {
         driver.Enter();
+        Settle();
         Flush();
         fixed (T* to = destination)
             transfers.Down(to, source.Address, (long)destination.Length * sizeof(T));

@@ -5,10 +5,8 @@ public sealed unsafe partial class CudaBackend
     private const int FewTokens = 32;    // up to here a product reads its weights straight into registers
     private const int FewPairs = 1024;   // up to here a block finds its expert's pairs itself
     private const int TileTokens = 64, TileRows = 128, TileBytes = 3 * (TileTokens + TileRows) * 128;
-    private static readonly int[] ProductTiles = [1, 2, 4];
-    private static readonly string[] ProductForms = ["linear", "linearGated", "grouped", "groupedGated"];
     private readonly Kernel singlesFew, singlesGrouped, singlesMany, group, packRows, tiles, addBias, restore;
-    private readonly Kernel[] products; // [kind - 1][tiles][form]
+    private readonly ProductKernels products;
     private readonly DenseProducts? dense;
     private DeviceBuffer? packed, grouping, restored;
 
@@ -25,7 +23,7 @@ public sealed unsafe partial class CudaBackend
         if (kind == 0)
             Singles(output, input, view, bias);
         else if (input.Rows <= FewTokens)
-            Product(0, kind, input.Rows, view.Rows, new Grid(Up(view.Rows, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
+            Product(ProductForm.Linear, kind, input.Rows, new Grid(Up(view.Rows, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
         else
             Many(output, input, view, kind, bias);
     }
@@ -39,7 +37,7 @@ public sealed unsafe partial class CudaBackend
             return;
         }
         WeightView view = View(weight);
-        Product(1, kind, input.Rows, view.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
+        Product(ProductForm.LinearGated, kind, input.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
     }
 
     /// <inheritdoc/>
@@ -52,7 +50,7 @@ public sealed unsafe partial class CudaBackend
         else if (kind == 1 && ManyPairs(ids))
             ManyGrouped(output, input, view, ids);
         else
-            FewGrouped(2, output, input, view, kind, ids, view.Rows);
+            FewGrouped(ProductForm.Grouped, output, input, view, kind, ids, view.Rows);
     }
 
     /// <inheritdoc/>
@@ -63,38 +61,40 @@ public sealed unsafe partial class CudaBackend
         if (kind == 0 || (kind == 1 && ManyPairs(ids)))
             base.GroupedSwiGlu(output, both, input, weight, ids);
         else
-            FewGrouped(3, output, input, view, kind, ids, view.Rows / 2);
+            FewGrouped(ProductForm.GroupedGated, output, input, view, kind, ids, view.Rows / 2);
     }
 
     private static bool ManyPairs(Tensor ids) => ids.Rows > 2 * FewTokens || (long)ids.Rows * ids.Columns > FewPairs;
 
     private static int Vectors(Tensor input) => input.Address % 16 == 0 && input.Stride % 4 == 0 ? 1 : 0;
 
-    private void Product(int form, int kind, int tokens, int rows, Grid grid, in ProductArguments arguments)
+    private void Product(ProductForm form, int kind, int tokens, Grid grid, in ProductArguments arguments)
     {
-        int tile = tokens <= 8 ? 0 : tokens <= 16 ? 1 : 2;
-        Launch(products[((kind - 1) * ProductTiles.Length + tile) * 4 + form], grid, Threads, arguments);
+        // Few blocks of many columns: more warps a block keep memory busy. A row's sum depends on the weight's shape alone.
+        bool dense = form is ProductForm.Linear or ProductForm.LinearGated;
+        int warps = dense && grid.X <= driver.Processors * 3 / 2 && arguments.Weight.Stride >= 2048 ? 16 : 8;
+        Launch(products[form, kind, tokens, warps], grid, 32 * warps, arguments);
     }
 
-    private void FewGrouped(int form, Tensor output, Tensor input, WeightView view, int kind, Tensor ids, int rows)
+    private void FewGrouped(ProductForm form, Tensor output, Tensor input, WeightView view, int kind, Tensor ids, int rows)
     {
         int pairs = ids.Rows * ids.Columns, blocks = Up(rows, 16);
         // What an expert is likely to get; more takes another turn over weights that are near by then.
         int expected = Math.Max(1, Math.Min(ids.Rows, 3 * pairs / view.Groups));
         if (pairs <= FewPairs)
         {
-            Product(form, kind, expected, rows, new Grid(blocks, pairs), new ProductArguments(output, input, default, ids, view, 0, 0, Vectors(input)));
+            Product(form, kind, expected, new Grid(blocks, pairs), new ProductArguments(output, input, default, ids, view, 0, 0, Vectors(input)));
             return;
         }
         (nint order, nint starts, nint _) = Group(ids, view.Groups);
-        Product(form, kind, expected, rows, new Grid(blocks, view.Groups), new ProductArguments(output, input, default, ids, view, order, starts, Vectors(input)));
+        Product(form, kind, expected, new Grid(blocks, view.Groups), new ProductArguments(output, input, default, ids, view, order, starts, Vectors(input)));
     }
 
     private void Singles(Tensor output, Tensor input, WeightView view, Tensor bias)
     {
         SinglesArguments arguments = new(output, input, bias, default, view);
         if (input.Rows <= FewTokens)
-            Launch(singlesFew, new Grid(Up(view.Rows, 8), input.Rows), Threads, arguments);
+            Launch(singlesFew, new Grid(view.Rows), 128, arguments);
         else
             Launch(singlesMany, new Grid(Up(view.Rows, 64), Up(input.Rows, 64)), Threads, arguments);
     }

@@ -2,7 +2,9 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private readonly Kernel gatherTokens, embed, gatherRows, rmsNorm, add, rope, swiGlu, combine, writeCache, prepareHeads, copyRows, layerNorm, gelu;
+    private const int MostCombined = 8192;
+    private readonly Kernel gatherTokens, embed, gatherRows, rmsNorm, add, rope, swiGlu, combine, writeCache, prepareHeads, copyRows, layerNorm, gelu, combineNorm;
+    private CombineArguments? combining;
 
     /// <inheritdoc/>
     public override void GatherTokens(Tensor ids, Tensor tokens, Tensor slots, Tensor positions) =>
@@ -20,7 +22,17 @@ public sealed unsafe partial class CudaBackend
     public override void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon) => Norm(output, input, default, gain, epsilon);
 
     /// <inheritdoc/>
-    public override void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon) => Norm(output, residual, delta, gain, epsilon);
+    public override void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon)
+    {
+        if (combining is not { } waiting || waiting.Output != delta || gain.Columns != residual.Columns || gain.Columns > MostCombined)
+        {
+            Norm(output, residual, delta, gain, epsilon);
+            return;
+        }
+        // The sum over experts goes straight into the stream.
+        combining = null;
+        Launch(combineNorm, new Grid(residual.Rows), 1024, new CombineNormArguments(output, residual, waiting.Rows, waiting.Gates, waiting.Shared, gain, epsilon));
+    }
 
     /// <inheritdoc/>
     public override void Add(Tensor residual, Tensor delta) =>
@@ -47,8 +59,21 @@ public sealed unsafe partial class CudaBackend
         Launch(swiGlu, new Grid(output.Rows, Up(output.Columns, 4 * Threads)), Threads, new SwiGluArguments(output, input));
 
     /// <inheritdoc/>
-    public override void CombineExperts(Tensor output, Tensor rows, Tensor gates, Tensor shared = default) =>
-        Launch(combine, new Grid(output.Rows, Up(output.Columns, Threads)), Threads, new CombineArguments(output, rows, gates, shared));
+    public override void CombineExperts(Tensor output, Tensor rows, Tensor gates, Tensor shared = default)
+    {
+        Settle();
+        // Waits for what comes next: as a rule the norm behind the sum, which takes it in.
+        combining = new CombineArguments(output, rows, gates, shared);
+    }
+
+    /// <summary>Launches a sum over experts that waits.</summary>
+    private void Settle()
+    {
+        if (combining is not { } waiting)
+            return;
+        combining = null;
+        Launch(combine, new Grid(waiting.Output.Rows, Up(waiting.Output.Columns, Threads)), Threads, waiting);
+    }
 
     /// <inheritdoc/>
     public override void WriteCache(Tensor cache, Tensor rows, PagedBatch batch, int heads) =>
@@ -96,6 +121,9 @@ public sealed unsafe partial class CudaBackend
     private readonly record struct SwiGluArguments(Tensor Output, Tensor Input);
 
     private readonly record struct CombineArguments(Tensor Output, Tensor Rows, Tensor Gates, Tensor Shared);
+
+    private readonly record struct CombineNormArguments(
+        Tensor Output, Tensor Residual, Tensor Rows, Tensor Gates, Tensor Shared, Tensor Gain, float Epsilon);
 
     private readonly record struct WriteCacheArguments(Tensor Cache, Tensor Rows, PagedBatch Batch, int Heads, int Brain);
 

@@ -35,23 +35,16 @@ public sealed unsafe partial class CudaBackend : Backend
         (rmsNorm, add, rope, swiGlu) = (Entry("Rows.cu", "rmsNorm"), Entry("Rows.cu", "add"), Entry("Rows.cu", "rope"), Entry("Rows.cu", "swiGlu"));
         (combine, writeCache, prepareHeads) = (Entry("Rows.cu", "combine"), Entry("Rows.cu", "writeCache"), Entry("Rows.cu", "prepareHeads"));
         (copyRows, layerNorm, gelu) = (Entry("Rows.cu", "copyRows"), Entry("Rows.cu", "layerNorm"), Entry("Rows.cu", "gelu"));
+        combineNorm = Entry("Rows.cu", "combineNorm");
         attendItems = Entry("Plain.cu", "attendItems");
         (singlesFew, singlesGrouped, singlesMany) = (Entry("Singles.cu", "singlesFew"), Entry("Singles.cu", "singlesGrouped"), Entry("Singles.cu", "singlesMany"));
         (group, packRows, addBias, restore) = (Entry("Tiles.cu", "group"), Entry("Tiles.cu", "packRows"), Entry("Tiles.cu", "addBias"), Entry("Tiles.cu", "restore"));
         tiles = Entry("Tiles.cu", "tiles", TileBytes);
         (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
-        (absorb, release, attendLatent) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"), Entry("Latent.cu", "attendLatent"));
+        (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
+        (attendLatent, mergeLatent) = (Entry("Latent.cu", "attendLatent"), Entry("Latent.cu", "mergeLatent"));
         (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample"));
-        products = new Kernel[2 * ProductTiles.Length * 4];
-        for (int kind = 0; kind < 2; kind++)
-        {
-            for (int tile = 0; tile < ProductTiles.Length; tile++)
-            {
-                string definitions = $"#define KIND {kind + 1}\n#define TILES {ProductTiles[tile]}\n#define SPLIT {(splits ? "true" : "false")}\n";
-                for (int form = 0; form < ProductForms.Length; form++)
-                    products[(kind * ProductTiles.Length + tile) * 4 + form] = Entry("Products.cu", ProductForms[form], definitions: definitions);
-            }
-        }
+        products = new ProductKernels(library, splits);
         dense = DenseProducts.TryOpen(driver, stream);
     }
 
@@ -85,6 +78,7 @@ public sealed unsafe partial class CudaBackend : Backend
     public override void Synchronize()
     {
         driver.Enter();
+        Settle();
         Flush();
         driver.Synchronize(stream, "an earlier operation of this step");
     }
@@ -120,6 +114,8 @@ public sealed unsafe partial class CudaBackend : Backend
         if (grid.X == 0 || grid.Y == 0 || grid.Z == 0)
             return;
         driver.Enter();
+        if (combining is not null)
+            Settle();
         if (transfers.Count > 0)
             Flush();
         LaunchAttribute early = new() { Id = LaunchAttribute.ProgrammaticOrder, Value = 1 };

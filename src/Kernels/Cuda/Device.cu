@@ -87,6 +87,14 @@ __device__ inline void copyAsync(u32 to, const void* from, bool wanted)
 __device__ inline void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int LEFT> __device__ inline void awaitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }
 
+// 16 bytes that another block wrote in this launch: past the first cache.
+__device__ inline float4 loadFresh(const float* address)
+{
+    float4 v;
+    asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(address));
+    return v;
+}
+
 // ---- what follows uses no assembly
 
 __device__ inline float warpSum(float value)
@@ -147,6 +155,15 @@ __device__ inline long long cacheAt(const Paged& batch, const Tensor& cache, int
 {
     int block = ints(batch.blocks, sequence)[position / batch.blockSize];
     return (long long)block * cache.stride + ((long long)head * batch.blockSize + position % batch.blockSize) * width;
+}
+
+// Positions in a part of a context: the first size for contexts up to the reach, twice the size up to four times the reach, and
+// so on to 4096. It depends on the context alone, so a row's result does not depend on the batch.
+__device__ inline int partSize(int context, int size, int reach)
+{
+    for (; context > reach && size < 4096; reach *= 4)
+        size *= 2;
+    return size;
 }
 
 __device__ inline float silu(float x) { return x / (1.0f + __expf(-x)); }

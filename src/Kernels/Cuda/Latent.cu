@@ -9,50 +9,56 @@ struct AbsorbArguments
 };
 
 #define ABSORB_TOKENS 4
-#define ABSORB_GROUPS 4
+#define ABSORB_GROUPS 8
 
-__device__ inline float element(const Weight& w, int brain, long long row, int column)
+// Two neighbouring columns of a row.
+__device__ inline float2 elements(const Weight& w, int brain, long long row, int column)
 {
     long long at = row * w.stride + column;
-    return brain ? widen(((const u16*)w.values)[at]) : ((const float*)w.values)[at];
+    if (!brain)
+        return *(const float2*)((const float*)w.values + at);
+    u32 pair = *(const u32*)((const u16*)w.values + at);
+    return make_float2(lower(pair), upper(pair));
 }
 
-// Block: 64 columns of a head's latent and up to 4 tokens; four groups of threads share the sum over the plain columns.
+// Block: 64 columns of a head's latent and up to 4 tokens; eight groups of threads share the sum over the plain columns.
 extern "C" __global__ void __launch_bounds__(256) absorb(AbsorbArguments p)
 {
     __shared__ float query[ABSORB_TOKENS][1024], parts[ABSORB_GROUPS][ABSORB_TOKENS][64];
     enter();
-    int head = blockIdx.y, firstToken = blockIdx.z * ABSORB_TOKENS, width = p.plain + p.rope, x = threadIdx.x % 64, group = threadIdx.x / 64;
+    int head = blockIdx.y, firstToken = blockIdx.z * ABSORB_TOKENS, width = p.plain + p.rope, x = threadIdx.x % 32 * 2, group = threadIdx.x / 32;
     int tokens = min(ABSORB_TOKENS, p.query.rows - firstToken), column = blockIdx.x * 64 + x;
     for (int item = threadIdx.x; item < tokens * width; item += 256)
         query[item / width][item % width] = floats(p.query, firstToken + item / width)[head * width + item % width];
     __syncthreads();
-    float sums[ABSORB_TOKENS] = {};
+    float sums[ABSORB_TOKENS][2] = {};
     if (column < p.rank)
     {
         long long row = (long long)head * (p.plain + p.value);
 #pragma unroll 8
         for (int i = group; i < p.plain; i += ABSORB_GROUPS)
         {
-            float value = element(p.expand, p.brain, row + i, column);
+            float2 value = elements(p.expand, p.brain, row + i, column);
 #pragma unroll
             for (int token = 0; token < ABSORB_TOKENS; token++)
-                sums[token] += value * query[token][i];
+                sums[token][0] += value.x * query[token][i], sums[token][1] += value.y * query[token][i];
         }
     }
+#pragma unroll
     for (int token = 0; token < ABSORB_TOKENS; token++)
-        parts[group][token][x] = sums[token];
+        parts[group][token][x] = sums[token][0], parts[group][token][x + 1] = sums[token][1];
     __syncthreads();
-    if (group < tokens && column < p.rank + p.rope)
-    {
-        float sum = 0;
-        if (column < p.rank)
-            for (int i = 0; i < ABSORB_GROUPS; i++)
-                sum += parts[i][group][x];
-        else
-            sum = query[group][p.plain + column - p.rank];
-        floats(p.absorbed, firstToken + group)[head * (p.rank + p.rope) + column] = sum;
-    }
+    int token = threadIdx.x / 64;
+    column = blockIdx.x * 64 + threadIdx.x % 64;
+    if (token >= tokens || column >= p.rank + p.rope)
+        return;
+    float sum = 0;
+    if (column < p.rank)
+        for (int i = 0; i < ABSORB_GROUPS; i++)
+            sum += parts[i][token][threadIdx.x % 64];
+    else
+        sum = query[token][p.plain + column - p.rank];
+    floats(p.absorbed, firstToken + token)[head * (p.rank + p.rope) + column] = sum;
 }
 
 // A warp per value column of a head, up to 4 tokens.
@@ -65,15 +71,19 @@ extern "C" __global__ void __launch_bounds__(256) release(AbsorbArguments p)
     int head = item / p.value, tokens = min(ABSORB_TOKENS, p.output.rows - firstToken);
     long long row = (long long)head * (p.plain + p.value) + p.plain + item % p.value;
     float sums[ABSORB_TOKENS] = {};
-#pragma unroll 4
-    for (int i = lane; i < p.rank; i += 32)
+#pragma unroll 8
+    for (int i = lane * 2; i < p.rank; i += 64)
     {
-        float value = element(p.expand, p.brain, row, i);
+        float2 value = elements(p.expand, p.brain, row, i);
 #pragma unroll
         for (int token = 0; token < ABSORB_TOKENS; token++)
             if (token < tokens)
-                sums[token] += value * floats(p.gathered, firstToken + token)[head * p.rank + i];
+            {
+                float2 from = *(const float2*)(floats(p.gathered, firstToken + token) + head * p.rank + i);
+                sums[token] += value.x * from.x + value.y * from.y;
+            }
     }
+#pragma unroll
     for (int token = 0; token < ABSORB_TOKENS; token++)
     {
         float sum = warpSum(sums[token]);
@@ -86,8 +96,7 @@ struct LatentArguments
 {
     Tensor output, query, latents; // [tokens, heads·512], [tokens, heads·576], bfloat16 cache
     Paged batch;
-    float* partial; // [tokens · head tiles · parts] of 16 · (512 + 2)
-    int* tickets;   // [tokens · head tiles], zero between launches
+    float* partial; // [tokens · head tiles · parts] of 16 · (512 + 4)
     int heads, parts, split;
     float scale;
 };
@@ -97,9 +106,7 @@ struct LatentArguments
 #define QUERY_PITCH 608 // rows start 16 banks apart
 #define KEYS 64
 #define WEIGHT_PITCH 72
-#define LATENT_PITCH (RANK + 2)
-
-__device__ inline int latentPart(int context) { return context <= 2048 ? 128 : context <= 8192 ? 256 : 512; }
+#define LATENT_PITCH (RANK + 4)
 
 // Block: a token, 16 heads, a part of the context. Four warps score 16 keys each, then each gathers 128 columns of all 64.
 extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p)
@@ -107,10 +114,9 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
     __shared__ __align__(16) u16 query[16 * QUERY_PITCH];
     __shared__ __align__(16) u16 weights[16 * WEIGHT_PITCH];
     __shared__ float tops[4][16], totals[4][16];
-    __shared__ int arrived;
     enter();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3, token = blockIdx.z, firstHead = blockIdx.y * 16;
-    int limit = *ints(p.batch.positions, token) + 1, size = p.split ? latentPart(limit) : limit, parts = (limit + size - 1) / size;
+    int limit = *ints(p.batch.positions, token) + 1, size = p.split ? partSize(limit, 64, 2048) : limit, parts = (limit + size - 1) / size;
     if (blockIdx.x >= parts)
         return;
     int start = blockIdx.x * size, end = min(limit, start + size), sequence = sequenceOf(p.batch, token);
@@ -238,31 +244,43 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
         if (parts > 1 && q == 0 && warp == 0)
             to[RANK] = most[r], to[RANK + 1] = all;
     }
+}
+
+// Adds the parts of a head up in order: a block per head and token.
+extern "C" __global__ void __launch_bounds__(128) mergeLatent(LatentArguments p)
+{
+    __shared__ float shares[1024];
+    enter();
+    int head = blockIdx.x, token = blockIdx.y, lane = threadIdx.x & 31;
+    int limit = *ints(p.batch.positions, token) + 1, size = partSize(limit, 64, 2048), parts = (limit + size - 1) / size;
     if (parts == 1)
         return;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0)
-        arrived = atomicAdd(p.tickets + place, 1);
-    __syncthreads();
-    if (arrived != parts - 1)
-        return;
-    __threadfence();
-    const volatile float* partial = p.partial + (long long)place * p.parts * 16 * LATENT_PITCH;
-    for (int item = threadIdx.x; item < min(16, p.heads - firstHead) * RANK; item += 128)
+    int place = token * ((p.heads + 15) / 16) + head / 16;
+    const float* from = p.partial + ((long long)place * p.parts * 16 + head % 16) * LATENT_PITCH;
+    if (threadIdx.x < 32)
     {
-        int row = item / RANK, column = item % RANK;
-        float best = -INFINITY, all = 0, sum = 0;
-        for (int part = 0; part < parts; part++)
+        float most = -INFINITY, total = 0;
+        for (int part = lane; part < parts; part += 32)
+            most = fmaxf(most, from[part * 16 * LATENT_PITCH + RANK]);
+        most = warpMax(most);
+        for (int part = lane; part < parts; part += 32)
         {
-            const volatile float* theirs = partial + (part * 16 + row) * LATENT_PITCH;
-            float larger = fmaxf(best, theirs[RANK]), keep = __expf(best - larger), weight = __expf(theirs[RANK] - larger);
-            all = all * keep + theirs[RANK + 1] * weight;
-            sum = sum * keep + theirs[column] * weight;
-            best = larger;
+            float share = __expf(from[part * 16 * LATENT_PITCH + RANK] - most);
+            shares[part] = share;
+            total += share * from[part * 16 * LATENT_PITCH + RANK + 1];
         }
-        floats(p.output, token)[(firstHead + row) * RANK + column] = sum / all;
+        total = warpSum(total);
+        for (int part = lane; part < parts; part += 32)
+            shares[part] /= total;
     }
-    if (threadIdx.x == 0)
-        p.tickets[place] = 0;
+    __syncthreads();
+    float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 8
+    for (int part = 0; part < parts; part++)
+    {
+        float4 theirs = *(const float4*)(from + part * 16 * LATENT_PITCH + threadIdx.x * 4);
+        float share = shares[part];
+        sum.x += share * theirs.x, sum.y += share * theirs.y, sum.z += share * theirs.z, sum.w += share * theirs.w;
+    }
+    *(float4*)(floats(p.output, token) + head * RANK + threadIdx.x * 4) = sum;
 }

@@ -3,7 +3,6 @@
 // passes through shared memory. Tokens are the narrow side (8 at a time). A block owns 16 output rows; its warps share the
 // columns and are summed in order, so a token's result does not depend on the others.
 
-#define WARPS 8
 #define MOST_PAIRS 1024
 
 struct ProductArguments
@@ -254,7 +253,7 @@ __device__ void product(const ProductArguments& p)
     }
 }
 
-// KIND (1: bfloat16, 2: 8-bit blocks), TILES and SPLIT are set when the text is compiled.
+// KIND (1: bfloat16, 2: 8-bit blocks), TILES, SPLIT and WARPS are set when the text is compiled.
 #define PRODUCT(name, gated, grouped) \
     extern "C" __global__ void __launch_bounds__(WARPS * 32) name(ProductArguments p) { product<KIND, TILES, SPLIT, gated, grouped>(p); }
 PRODUCT(linear, false, false)

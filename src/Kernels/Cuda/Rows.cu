@@ -121,6 +121,43 @@ extern "C" __global__ void combine(CombineArguments p)
     }
 }
 
+struct CombineNormArguments { Tensor output, residual, rows, gates, shared, gain; float epsilon; };
+
+// residual += the weighted experts (+ shared), then its norm: a block per token, columns in registers.
+extern "C" __global__ void __launch_bounds__(1024) combineNorm(CombineNormArguments p)
+{
+    __shared__ float room[33];
+    enter();
+    int token = blockIdx.x, width = p.residual.columns, topK = p.gates.columns;
+    const float* gates = floats(p.gates, token);
+    float* residual = floats(p.residual, token);
+    float values[8], squares = 0;
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+    {
+        int i = threadIdx.x + j * 1024;
+        if (i >= width)
+            break;
+        float sum = 0;
+#pragma unroll 8
+        for (int k = 0; k < topK; k++)
+            sum += gates[k] * floats(p.rows, (long long)token * topK + k)[i];
+        if (p.shared.address)
+            sum += floats(p.shared, token)[i];
+        values[j] = residual[i] + sum;
+        residual[i] = values[j];
+        squares += values[j] * values[j];
+    }
+    float factor = rsqrtf(blockSum(squares, room) / width + p.epsilon);
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+    {
+        int i = threadIdx.x + j * 1024;
+        if (i < width)
+            floats(p.output, token)[i] = values[j] * factor * floats(p.gain, 0)[i];
+    }
+}
+
 struct WriteCacheArguments { Tensor cache, rows; Paged batch; int heads, brain; };
 extern "C" __global__ void writeCache(WriteCacheArguments p)
 {

@@ -45,13 +45,33 @@ struct Candidates
     __device__ u64 mass(float weight) const { return (u64)(weight * 1099511627776.0f); }
 };
 
+#define MOST_SORTED 1024
+
 struct Digits
 {
     int sizes[256];
     u64 masses[256];
+    u64 keys[MOST_SORTED], keyMasses[MOST_SORTED];
     u64 prefix, sizeBefore, massBefore;
-    int found, left;
+    int bucket, left, count;
 };
+
+// Least of the block's numbers.
+__device__ inline u64 blockLeast(u64 value, u64* room)
+{
+    for (int step = 16; step > 0; step >>= 1)
+    {
+        u64 other = __shfl_xor_sync(0xFFFFFFFFu, value, step);
+        value = other < value ? other : value;
+    }
+    __syncthreads();
+    if ((threadIdx.x & 31) == 0)
+        room[threadIdx.x >> 5] = value;
+    __syncthreads();
+    for (int i = 0; i < 32; i++)
+        value = room[i] < value ? room[i] : value;
+    return value;
+}
 
 // Sum over the block of whole numbers.
 __device__ inline u64 blockTotal(u64 value, u64* room)
@@ -68,74 +88,118 @@ __device__ inline u64 blockTotal(u64 value, u64* room)
     return value;
 }
 
-// Key of the first candidate, in order of keys up to `limit`, at which the number (or mass) so far reaches the target.
-__device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, bool byMass)
+__device__ inline int bucketOf(float most, float logit) { return (int)fminf((most - logit) * 8, 255.0f); }
+
+// One warp finds the digit at which the number (or mass) so far reaches the target; -1 if none does.
+__device__ int crossing(Digits& digits, u64 target, bool byMass)
+{
+    int lane = threadIdx.x & 31;
+    u64 size = 0, mass = 0;
+    for (int i = lane * 8; i < lane * 8 + 8; i++)
+        size += digits.sizes[i], mass += digits.masses[i];
+    u64 sizeEnd = size, massEnd = mass;
+    for (int step = 1; step < 32; step <<= 1)
+    {
+        u64 otherSize = __shfl_up_sync(0xFFFFFFFFu, sizeEnd, step), otherMass = __shfl_up_sync(0xFFFFFFFFu, massEnd, step);
+        if (lane >= step)
+            sizeEnd += otherSize, massEnd += otherMass;
+    }
+    u64 sizeNow = digits.sizeBefore + sizeEnd - size, massNow = digits.massBefore + massEnd - mass;
+    __syncwarp();
+    bool mine = (byMass ? massNow : sizeNow) < target && (byMass ? massNow + mass : sizeNow + size) >= target;
+    u32 votes = __ballot_sync(0xFFFFFFFFu, mine);
+    if (votes == 0)
+        return -1;
+    int found = -1;
+    if (mine)
+        for (int i = lane * 8; i < lane * 8 + 8; i++)
+        {
+            u64 sizeNext = sizeNow + digits.sizes[i], massNext = massNow + digits.masses[i];
+            if ((byMass ? massNext : sizeNext) >= target)
+            {
+                found = i;
+                digits.sizeBefore = sizeNow, digits.massBefore = massNow, digits.left = digits.sizes[i];
+                break;
+            }
+            sizeNow = sizeNext, massNow = massNext;
+        }
+    return (int)__reduce_max_sync(0xFFFFFFFFu, (u32)(found + 1)) - 1;
+}
+
+// Key of the first candidate, in order of keys up to `limit`, at which the number (or mass) so far reaches the target. First the
+// candidates are counted by eighths of a nat below the best, then by digits of their keys until few are left, which are ranked.
+__device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, bool byMass, u64* room)
 {
     if (threadIdx.x == 0)
         digits.prefix = digits.sizeBefore = digits.massBefore = 0;
-    for (int shift = 48; shift >= 0; shift -= 8)
+    int bucket = -1;
+    for (int shift = 56; shift >= 0; shift -= 8)
     {
         if (threadIdx.x < 256)
             digits.sizes[threadIdx.x] = 0, digits.masses[threadIdx.x] = 0;
-        if (threadIdx.x == 0)
-            digits.found = -1;
         __syncthreads();
         u64 prefix = digits.prefix;
         for (int id = threadIdx.x; id < c.count; id += THREADS)
         {
-            u64 key = fallingKey(c.logits[id], id);
-            if (key > limit || (shift < 48 && key >> (shift + 8) != prefix))
+            float logit = c.logits[id], weight = c.weight(id);
+            u64 key = fallingKey(logit, id);
+            if (key > limit || !(weight >= c.floor))
                 continue;
-            float weight = c.weight(id);
-            if (!(weight >= c.floor))
+            int coarse = bucketOf(c.most, logit);
+            if (bucket >= 0 && (coarse != bucket || (shift < 48 && key >> (shift + 8) != prefix)))
                 continue;
-            int digit = (int)(key >> shift) & 255;
+            int digit = bucket < 0 ? coarse : (int)(key >> shift) & 255;
             atomicAdd(&digits.sizes[digit], 1);
             atomicAdd(&digits.masses[digit], c.mass(weight));
         }
         __syncthreads();
-        if (threadIdx.x == 0)
+        if (threadIdx.x < 32)
         {
-            u64 size = digits.sizeBefore, mass = digits.massBefore;
-            for (int digit = 0; digit < 256; digit++)
+            int found = crossing(digits, target, byMass);
+            if (threadIdx.x == 0)
             {
-                if (digits.sizes[digit] == 0)
-                    continue;
-                size += digits.sizes[digit];
-                mass += digits.masses[digit];
-                if ((byMass ? mass : size) >= target)
-                {
-                    digits.found = digit;
-                    digits.left = digits.sizes[digit];
-                    digits.sizeBefore = size - digits.sizes[digit];
-                    digits.massBefore = mass - digits.masses[digit];
-                    digits.prefix = prefix << 8 | digit;
-                    break;
-                }
+                digits.bucket = found;
+                if (bucket >= 0 && found >= 0)
+                    digits.prefix = prefix << 8 | found;
             }
         }
         __syncthreads();
-        int found = digits.found, left = digits.left;
-        u64 wanted = digits.prefix;
+        int found = digits.bucket, left = digits.left;
         __syncthreads();
         if (found < 0)
             return limit;
-        if (shift == 0)
-            return wanted;
-        if (left == 1)
+        bool first = bucket < 0;
+        if (first)
+            bucket = found;
+        if (left > MOST_SORTED)
+            continue;
+        if (threadIdx.x == 0)
+            digits.count = 0;
+        __syncthreads();
+        prefix = digits.prefix;
+        for (int id = threadIdx.x; id < c.count; id += THREADS)
         {
-            // One candidate is left: whoever holds it says so.
-            for (int id = threadIdx.x; id < c.count; id += THREADS)
-            {
-                u64 key = fallingKey(c.logits[id], id);
-                if (key <= limit && key >> shift == wanted && c.weight(id) >= c.floor)
-                    digits.prefix = key;
-            }
-            __syncthreads();
-            wanted = digits.prefix;
-            __syncthreads();
-            return wanted;
+            float logit = c.logits[id], weight = c.weight(id);
+            u64 key = fallingKey(logit, id);
+            if (key > limit || !(weight >= c.floor) || bucketOf(c.most, logit) != bucket || (!first && key >> shift != prefix))
+                continue;
+            int place = atomicAdd(&digits.count, 1);
+            digits.keys[place] = key;
+            digits.keyMasses[place] = c.mass(weight);
         }
+        __syncthreads();
+        u64 best = ~0ull;
+        if (threadIdx.x < digits.count)
+        {
+            u64 mine = digits.keys[threadIdx.x], size = digits.sizeBefore, mass = digits.massBefore;
+            for (int i = 0; i < digits.count; i++)
+                if (digits.keys[i] <= mine)
+                    size++, mass += digits.keyMasses[i];
+            if ((byMass ? mass : size) >= target)
+                best = mine;
+        }
+        best = blockLeast(best, room);
+        return best == ~0ull ? limit : best;
     }
     return limit;
 }
@@ -191,21 +255,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) sample(SampleArguments p)
         logits = own;
     }
     u64 best = ~0ull;
+#pragma unroll 8
     for (int id = threadIdx.x; id < vocabulary; id += THREADS)
     {
         u64 key = fallingKey(logits[id], id);
         best = key < best ? key : best;
     }
-    for (int step = 16; step > 0; step >>= 1)
-    {
-        u64 other = __shfl_xor_sync(0xFFFFFFFFu, best, step);
-        best = other < best ? other : best;
-    }
-    if (lane == 0)
-        room[warp] = best;
-    __syncthreads();
-    for (int i = 0; i < 32; i++)
-        best = room[i] < best ? room[i] : best;
+    best = blockLeast(best, room);
     int first = (int)(best & 0xFFFFFF);
     float most = logits[first];
     if (threadIdx.x == 0)
@@ -216,13 +272,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) sample(SampleArguments p)
         Candidates c = {logits, vocabulary, most, 1.0f / reals[0], fmaxf(reals[2], __uint_as_float(1))};
         u64 limit = ~0ull;
         if (integers[0] > 0 && integers[0] < vocabulary)
-            limit = cut(c, digits, limit, integers[0], false);
+            limit = cut(c, digits, limit, integers[0], false, room);
         for (int pass = 0; pass < 2; pass++)
         {
             // First pass: the mass that top-p is a share of. Second pass, behind its cut: the mass to draw from.
             if (pass == 0 && reals[1] >= 1)
                 continue;
             u64 mine = 0;
+#pragma unroll 4
             for (int id = threadIdx.x; id < vocabulary; id += THREADS)
             {
                 float weight = c.weight(id);
@@ -233,7 +290,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) sample(SampleArguments p)
             if (pass == 0)
             {
                 double share = ceil((double)reals[1] * (double)total);
-                limit = cut(c, digits, limit, share < 1 ? 1 : (u64)share, true);
+                limit = cut(c, digits, limit, share < 1 ? 1 : (u64)share, true, room);
                 continue;
             }
             u64 seed = (u64)(u32)integers[1] | (u64)(u32)integers[2] << 32;

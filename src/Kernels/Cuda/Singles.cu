@@ -2,22 +2,54 @@
 
 struct SinglesArguments { Tensor output, input, bias, ids; Weight weight; };
 
-// A warp per output row and token; sums run over lanes in a fixed order.
-extern "C" __global__ void singlesFew(SinglesArguments p)
+#define SINGLES_TOKENS 4
+
+// A block of four warps per output row; a few tokens at a time. Sums run over threads in a fixed order.
+extern "C" __global__ void __launch_bounds__(128) singlesFew(SinglesArguments p)
 {
+    __shared__ float parts[4][SINGLES_TOKENS];
     enter();
-    int row = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5), lane = threadIdx.x & 31, token = blockIdx.y;
-    if (row >= p.weight.rows)
-        return;
-    const float* from = floats(p.input, token);
+    int row = blockIdx.x, lane = threadIdx.x & 31, warp = threadIdx.x >> 5, columns = p.weight.columns;
     const float* weights = (const float*)p.weight.values + (long long)row * p.weight.stride;
-    float sum = 0;
-#pragma unroll 8
-    for (int i = lane; i < p.weight.columns; i += 32)
-        sum += from[i] * weights[i];
-    sum = warpSum(sum);
-    if (lane == 0)
-        floats(p.output, token)[row] = p.bias.address ? sum + floats(p.bias, 0)[row] : sum;
+    for (int first = 0; first < p.input.rows; first += SINGLES_TOKENS)
+    {
+        float sums[SINGLES_TOKENS] = {};
+#pragma unroll 4
+        for (int i = threadIdx.x * 4; i < columns; i += 512)
+        {
+            // Rows of the weight end in zeros.
+            float4 weight = *(const float4*)(weights + i);
+#pragma unroll
+            for (int token = 0; token < SINGLES_TOKENS; token++)
+            {
+                if (first + token >= p.input.rows)
+                    break;
+                const float* from = floats(p.input, first + token) + i;
+                sums[token] += weight.x * from[0];
+                if (i + 1 < columns)
+                    sums[token] += weight.y * from[1];
+                if (i + 2 < columns)
+                    sums[token] += weight.z * from[2];
+                if (i + 3 < columns)
+                    sums[token] += weight.w * from[3];
+            }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int token = 0; token < SINGLES_TOKENS; token++)
+        {
+            float sum = warpSum(sums[token]);
+            if (lane == 0)
+                parts[warp][token] = sum;
+        }
+        __syncthreads();
+        int token = first + threadIdx.x;
+        if (threadIdx.x < SINGLES_TOKENS && token < p.input.rows)
+        {
+            float sum = parts[0][threadIdx.x] + parts[1][threadIdx.x] + parts[2][threadIdx.x] + parts[3][threadIdx.x];
+            floats(p.output, token)[row] = p.bias.address ? sum + floats(p.bias, 0)[row] : sum;
+        }
+    }
 }
 
 // The same for chosen experts: blockIdx.x is the pair.

@@ -32,8 +32,8 @@ public sealed class CudaChoosingTests(CudaDevice device)
         {
             using Mirror mirror = device.Open(round);
             Bench host = mirror.Host;
-            int vocabulary = round == 0 ? 5000 : host.Random.Next(2, 400), rows = host.Random.Next(1, 9);
-            Tensor logits = host.Normal(rows, vocabulary, scale: 3);
+            int vocabulary = round < 3 ? 9000 : host.Random.Next(2, 400), rows = host.Random.Next(1, 9);
+            Tensor logits = host.Normal(rows, vocabulary, scale: round == 1 ? 0.02f : 3);
             for (int row = 0; row < rows; row++)
                 for (int i = 0; i < vocabulary; i += 7)
                     logits.Set(row, i, MathF.Round(logits.Get(row, i))); // equal values

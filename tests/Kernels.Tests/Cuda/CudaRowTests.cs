@@ -66,6 +66,13 @@ public sealed class CudaRowTests(CudaDevice device)
                 mirror.Gpu.CombineExperts(sumsThere, rowsThere, mirror.Up(gates), mirror.Up(extra));
                 mirror.Near(sums, sumsThere, 1e-5, "CombineExperts");
             }
+            Tensor stream = host.Normal(7, width), gain = host.Normal(1, width), normed = host.Empty(7, width);
+            (Tensor streamThere, Tensor normedThere, Tensor gainThere) = (mirror.Up(stream), mirror.Poisoned(7, width), mirror.Up(gain));
+            mirror.Naive.AddRmsNorm(normed, stream, sums, gain, 1e-5f);
+            mirror.Gpu.CombineExperts(sumsThere, rowsThere, mirror.Up(gates), mirror.Up(shared));
+            mirror.Gpu.AddRmsNorm(normedThere, streamThere, sumsThere, gainThere, 1e-5f);
+            mirror.Near(normed, normedThere, 1e-5, "CombineExperts and AddRmsNorm");
+            mirror.Near(stream, streamThere, 1e-5, "the stream behind them");
             Tensor picks = host.Integers(20, 0, 0, 5), picked = host.Empty(4, width), pickedThere = mirror.Poisoned(4, width);
             mirror.Naive.GatherRows(picked, rows, picks);
             mirror.Gpu.GatherRows(pickedThere, rowsThere, mirror.Up(picks));
