@@ -36,18 +36,18 @@ public sealed class CudaTests
 
     [Theory]
     [MemberData(nameof(Tiny))]
-    public void Bfloat16_activations_and_cache_stay_close(string folder) => Approach(folder, null);
+    public void Bfloat16_activations_and_cache_stay_close(string folder) => Approach(folder, null, 0.03f);
 
     [Theory]
     [MemberData(nameof(Tiny))]
-    public void Eight_bit_weights_stay_close(string folder) => Approach(folder, ElementType.Q8_0);
+    public void Eight_bit_weights_stay_close(string folder) => Approach(folder, ElementType.Q8_0, 0.05f);
 
     [Theory]
     [MemberData(nameof(Shared))]
     public void Models_beside_the_repository_stay_close_in_bfloat16(string folder)
     {
         Assert.SkipWhen(folder.Length == 0, "There are no models beside the repository.");
-        Approach(folder, null);
+        Approach(folder, null, 0.03f);
     }
 
     /// <summary>Tokens and logits of a run in singles.</summary>
@@ -61,8 +61,8 @@ public sealed class CudaTests
         }
     }
 
-    /// <summary>Logits of a run in bfloat16, off by 3 % of their range at most.</summary>
-    private static void Approach(string folder, ElementType? quantization)
+    /// <summary>Logits of a run in bfloat16, off by a share of their range at most.</summary>
+    private static void Approach(string folder, ElementType? quantization, float tolerance)
     {
         using var loaded = new LoadedModel(folder, Open(ElementType.BF16), new ModelOptions(ElementType.BF16, quantization));
         foreach (GoldenCase golden in GoldenCase.Read(folder))
@@ -71,7 +71,7 @@ public sealed class CudaTests
             float[] logits = runner.Prefill(new Sequence(golden.Prompt))[^1];
             float range = logits.Max() - logits.Min();
             float worst = golden.LogitIds.Select((id, i) => MathF.Abs(logits[id] - golden.Logits[i]) / range).Max();
-            Assert.True(worst <= 0.03f, $"{folder}: a logit is off by {worst} of the range");
+            Assert.True(worst <= tolerance, $"{folder}: a logit is off by {worst} of the range");
         }
     }
 
@@ -93,6 +93,6 @@ public sealed class CudaTests
     {
         string folder = Path.GetFullPath(Path.Combine(parts));
         return !Directory.Exists(folder) ? []
-            : [.. Directory.GetDirectories(folder).Where(child => File.Exists(Path.Combine(child, "golden.json")) && File.Exists(Path.Combine(child, "config.json")) && Path.GetFileName(child) != "llava").Order(StringComparer.Ordinal)];
+            : [.. Directory.GetDirectories(folder).Where(child => File.Exists(Path.Combine(child, "golden.json")) && File.Exists(Path.Combine(child, "config.json")) && !Path.GetFileName(child).StartsWith("llava", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
     }
 }

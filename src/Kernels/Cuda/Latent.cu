@@ -120,11 +120,12 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
     if (blockIdx.x >= parts)
         return;
     int start = blockIdx.x * size, end = min(limit, start + size), sequence = sequenceOf(p.batch, token);
-    for (int item = threadIdx.x; item < 16 * WIDTH / 2; item += 128)
+#pragma unroll 9
+    for (int i = 0; i < 16 * WIDTH / 4 / 128; i++)
     {
-        int row = item / (WIDTH / 2), column = item % (WIDTH / 2) * 2;
-        const float* from = floats(p.query, token) + (firstHead + row) * WIDTH + column;
-        ((u32*)query)[(row * QUERY_PITCH + column) / 2] = firstHead + row < p.heads ? pack(from[0], from[1]) : 0;
+        int item = threadIdx.x + i * 128, row = item / (WIDTH / 4), column = item % (WIDTH / 4) * 4;
+        float4 from = firstHead + row < p.heads ? *(const float4*)(floats(p.query, token) + (firstHead + row) * WIDTH + column) : make_float4(0, 0, 0, 0);
+        *(uint2*)(query + row * QUERY_PITCH + column) = make_uint2(pack(from.x, from.y), pack(from.z, from.w));
     }
     const u16* latents = (const u16*)p.latents.address;
     float sums[16][4] = {}; // column warp·128 + c·64 + n·8 + j is column n of tile c·8 + j

@@ -104,7 +104,7 @@ __device__ inline bool findPairs(const ProductArguments& p, int* list, int* coun
 template <int FORMAT, int COUNT, bool HALVES, bool GATED, bool GROUPED>
 __device__ void product(const ProductArguments& p)
 {
-    constexpr int PARTS = GATED ? 2 : 1, AHEAD = GATED ? 2 : 4;
+    constexpr int PARTS = GATED ? 2 : 1, AHEAD = GATED ? 2 : WARPS == 16 ? 8 : 4;
     __shared__ float partial[WARPS][PARTS * 128];
     __shared__ int list[GROUPED ? MOST_PAIRS : 1];
     __shared__ int counts[WARPS];

@@ -90,6 +90,17 @@ __device__ inline u64 blockTotal(u64 value, u64* room)
 
 __device__ inline int bucketOf(float most, float logit) { return (int)fminf((most - logit) * 8, 255.0f); }
 
+// Adds every lane's candidate to its digit (-1: none); lanes with the same digit go as one.
+__device__ inline void count(Digits& digits, int digit, u64 mass)
+{
+    u32 same = __match_any_sync(0xFFFFFFFFu, digit);
+    u32 low = __reduce_add_sync(same, (u32)mass & 0xFFFFF), high = __reduce_add_sync(same, (u32)(mass >> 20));
+    if (digit < 0 || (int)(threadIdx.x & 31) != __ffs(same) - 1)
+        return;
+    atomicAdd(&digits.sizes[digit], __popc(same));
+    atomicAdd(&digits.masses[digit], ((u64)high << 20) + low);
+}
+
 // One warp finds the digit at which the number (or mass) so far reaches the target; -1 if none does.
 __device__ int crossing(Digits& digits, u64 target, bool byMass)
 {
@@ -139,18 +150,16 @@ __device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, b
             digits.sizes[threadIdx.x] = 0, digits.masses[threadIdx.x] = 0;
         __syncthreads();
         u64 prefix = digits.prefix;
-        for (int id = threadIdx.x; id < c.count; id += THREADS)
+        for (int base = 0; base < c.count; base += THREADS)
         {
-            float logit = c.logits[id], weight = c.weight(id);
+            int id = base + threadIdx.x;
+            bool inside = id < c.count;
+            float logit = inside ? c.logits[id] : 0, weight = inside ? c.weight(id) : 0;
             u64 key = fallingKey(logit, id);
-            if (key > limit || !(weight >= c.floor))
-                continue;
             int coarse = bucketOf(c.most, logit);
-            if (bucket >= 0 && (coarse != bucket || (shift < 48 && key >> (shift + 8) != prefix)))
-                continue;
-            int digit = bucket < 0 ? coarse : (int)(key >> shift) & 255;
-            atomicAdd(&digits.sizes[digit], 1);
-            atomicAdd(&digits.masses[digit], c.mass(weight));
+            inside = inside && key <= limit && weight >= c.floor
+                && (bucket < 0 || (coarse == bucket && (shift >= 48 || key >> (shift + 8) == prefix)));
+            count(digits, inside ? (bucket < 0 ? coarse : (int)(key >> shift) & 255) : -1, c.mass(weight));
         }
         __syncthreads();
         if (threadIdx.x < 32)
