@@ -34,7 +34,7 @@ public sealed unsafe class Collectives
     /// <exception cref="XcclException">A rank died, left, did not come in time or gave another length.</exception>
     public void AllGather(ReadOnlySpan<byte> record, Span<byte> records, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
-        if (records.Length < record.Length * group.Ranks)
+        if (records.Length < (long)record.Length * group.Ranks)
             throw new ArgumentException($"{group.Ranks} records of {record.Length} bytes do not fit into {records.Length}.");
         Gather(record, timeout, cancel);
         for (int rank = 0; rank < group.Ranks; rank++)
@@ -49,6 +49,7 @@ public sealed unsafe class Collectives
     /// <exception cref="XcclException">A rank died, left, did not come in time or gave another length.</exception>
     public void Broadcast(int root, Span<byte> bytes, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
+        group.Link(root);
         for (; bytes.Length > 0; bytes = bytes[Math.Min(recordBytes, bytes.Length)..])
         {
             Span<byte> part = bytes[..Math.Min(recordBytes, bytes.Length)];

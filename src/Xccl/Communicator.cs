@@ -51,10 +51,17 @@ public sealed unsafe class Communicator : IDisposable
     public Collectives Collectives { get; }
 
     /// <summary>This rank's app data area: what lies here can be lent without a copy.</summary>
-    public Span<byte> App => new(Region.Start + Region.Layout.App, checked((int)Geometry.AppBytes));
+    public Span<byte> App => new((byte*)AppAddress, checked((int)Geometry.AppBytes));
 
     /// <summary>First byte of <see cref="App"/>.</summary>
-    public nint AppAddress => (nint)(Region.Start + Region.Layout.App);
+    public nint AppAddress
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(disposed, this);
+            return (nint)(Region.Start + Region.Layout.App);
+        }
+    }
 
     internal SharedRegion Region { get; }
 
@@ -108,6 +115,7 @@ public sealed unsafe class Communicator : IDisposable
         if (disposed)
             return;
         disposed = true;
+        Generation = 0; // no exchange goes on over memory that is no longer mapped
         Messages.Dispose();
         foreach (PeerLink? link in links)
             link?.Dispose();
@@ -118,8 +126,21 @@ public sealed unsafe class Communicator : IDisposable
     /// <exception cref="PeerLostException">It has.</exception>
     internal PeerLink Link(int rank)
     {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        if ((uint)rank >= (uint)links.Length)
+            throw new ArgumentOutOfRangeException(nameof(rank), $"Rank {rank} does not exist: the group has ranks 0 to {Ranks - 1}.");
         PeerLink link = links[rank] ?? throw new PeerLostException(rank, left: false);
         return link.Lost ? throw new PeerLostException(rank, link.Left) : link;
+    }
+
+    /// <summary>What an exchange that began in an earlier generation may not do: go on.</summary>
+    /// <exception cref="InvalidOperationException">A rank has been replaced since, or this one has left.</exception>
+    internal void RequireGeneration(uint began)
+    {
+        if (began == Generation)
+            return;
+        ObjectDisposedException.ThrowIf(disposed, this);
+        throw new InvalidOperationException("A rank has been replaced since this exchange began, and what was under way is void: begin it again.");
     }
 
     /// <summary>Asks the system whether a peer lives.</summary>

@@ -26,8 +26,11 @@ public sealed unsafe partial class PointToPoint
     /// <param name="token">The caller's own number, handed back with the completion.</param>
     /// <returns>False if the queue is full: take completions and try again.</returns>
     /// <exception cref="PeerLostException">The receiver has died or left.</exception>
-    public bool TryPost(int peer, uint eventId, nint source, long bytes, ulong token) =>
-        TryPost(peer, new Outgoing { Source = (byte*)source, Total = bytes, EventId = eventId, Token = token });
+    public bool TryPost(int peer, uint eventId, nint source, long bytes, ulong token)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        return TryPost(peer, new Outgoing { Source = (byte*)source, Total = bytes, EventId = eventId, Token = token });
+    }
 
     /// <summary>Queues an offer of bytes of this rank's app area; complete when the receiver has given them back.</summary>
     /// <returns>False if the queue is full: take completions and try again.</returns>
@@ -49,6 +52,7 @@ public sealed unsafe partial class PointToPoint
     /// <exception cref="PeerLostException">The sender has died or left.</exception>
     public bool TryPostReceive(int peer, uint eventId, nint destination, long capacity, ulong token)
     {
+        ArgumentOutOfRangeException.ThrowIfNegative(capacity);
         group.Link(peer);
         FixedQueue<Incoming> queue = channels[peer]!.Receiving;
         if (queue.IsFull || outstanding == CompletionQueueLength)
@@ -62,10 +66,12 @@ public sealed unsafe partial class PointToPoint
     /// Looks at the next message from a peer without taking it: whether it is there, its event and its size. For a receiver
     /// that first has to find room.
     /// </summary>
+    /// <exception cref="PeerLostException">Nothing is there and the sender has died or left.</exception>
     public bool TryPeek(int peer, out uint eventId, out long bytes)
     {
-        group.Link(peer);
-        bool found = channels[peer]!.Receivers[0].TryPeek(out ChunkHead head);
+        bool found = Open(peer).Receivers[0].TryPeek(out ChunkHead head);
+        if (!found)
+            group.Link(peer); // what a lost peer sent before its end can still be taken, but no more comes
         (eventId, bytes) = (head.EventId, (long)head.Total);
         return found;
     }
@@ -76,20 +82,8 @@ public sealed unsafe partial class PointToPoint
     {
         int done = 0;
         for (int peer = 0; peer < channels.Length; peer++)
-        {
-            if (channels[peer] is not { } channel)
-                continue;
-            while (channel.Sending.Count > 0 && channel.Senders[0].Advance(ref channel.Sending.Peek()) == Progress.Done)
-            {
-                Outgoing sent = channel.Sending.Take();
-                Complete(new Completion(peer, sent.Token, sent.EventId, sent.Total, Progress.Done), ref done);
-            }
-            while (channel.Receiving.Count > 0 && channel.Receivers[0].Advance(ref channel.Receiving.Peek()) is var progress and not Progress.Pending)
-            {
-                Incoming taken = channel.Receiving.Take();
-                Complete(new Completion(peer, taken.Token, taken.EventId, taken.Received, progress), ref done);
-            }
-        }
+            if (channels[peer] is { } channel)
+                Advance(peer, channel, ref done);
         if (done > 0 || outstanding == completions.Count)
             idleTurns = 0;
         else if (++idleTurns % 256 == 0 && Stopwatch.GetElapsedTime(lifeSeen) >= LifeInterval)
@@ -168,6 +162,20 @@ public sealed unsafe partial class PointToPoint
         }
     }
 
+    private void Advance(int peer, Channel channel, ref int done)
+    {
+        while (channel.Sending.Count > 0 && channel.Senders[0].Advance(ref channel.Sending.Peek()) == Progress.Done)
+        {
+            Outgoing sent = channel.Sending.Take();
+            Complete(new Completion(peer, sent.Token, sent.EventId, sent.Total, Progress.Done), ref done);
+        }
+        while (channel.Receiving.Count > 0 && channel.Receivers[0].Advance(ref channel.Receiving.Peek()) is var progress and not Progress.Pending)
+        {
+            Incoming taken = channel.Receiving.Take();
+            Complete(new Completion(peer, taken.Token, taken.EventId, taken.Received, progress), ref done);
+        }
+    }
+
     private void Complete(in Completion completion, ref int done)
     {
         completions.Add(completion); // there is room: posting is refused before there could be too many
@@ -181,6 +189,8 @@ public sealed unsafe partial class PointToPoint
         {
             if (channels[peer] is not { } channel || channel.Sending.Count + channel.Receiving.Count == 0 || group.IsAlive(peer))
                 continue;
+            // What the peer did before its end may have come after the last look.
+            Advance(peer, channel, ref done);
             int before = completions.Count;
             Clear(peer, Progress.Lost);
             done += completions.Count - before;

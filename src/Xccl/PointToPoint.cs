@@ -142,6 +142,7 @@ public sealed unsafe partial class PointToPoint : IDisposable
     {
         sendCrew?.Dispose();
         receiveCrew?.Dispose();
+        channels.AsSpan().Clear();
     }
 
     private void Send(int peer, int lane, uint eventId, ReadOnlySpan<byte> message, bool acknowledge, TimeSpan? timeout, CancellationToken cancel)
@@ -219,7 +220,15 @@ public sealed unsafe partial class PointToPoint : IDisposable
         }
     }
 
-    private Channel Open(int peer) => channels[peer] ?? throw new PeerLostException(peer, left: false);
+    private Channel Open(int peer)
+    {
+        if ((uint)peer >= (uint)channels.Length || channels[peer] is not { } channel)
+        {
+            group.Link(peer); // which says what is wrong
+            throw new PeerLostException(peer, left: false);
+        }
+        return channel;
+    }
 
     private void CheckLanes(int lanes)
     {

@@ -250,6 +250,77 @@ public sealed class MessageTests
     });
 
     [Fact]
+    public void A_receiver_that_gives_up_twice_gets_nothing_of_the_message_that_it_left() => TestGroup.Run(TestGroup.Geometry(2), group =>
+    {
+        if (group.Rank == 0)
+        {
+            byte[] large = new byte[5000]; // more than the ring's four slots
+            large.AsSpan().Fill(9);
+            group.Messages.Send(1, 1, large);
+            group.Messages.Send(1, 1, [1, 2, 3]);
+            return;
+        }
+        unsafe
+        {
+            // Some chunks are taken, no more: the rest is still to come when the next receive is given up as well.
+            byte* room = (byte*)NativeMemory.Alloc(5000);
+            Assert.True(group.Messages.TryPostReceive(0, 1, (nint)room, 5000, 0));
+            for (uint found = 0; found == 0;)
+                group.Messages.TryPeek(0, out found, out _);
+            group.Messages.DoWork();
+            group.Messages.Cancel(0);
+            Assert.True(group.Messages.TryPostReceive(0, 1, (nint)room, 5000, 0));
+            group.Messages.Cancel(0);
+            NativeMemory.Free(room);
+        }
+        byte[] small = new byte[5000];
+        Assert.Equal(3, group.Messages.Receive(0, 1, small));
+        Assert.Equal([1, 2, 3], small[..3]);
+    });
+
+    [Fact]
+    public void What_a_rank_posted_before_it_left_still_arrives()
+    {
+        string name = TestGroup.Name();
+        using Barrier left = new(2);
+        Thread leaver = new(() =>
+        {
+            using (Communicator group = Communicator.Join(TestGroup.Options(name, 1, TestGroup.Geometry(2))))
+                group.Messages.SendBuffered(0, 1, new byte[600]);
+            left.SignalAndWait();
+        });
+        leaver.Start();
+        using Communicator group = Communicator.Join(TestGroup.Options(name, 0, TestGroup.Geometry(2)));
+        left.SignalAndWait();
+        Assert.Throws<PeerLostException>(() => group.Messages.Send(1, 2, [1]));
+        Assert.True(group.Messages.TryPeek(1, out uint eventId, out long bytes));
+        Assert.Equal((1u, 600L), (eventId, bytes));
+        Assert.Equal(600, group.Messages.Receive(1, 1, new byte[600]));
+        Assert.Throws<PeerLostException>(() => group.Messages.TryPeek(1, out _, out _));
+        leaver.Join();
+    }
+
+    [Fact]
+    public void A_rank_that_has_left_or_does_not_exist_is_refused()
+    {
+        Communicator group = Communicator.Join(TestGroup.Options(TestGroup.Name(), 0, TestGroup.Geometry(1)));
+        foreach (int rank in (int[])[-1, 1])
+        {
+            Assert.Contains("ranks 0 to 0", Assert.Throws<ArgumentOutOfRangeException>(() => group.Messages.Send(rank, 0, [])).Message, StringComparison.Ordinal);
+            Assert.Throws<ArgumentOutOfRangeException>(() => group.Messages.Receive(rank, 0, []));
+            Assert.Throws<ArgumentOutOfRangeException>(() => group.Collectives.Broadcast(rank, new byte[8]));
+        }
+        Assert.Throws<ArgumentOutOfRangeException>(() => group.Messages.TryPost(0, 0, 0, -1, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => group.Messages.TryPostReceive(0, 0, 0, -1, 0));
+        group.Dispose();
+        group.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => group.Messages.Send(0, 0, []));
+        Assert.Throws<ObjectDisposedException>(() => group.Messages.Receive(0, 0, []));
+        Assert.Throws<ObjectDisposedException>(() => group.Collectives.Barrier());
+        Assert.Throws<ObjectDisposedException>(() => _ = group.AppAddress);
+    }
+
+    [Fact]
     public void Nothing_is_allocated_for_a_message() => TestGroup.Run(TestGroup.Geometry(2), group =>
     {
         byte[] small = new byte[8], large = new byte[3000];

@@ -64,8 +64,8 @@ internal sealed unsafe class ReceiveLane(PeerLink link, MappedWords own, PeerMem
             link.Bell.Ring();
     }
 
-    /// <summary>Stops in the middle of a message: the rest of it will be thrown away.</summary>
-    public void Abandon(in Incoming message) => skipping = message.Started;
+    /// <summary>Stops in the middle of a message: the rest of it will be thrown away, as what is left of one before it still is.</summary>
+    public void Abandon(in Incoming message) => skipping |= message.Started;
 
     private static Progress Refused(in ChunkHead head, ref Incoming message)
     {

@@ -75,7 +75,7 @@ internal sealed unsafe class SendLane(PeerLink link, MappedWords own, int rank, 
     private long Place(int bytes)
     {
         int slot = ring.Slot, start = starts[slot];
-        if (start + bytes > slotBytes)
+        if (bytes > slotBytes - start)
             start = 0;
         starts[slot] = start + ((bytes + RegionLayout.FieldBytes - 1) / RegionLayout.FieldBytes * RegionLayout.FieldBytes);
         return ((long)slot * slotBytes) + start;
