@@ -21,8 +21,12 @@ public sealed record Topology(int AttentionRanks, int ExpertRanks, int SlotsPerR
     internal int Segments => Trampolines ? (AttentionRanks + TrampolineRanks - 1) / TrampolineRanks : 1;
 
     /// <summary>Block sizes of the channels that a topology needs, for the geometry: two, or four with trampolines.</summary>
+    /// <exception cref="ArgumentException">The topology or the shape is impossible.</exception>
     public IReadOnlyList<long> Channels(TokenShape shape)
     {
+        shape.Check();
+        if (AttentionRanks < 1 || ExpertRanks < 1 || SlotsPerRank < 1)
+            throw new ArgumentException($"A topology needs attention ranks, expert ranks and slots, not {AttentionRanks}, {ExpertRanks}, {SlotsPerRank}.");
         long[] direct = [shape.DispatchBlock(1), AtLeastOneLine(shape.CombineBlock(1))];
         return Trampolines ? [.. direct, shape.DispatchBlock(Segments), AtLeastOneLine(shape.CombineBlock(Segments))] : direct;
     }
@@ -46,10 +50,10 @@ public sealed record Topology(int AttentionRanks, int ExpertRanks, int SlotsPerR
     /// <exception cref="ArgumentException">The ranks do not add up, or the channels are too small.</exception>
     internal void Check(Communicator group, TokenShape shape, int channel)
     {
-        shape.Check();
-        if (AttentionRanks < 1 || ExpertRanks < 1 || SlotsPerRank < 1 || AttentionRanks + ExpertRanks != group.Ranks)
+        IReadOnlyList<long> needed = Channels(shape);
+        if (AttentionRanks + ExpertRanks != group.Ranks)
             throw new ArgumentException($"{AttentionRanks} attention and {ExpertRanks} expert ranks with {SlotsPerRank} slots are no topology for a group of {group.Ranks}.");
-        CheckChannels(group, channel, Channels(shape));
+        CheckChannels(group, channel, needed);
     }
 
     internal static long AtLeastOneLine(long bytes) => Math.Max(bytes, RegionLayout.FieldBytes);

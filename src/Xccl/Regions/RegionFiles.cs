@@ -19,24 +19,58 @@ internal static unsafe partial class RegionFiles
         return string.Create(CultureInfo.InvariantCulture, $"{Folder}/{Prefix}{group}-{rank}");
     }
 
-    /// <summary>Where a region is made before it takes its rank's name. Carries the process id for <see cref="Sweep"/>.</summary>
-    public static string DraftPath(string group, int rank) =>
-        string.Create(CultureInfo.InvariantCulture, $"{Path(group, rank)}.{Environment.ProcessId}.{Guid.NewGuid():N}");
+    /// <summary>Where a region is made before it takes its rank's name. Carries its maker for <see cref="Sweep"/>.</summary>
+    public static string DraftPath(string group, int rank) => DraftPath(Path(group, rank));
 
+    private static string DraftPath(string path)
+    {
+        ProcessIdentity maker = ProcessIdentity.Own();
+        return string.Create(CultureInfo.InvariantCulture, $"{path}.{maker.Id}.{maker.Start}.{maker.Space}.{Guid.NewGuid():N}");
+    }
+
+    /// <summary>The process in a draft's name; null where the name is a region's.</summary>
+    private static ProcessIdentity? MakerOf(string path)
+    {
+        string[] parts = System.IO.Path.GetFileName(path).Split('.');
+        return parts.Length == 5 && int.TryParse(parts[1], out int id) && ulong.TryParse(parts[2], out ulong start) && ulong.TryParse(parts[3], out ulong space)
+            ? new ProcessIdentity(id, start, space)
+            : null;
+    }
+
+    /// <summary>
+    /// Makes a file whose memory is all there: a sparse one would end the process (SIGBUS) in the middle of a copy when the
+    /// shared memory runs out.
+    /// </summary>
+    /// <exception cref="IOException">There is not that much shared memory.</exception>
     public static FileStream OpenNew(string path, long bytes)
     {
         if (OperatingSystem.IsWindows())
             throw NoSharedMemory();
-        FileStream stream = new(path, new FileStreamOptions
+        FileStreamOptions options = new()
         {
             Mode = FileMode.CreateNew,
             Access = FileAccess.ReadWrite,
             Share = FileShare.ReadWrite | FileShare.Delete,
             UnixCreateMode = OwnerAlone,
+            PreallocationSize = bytes,
             BufferSize = 0,
-        });
+        };
+        FileStream stream;
+        try
+        {
+            stream = new FileStream(path, options);
+        }
+        catch (IOException failure) when (!File.Exists(path)) // what could not get its memory is removed again
+        {
+            long free = new DriveInfo(Folder).AvailableFreeSpace;
+            throw new IOException($"A region of {bytes >> 20} MiB does not fit into {Folder}, which has {free >> 20} MiB left: make it larger or the geometry smaller.", failure);
+        }
         stream.SetLength(bytes);
-        return stream;
+        if (FileFacts.Of(stream).Bytes >= bytes)
+            return stream;
+        stream.Dispose();
+        File.Delete(path);
+        throw new IOException($"{Folder} cannot reserve memory for a region: mount a tmpfs there.");
     }
 
     /// <returns>Null if there is no such file.</returns>
@@ -48,10 +82,12 @@ internal static unsafe partial class RegionFiles
         try
         {
             FileStream stream = new(path, new FileStreamOptions { Mode = FileMode.Open, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete, BufferSize = 0 });
-            if (File.GetUnixFileMode(stream.SafeFileHandle) == OwnerAlone)
+            // An account that may open every file, as root may, looks whose it is.
+            uint owner = FileFacts.Of(stream).OwnerAccount;
+            if (owner == FileFacts.OwnAccount && File.GetUnixFileMode(stream.SafeFileHandle) == OwnerAlone)
                 return stream;
             stream.Dispose();
-            throw new IOException($"{path} is open to other accounts and was not made by this library: remove it.");
+            throw owner != FileFacts.OwnAccount ? Foreign(path) : new IOException($"{path} is open to other accounts and was not made by this library: remove it.");
         }
         catch (FileNotFoundException)
         {
@@ -59,16 +95,8 @@ internal static unsafe partial class RegionFiles
         }
         catch (UnauthorizedAccessException)
         {
-            throw new IOException($"{path} belongs to another account: choose another group name.");
+            throw Foreign(path);
         }
-    }
-
-    /// <summary>A sparse file that outgrows the memory would end the process in the middle of a copy; say so before.</summary>
-    public static void CheckSpace(long bytes)
-    {
-        long free = new DriveInfo(Folder).AvailableFreeSpace;
-        if (bytes > free)
-            throw new IOException($"A region of {bytes >> 20} MiB does not fit into {Folder}, which has {free >> 20} MiB left: make it larger or the geometry smaller.");
     }
 
     /// <summary>Gives a finished draft its rank's name, unless a living process has it.</summary>
@@ -81,7 +109,7 @@ internal static unsafe partial class RegionFiles
             if (error != Exists)
                 throw new IOException($"{path} could not be made: {Marshal.GetPInvokeErrorMessage(error)}.");
             if (OwnerOf(path) is { } owner && owner.IsAlive())
-                throw new IOException($"{path} belongs to process {owner.Id}, which is alive: choose another rank or group, or end that process.");
+                throw new IOException($"{path} belongs to process {owner.Id}, which is alive{(owner.IsHere ? "" : " (or in another container, where this one cannot look)")}: choose another rank or group, or end that process.");
             Remove(path);
         }
         File.Delete(draft);
@@ -94,8 +122,7 @@ internal static unsafe partial class RegionFiles
         {
             try
             {
-                string[] parts = System.IO.Path.GetFileName(path).Split('.');
-                if (parts.Length == 3 ? !Directory.Exists("/proc/" + parts[1]) : OwnerOf(path) is { } owner && !owner.IsAlive())
+                if ((MakerOf(path) ?? OwnerOf(path)) is { } owner && !owner.IsAlive())
                     Remove(path);
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
@@ -111,7 +138,7 @@ internal static unsafe partial class RegionFiles
     /// </summary>
     private static void Remove(string path)
     {
-        string aside = string.Create(CultureInfo.InvariantCulture, $"{path.Split('.')[0]}.{Environment.ProcessId}.{Guid.NewGuid():N}");
+        string aside = DraftPath(path.Split('.')[0]);
         try
         {
             File.Move(path, aside, overwrite: true);
@@ -125,6 +152,8 @@ internal static unsafe partial class RegionFiles
         File.Delete(aside);
     }
 
+    private static IOException Foreign(string path) => new($"{path} belongs to another account: choose another group name.");
+
     private static PlatformNotSupportedException NoSharedMemory() => new($"Regions lie in {Folder}, which this system does not have: run on Linux.");
 
     private static ProcessIdentity? OwnerOf(string path)
@@ -133,7 +162,7 @@ internal static unsafe partial class RegionFiles
         RegionHeader header;
         if (stream is null || stream.ReadAtLeast(new Span<byte>(&header, RegionHeader.Bytes), RegionHeader.Bytes, throwOnEndOfStream: false) < RegionHeader.Bytes)
             return null;
-        return header.Magic == RegionHeader.MagicNumber ? new ProcessIdentity(header.OwnerId, header.OwnerStart) : null;
+        return header.Magic == RegionHeader.MagicNumber ? header.Owner : null;
     }
 
     [GeneratedRegex("^[A-Za-z0-9_]{1,64}$")]

@@ -11,6 +11,9 @@ public sealed record RegionGeometry
     /// <summary>Most ranks of one group.</summary>
     public const int MostRanks = 256;
 
+    /// <summary>Most bytes of any one area: sums of offsets stay far from the end of their type.</summary>
+    private const long MostBytes = 1L << 50;
+
     /// <summary>Ranks of the group.</summary>
     public required int Ranks { get; init; }
 
@@ -66,11 +69,13 @@ public sealed record RegionGeometry
             throw new ArgumentException($"A slot is a multiple of 64 bytes, not {SlotBytes}.");
         if (RecordBytes <= 0 || RecordBytes % 64 != 0)
             throw new ArgumentException($"A record is a multiple of 64 bytes, not {RecordBytes}.");
-        if (AppBytes < 0)
-            throw new ArgumentException($"The app data area cannot have {AppBytes} bytes.");
+        if (AppBytes is < 0 or > MostBytes)
+            throw new ArgumentException($"The app data area has 0 to {MostBytes} bytes, not {AppBytes}.");
         foreach (long channel in Channels)
-            if (channel <= 0 || channel % 64 != 0)
-                throw new ArgumentException($"A channel's block is a multiple of 64 bytes, not {channel}.");
+            if (channel <= 0 || channel % 64 != 0 || channel > MostBytes / 2 / Ranks)
+                throw new ArgumentException($"A channel's block is a multiple of 64 bytes, at most {MostBytes / 2 / Ranks} among {Ranks} ranks, not {channel}.");
+        if ((UInt128)Ranks * (uint)Lanes * (uint)Slots * (uint)SlotBytes > MostBytes || Channels.Count > 1024)
+            throw new ArgumentException($"{Ranks} ranks, {Lanes} lanes, {Slots} slots of {SlotBytes} bytes and {Channels.Count} channels are more than a region can hold.");
     }
 
     private static void Mix(ref ulong hash, long value)

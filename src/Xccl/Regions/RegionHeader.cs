@@ -8,7 +8,7 @@ internal struct RegionHeader
 {
     public const int Bytes = 4096;
     public const ulong MagicNumber = 0x3130_4C43_4358_5358; // "XSXCCL01"
-    public const uint CurrentVersion = 1;
+    public const uint CurrentVersion = 2;
     public const int StateOffset = 16;
     public const int BellOffset = 64;
 
@@ -22,8 +22,15 @@ internal struct RegionHeader
     [FieldOffset(44)] public int Ranks;
     [FieldOffset(48)] public int OwnerId; // process
     [FieldOffset(56)] public ulong OwnerStart; // clock ticks since boot
+    [FieldOffset(128)] public ulong OwnerSpace; // the namespace in which the process id holds
     [FieldOffset(BellOffset)] public ulong Bell; // the low half is the futex
     [FieldOffset(BellOffset + 8)] public ulong Sleepers; // threads of the owner that sleep or are about to
+
+    public ProcessIdentity Owner
+    {
+        readonly get => new(OwnerId, OwnerStart, OwnerSpace);
+        set => (OwnerId, OwnerStart, OwnerSpace) = (value.Id, value.Start, value.Space);
+    }
 }
 
 /// <summary>A region's life.</summary>

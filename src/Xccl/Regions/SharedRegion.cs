@@ -50,7 +50,7 @@ public sealed unsafe class SharedRegion : IDisposable
 
     internal ref RegionHeader Header => ref Unsafe.AsRef<RegionHeader>(Start);
 
-    internal ProcessIdentity Owner => new(Header.OwnerId, Header.OwnerStart);
+    internal ProcessIdentity Owner => Header.Owner;
 
     internal RegionState State => (RegionState)Volatile.Read(ref Header.State);
 
@@ -66,21 +66,18 @@ public sealed unsafe class SharedRegion : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(rank);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(rank, geometry.Ranks);
         RegionFiles.Sweep();
-        RegionFiles.CheckSpace(layout.TotalBytes);
         string draft = RegionFiles.DraftPath(group, rank);
         SharedRegion region = new(RegionFiles.Path(group, rank), RegionFiles.OpenNew(draft, layout.TotalBytes), geometry, layout, owned: true);
         try
         {
             ref RegionHeader header = ref region.Header;
-            ProcessIdentity owner = ProcessIdentity.Own();
             header.Magic = RegionHeader.MagicNumber;
             header.Version = RegionHeader.CurrentVersion;
             header.Geometry = geometry.Fingerprint();
             header.Rank = rank;
             header.Ranks = geometry.Ranks;
             header.Sleeps = sleeps ? 1u : 0u;
-            header.OwnerId = owner.Id;
-            header.OwnerStart = owner.Start;
+            header.Owner = ProcessIdentity.Own();
             // The machine's monotonic clock: no two owners of a rank can get the same, and a later one gets more.
             header.Epoch = (ulong)Stopwatch.GetTimestamp();
             Volatile.Write(ref header.State, (ulong)RegionState.Ready);
@@ -111,7 +108,9 @@ public sealed unsafe class SharedRegion : IDisposable
                 throw new IOException($"{path} is no region of this library: remove it.");
             if (header.Magic != RegionHeader.MagicNumber || header.Version != RegionHeader.CurrentVersion)
                 throw new IOException($"Rank {rank} of group '{group}' speaks version {header.Version} of the region layout, this process {RegionHeader.CurrentVersion}: run the same build on all ranks.");
-            if (header.State != (ulong)RegionState.Ready || !new ProcessIdentity(header.OwnerId, header.OwnerStart).IsAlive())
+            if (!header.Owner.IsHere)
+                throw new IOException($"Rank {rank} of group '{group}' was started in another process id namespace, where nobody here could see it die: start all ranks in one container, or let the containers share their process ids.");
+            if (header.State != (ulong)RegionState.Ready || !header.Owner.IsAlive())
             {
                 stream.Dispose();
                 return null;

@@ -39,6 +39,8 @@ public sealed record TokenShape
     {
         if (MaxTokens < 1 || Hidden < 1 || TopK < 1)
             throw new ArgumentException($"An exchange needs at least one token, one value and one expert, not {MaxTokens}, {Hidden}, {TopK}.");
+        if (Hidden > 1 << 24 || TopK > 1 << 10 || (long)MaxTokens * TopK > 1 << 20)
+            throw new ArgumentException($"{MaxTokens} tokens of {Hidden} values with {TopK} experts are more than an exchange takes: at most 2^24 values, 2^10 experts, 2^20 pairs of token and expert.");
         if (Element == WireType.I8)
             throw new ArgumentException("Rows are F32 or BF16 where they are computed; I8 is for the way.");
     }
