@@ -47,7 +47,12 @@ public sealed unsafe class AllToAll
     public int MaxReceived => group.Ranks * shape.MaxTokens;
 
     /// <summary>Block sizes of the two channels that an exchange of this shape needs, for the geometry.</summary>
-    public static IReadOnlyList<long> Channels(TokenShape shape) => [shape.DispatchBlock(1), Topology.AtLeastOneLine(shape.CombineBlock(1))];
+    /// <exception cref="ArgumentException">The shape is impossible.</exception>
+    public static IReadOnlyList<long> Channels(TokenShape shape)
+    {
+        shape.Check();
+        return [shape.DispatchBlock(1), Topology.AtLeastOneLine(shape.CombineBlock(1))];
+    }
 
     /// <summary>Gives tokens to their experts' ranks and receives those for this rank's experts.</summary>
     /// <param name="rows">[tokens, hidden] in the shape's element type.</param>
@@ -99,7 +104,7 @@ public sealed unsafe class AllToAll
         if (bytes < (long)handle.Plan.Tokens * shape.ElementBytes)
             throw new ArgumentException($"{handle.Plan.Tokens} tokens of {shape.ElementBytes} bytes are expected, not {bytes} bytes.");
         dispatch.WaitForRoom(eventId, timeout, cancel);
-        (handle.EventId, handle.Own, handle.State) = (eventId, own, DispatchState.Announced);
+        (handle.EventId, handle.Own, handle.State, handle.Turn) = (eventId, own, DispatchState.Announced, dispatch.NextWritten);
         for (int token = 0; token < handle.Plan.Tokens; token++)
             handle.Sources[token] = (nint)(rows + ((long)token * shape.ElementBytes));
         sender.Write(handle.Plan, handle.Sources, encoded: false, group.Rank + 1, eventId, note, own);
@@ -110,7 +115,7 @@ public sealed unsafe class AllToAll
     /// <exception cref="XcclException">As <see cref="Dispatch"/>.</exception>
     public void EndDispatch(DispatchHandle handle, Span<byte> received, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
-        Require(handle, DispatchState.Announced);
+        Require(handle, DispatchState.Announced, dispatch.NextPulled);
         dispatch.WaitForBlocks(handle.EventId, timeout, cancel);
         receiver.List(handle.Batch, handle.Own, handle.Plan, handle.Sources);
         receiver.Copy(handle.Batch, received);
@@ -130,6 +135,7 @@ public sealed unsafe class AllToAll
     public void Combine(
         DispatchHandle handle, ReadOnlySpan<byte> outputs, ReadOnlySpan<float> gates, Span<float> combined, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
+        CheckCombine(handle, gates, combined);
         int own = Direct(shape.Combine);
         BeginCombine(handle, outputs, own, timeout, cancel);
         fixed (byte* source = outputs)
@@ -143,10 +149,11 @@ public sealed unsafe class AllToAll
 
     private void BeginCombine(DispatchHandle handle, ReadOnlySpan<byte> outputs, int own, TimeSpan? timeout, CancellationToken cancel)
     {
-        Require(handle, DispatchState.Received);
+        Require(handle, DispatchState.Received, handle.Turn);
         combine.WaitForRoom(handle.EventId, timeout, cancel);
+        uint turn = combine.NextWritten;
         returner.Write(handle.Batch, outputs, group.Rank + 1, own);
-        handle.State = DispatchState.Returned;
+        (handle.State, handle.Turn) = (DispatchState.Returned, turn);
     }
 
     /// <summary>The second half of <see cref="Combine"/>: waits for all ranks and sums.</summary>
@@ -157,7 +164,7 @@ public sealed unsafe class AllToAll
     private void EndCombine(
         DispatchHandle handle, ReadOnlySpan<float> gates, Span<float> combined, int own, byte* outputs, TimeSpan? timeout, CancellationToken cancel)
     {
-        Require(handle, DispatchState.Returned);
+        Require(handle, DispatchState.Returned, combine.NextPulled);
         combine.WaitForBlocks(handle.EventId, timeout, cancel);
         byte* ownRows = own < 0 ? null : outputs + ((long)handle.Batch.Start(own) * shape.TopK * shape.ElementBytes);
         collector.Sum(handle.Plan, gates, combined, own, ownRows);
@@ -179,9 +186,19 @@ public sealed unsafe class AllToAll
         return pairs;
     }
 
-    private static void Require(DispatchHandle handle, DispatchState state)
+    /// <summary>Before anything is announced: a combine that fails after that cannot be asked for again.</summary>
+    private void CheckCombine(DispatchHandle handle, ReadOnlySpan<float> gates, ReadOnlySpan<float> combined)
     {
-        if (handle.State != state)
-            throw new InvalidOperationException($"The dispatch is {handle.State}, not {state}: begin and end dispatch, then begin and end combine.");
+        Require(handle, DispatchState.Received, handle.Turn);
+        collector.Check(handle.Plan, gates, combined);
+    }
+
+    private void Require(DispatchHandle handle, DispatchState state, uint turn)
+    {
+        if (handle != handles[0] && handle != handles[1])
+            throw new ArgumentException("The dispatch is another exchange's.");
+        if (handle.State != state || handle.Turn != turn)
+            throw new InvalidOperationException(
+                $"The dispatch is {handle.State}{(handle.Turn != turn ? " and not the oldest" : "")}, not {state}: begin and end dispatch, then begin and end combine, each in the order of their beginnings.");
     }
 }

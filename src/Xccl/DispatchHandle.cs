@@ -27,6 +27,9 @@ public sealed class DispatchHandle
     /// <summary>The rank whose rows did not travel: this one, or -1.</summary>
     internal int Own { get; set; }
 
+    /// <summary>Of its exchange: that of the dispatch, then that of the combine.</summary>
+    internal uint Turn { get; set; }
+
     internal DispatchState State { get; set; }
 }
 

@@ -67,10 +67,12 @@ public sealed unsafe class ExpertSide
     {
         Open();
         Wait(arriving: true, taken, timeout, cancel);
-        ExpertBatch batch = batches[++taken % 2];
+        inward.RequireEvent(inward.Head(0).EventId);
+        ExpertBatch batch = batches[(taken + 1) % 2];
         receiver.List(batch);
         receiver.Copy(batch, received);
         inward.Release();
+        taken++;
         return batch;
     }
 
@@ -99,7 +101,7 @@ public sealed unsafe class ExpertSide
         {
             while (Trampoline!.UnderWay > 0)
                 if (!Trampoline.DoWork())
-                    patience.StepOfAll(group.Rank);
+                    patience.StepOfAll(Trampoline.Missing());
         }
         finally
         {

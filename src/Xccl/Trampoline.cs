@@ -51,10 +51,14 @@ public sealed unsafe class Trampoline
         return Forward() | Return();
     }
 
+    /// <summary>A rank that the oldest send under way waits for: an expert rank's answer, or an attention rank's room for it.</summary>
+    internal int Missing() => !rowsIn.HasArrived(out int missing) || !rowsOut.HasRoom(out missing) ? missing : rank;
+
     private bool Forward()
     {
         if (forwarded - returned == 2 || !tokensIn.HasArrived(out _) || !tokensOut.HasRoom(out _))
             return false;
+        tokensIn.RequireEvent(tokensIn.Head(0).EventId);
         receiver.List(batch);
         RoutePlan plan = plans[++forwarded % 2];
         plan.Clear();

@@ -35,6 +35,7 @@ internal sealed unsafe class Exchange(Communicator group, int channel, int[] sou
     /// <returns>True if it has.</returns>
     public bool Open()
     {
+        group.Link(group.Rank); // which refuses once the rank has left
         if (generation == group.Generation)
             return false;
         for (int index = 0; index < targets.Length; index++)
@@ -55,10 +56,17 @@ internal sealed unsafe class Exchange(Communicator group, int channel, int[] sou
         return true;
     }
 
+    /// <summary>Number of the turn that is written next.</summary>
+    public uint NextWritten => written + 1;
+
+    /// <summary>Number of the turn that is pulled next.</summary>
+    public uint NextPulled => pulled + 1;
+
     /// <summary>Whether all targets have released the blocks that the next ones would overwrite.</summary>
     /// <param name="missing">A rank that has not.</param>
     public bool HasRoom(out int missing)
     {
+        group.RequireGeneration(generation);
         missing = -1;
         for (; writable < targets.Length; writable++)
         {
@@ -91,6 +99,7 @@ internal sealed unsafe class Exchange(Communicator group, int channel, int[] sou
     /// <param name="missing">A rank whose block has not.</param>
     public bool HasArrived(out int missing)
     {
+        group.RequireGeneration(generation);
         missing = -1;
         for (; arrived < sources.Length; arrived++)
         {
@@ -155,6 +164,13 @@ internal sealed unsafe class Exchange(Communicator group, int channel, int[] sou
                 patience.End();
             }
         }
+        RequireEvent(eventId);
+    }
+
+    /// <summary>Checks that all sources speak of the same event; only after <see cref="HasArrived"/>.</summary>
+    /// <exception cref="MessageException">One does not.</exception>
+    public void RequireEvent(uint eventId)
+    {
         for (int source = 0; source < sources.Length; source++)
             if (heads[source].EventId != eventId)
                 throw new MessageException(sources[source], $"Rank {sources[source]} announced event {heads[source].EventId} where event {eventId} is expected: exchange in the same order on all ranks.");

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace XDeepServe.Xccl.Memory;
 
@@ -39,7 +40,13 @@ internal static unsafe class BlockCopy
     }
 
     /// <summary>Stores past the cache are in no order with others until this.</summary>
-    public static void EndStream() => Interlocked.MemoryBarrier();
+    public static void EndStream()
+    {
+        if (Sse.IsSupported)
+            Sse.StoreFence();
+        else
+            Interlocked.MemoryBarrier();
+    }
 
     /// <summary>Copies through the cache: the bytes are wanted again at once, by this core or its neighbour.</summary>
     public static void Run(byte* destination, byte* source, long bytes)

@@ -13,6 +13,13 @@ internal sealed unsafe class CombineReceiver(Exchange exchange, TokenShape shape
     public byte* Row(RoutePlan plan, int token, int k) =>
         exchange.Arrived(plan.Consumer(plan.Slot(token, k))) + ((long)plan.Place(token, k) * format.WireBytes);
 
+    /// <exception cref="ArgumentException">There are too few gates or there is too little room.</exception>
+    public void Check(RoutePlan plan, ReadOnlySpan<float> gates, ReadOnlySpan<float> combined)
+    {
+        if (gates.Length < plan.Tokens * shape.TopK || combined.Length < (long)plan.Tokens * shape.Hidden)
+            throw new ArgumentException($"{plan.Tokens} tokens need {plan.Tokens * shape.TopK} gates and room for {(long)plan.Tokens * shape.Hidden} values.");
+    }
+
     /// <summary>combined[t, :] = Σ gates[t, k] · rows[t, k], in order of k, in single precision, whatever came first.</summary>
     /// <param name="plan">Of the dispatch.</param>
     /// <param name="gates">[tokens, topK]</param>
@@ -21,8 +28,7 @@ internal sealed unsafe class CombineReceiver(Exchange exchange, TokenShape shape
     /// <param name="ownRows">[rows, topK, hidden]: that consumer's rows for this rank's tokens, as on the way.</param>
     public void Sum(RoutePlan plan, ReadOnlySpan<float> gates, Span<float> combined, int own = -1, byte* ownRows = null)
     {
-        if (gates.Length < plan.Tokens * shape.TopK || combined.Length < (long)plan.Tokens * shape.Hidden)
-            throw new ArgumentException($"{plan.Tokens} tokens need {plan.Tokens * shape.TopK} gates and room for {(long)plan.Tokens * shape.Hidden} values.");
+        Check(plan, gates, combined);
         byte** rows = stackalloc byte*[shape.TopK];
         float* weights = stackalloc float[shape.TopK];
         fixed (float* target = combined)

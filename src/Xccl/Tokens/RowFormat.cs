@@ -73,21 +73,31 @@ internal readonly unsafe struct RowFormat(WireType element, WireType wire, int h
             BFloat16.FromSingle(new ReadOnlySpan<float>(wireRow, hidden), new Span<ushort>(row, hidden));
     }
 
-    /// <summary>Per-token quantisation: scale = largest magnitude / 127, rounded to the nearest, ties to even.</summary>
+    /// <summary>
+    /// Per-token quantisation: scale = largest magnitude / 127, rounded to the nearest, ties to even. Infinity or NaN anywhere
+    /// makes the whole row NaN: eight bits cannot say where it was, and it must not arrive as a number. A row whose inverse scale
+    /// is too large for a single (below 4e-37) becomes zero.
+    /// </summary>
     private void Quantise<TRow>(byte* wireRow, byte* row)
         where TRow : IRowType
     {
-        Vector512<float> most = Vector512<float>.Zero;
+        // Magnitudes order as their bits do, and infinity and NaN come after all numbers: none gets lost in a maximum.
+        Vector512<int> most = Vector512<int>.Zero;
         int index = 0;
         for (; index <= hidden - Lanes; index += Lanes)
-            most = Vector512.MaxNative(most, Vector512.Abs(TRow.Load(row, index)));
-        float largest = 0;
+            most = Vector512.Max(most, Vector512.Abs(TRow.Load(row, index)).AsInt32());
+        int mostBits = 0;
         for (int lane = 0; lane < Lanes; lane++)
-            largest = MathF.Max(largest, most[lane]);
+            mostBits = Math.Max(mostBits, most[lane]);
         for (; index < hidden; index++)
-            largest = MathF.Max(largest, MathF.Abs(TRow.LoadOne(row, index)));
-        float inverse = largest == 0 ? 0 : Largest / largest;
-        *(float*)(wireRow + ScalePlace) = largest / Largest;
+            mostBits = Math.Max(mostBits, BitConverter.SingleToInt32Bits(MathF.Abs(TRow.LoadOne(row, index))));
+        float largest = BitConverter.Int32BitsToSingle(mostBits), inverse = Largest / largest;
+        *(float*)(wireRow + ScalePlace) = float.IsFinite(largest) ? largest / Largest : float.NaN;
+        if (!float.IsFinite(largest) || !float.IsFinite(inverse))
+        {
+            new Span<byte>(wireRow, hidden).Clear();
+            return;
+        }
         Vector512<float> inverses = Vector512.Create(inverse);
         sbyte* values = (sbyte*)wireRow;
         for (index = 0; index <= hidden - Lanes; index += Lanes)

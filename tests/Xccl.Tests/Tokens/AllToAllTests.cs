@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using XDeepServe.Xccl.Tokens;
 using XDeepServe.Xccl.Waiting;
 
@@ -125,6 +126,64 @@ public sealed class AllToAllTests
             Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
         }, WaitStrategy.Yield);
     }
+
+    [Fact]
+    public void Halves_come_in_order_and_none_after_the_rank_has_left()
+    {
+        TokenShape shape = new() { MaxTokens = 2, Hidden = 8, TopK = 1 };
+        Communicator group = Communicator.Join(TestGroup.Options(TestGroup.Name(), 0, TestGroup.Geometry(1, [.. AllToAll.Channels(shape), .. AllToAll.Channels(shape)])));
+        AllToAll exchange = new(group, shape, 1), other = new(group, shape, 1, channel: 2), unused = new(group, shape, 1, channel: 2);
+        byte[] row = new byte[shape.ElementBytes], received = new byte[2 * shape.ElementBytes];
+        DispatchHandle first = exchange.BeginDispatch(row, [0]), second = exchange.BeginDispatch(row, [0]);
+        Assert.Contains("oldest", Assert.Throws<InvalidOperationException>(() => exchange.EndDispatch(second, received)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => other.EndDispatch(first, received));
+        exchange.EndDispatch(first, received);
+        // Too few gates are told before anything is announced, so that the combine can be asked for again.
+        Assert.Throws<ArgumentException>(() => exchange.Combine(first, row, [], new float[8]));
+        MemoryMarshal.Cast<byte, float>(row.AsSpan()).Fill(2);
+        float[] combined = new float[8];
+        exchange.Combine(first, row, [0.5f], combined);
+        Assert.All(combined, value => Assert.Equal(1, value));
+        group.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => exchange.EndDispatch(second, received));
+        Assert.Throws<ObjectDisposedException>(() => exchange.BeginDispatch(row, [0]));
+        Assert.Throws<ObjectDisposedException>(() => unused.BeginDispatch(row, [0]));
+    }
+
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    [InlineData(float.NegativeInfinity)]
+    public void A_row_of_eight_bits_with_something_infinite_arrives_as_NaN(float odd)
+    {
+        foreach (WireType element in (WireType[])[WireType.F32, WireType.BF16])
+        {
+            foreach (int hidden in (int[])[1, 16, 37])
+            {
+                for (int place = 0; place < hidden; place++)
+                {
+                    float[] row = new float[hidden];
+                    row.AsSpan().Fill(3);
+                    row[place] = odd;
+                    Assert.All(TokenCase.ThroughEightBits(element, row), value => Assert.Equal(float.NaN, value));
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(0f)]
+    [InlineData(1e-45f)]
+    [InlineData(3e-37f)]
+    public void A_row_of_eight_bits_too_small_for_a_scale_arrives_as_zero(float value)
+    {
+        foreach (int hidden in (int[])[1, 16, 37])
+            Assert.All(TokenCase.ThroughEightBits(WireType.F32, [.. Enumerable.Range(0, hidden).Select(index => index % 2 == 0 ? value : 0)]), arrived => Assert.Equal(0, arrived));
+    }
+
+    [Fact]
+    public void A_row_of_eight_bits_may_hold_the_largest_numbers() =>
+        Assert.Equal([float.MaxValue, -float.MaxValue, 0], TokenCase.ThroughEightBits(WireType.F32, [float.MaxValue, -float.MaxValue, 1]).Select(value => value == 0 ? 0 : MathF.CopySign(float.MaxValue, value)));
 
     [Fact]
     public void Mistakes_are_told()

@@ -1,4 +1,5 @@
 using XDeepServe.Xccl.Tokens;
+using XDeepServe.Xccl.Waiting;
 
 namespace XDeepServe.Xccl.Tests.Tokens;
 
@@ -60,6 +61,80 @@ public sealed class AttentionExpertTests
             stop.Cancel();
             stream.Join();
         });
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Ranks_at_different_events_are_named(bool trampolines)
+    {
+        TokenShape shape = new() { MaxTokens = 1, Hidden = 8, TopK = 1 };
+        Topology topology = new(2, 1, 1, trampolines);
+        TestGroup.Run(TestGroup.Geometry(3, [.. topology.Channels(shape)]), group =>
+        {
+            if (group.Rank < 2)
+            {
+                new AttentionSide(group, topology, shape).Send([], [], eventId: 7u + (uint)group.Rank);
+                return;
+            }
+            MessageException other = Assert.Throws<MessageException>(() => new ExpertSide(group, topology, shape).Receive([]));
+            Assert.Contains("Rank 1 announced event 8 where event 7", other.Message, StringComparison.Ordinal);
+        });
+    }
+
+    [Fact]
+    public void Tokens_without_room_stay_and_are_received_with_more()
+    {
+        TokenShape shape = new() { MaxTokens = 2, Hidden = 8, TopK = 1 };
+        Topology topology = new(1, 1, 1, false);
+        TestGroup.Run(TestGroup.Geometry(2, [.. topology.Channels(shape)]), group =>
+        {
+            if (group.Rank == 0)
+            {
+                AttentionSide attention = new(group, topology, shape);
+                attention.Send(new byte[32], [0], 1);
+                attention.Send(new byte[64], [0, 0], 2);
+                attention.Receive([1], new float[8], 1);
+                attention.Receive([1, 1], new float[16], 2);
+                return;
+            }
+            ExpertSide side = new(group, topology, shape);
+            byte[] room = new byte[64];
+            ExpertBatch first = side.Receive(room);
+            Assert.Throws<ArgumentException>(() => side.Receive(new byte[63]));
+            ExpertBatch second = side.Receive(room);
+            Assert.Equal((1u, 1, 2u, 2), (first.EventId, first.Rows, second.EventId, second.Rows)); // the first has not been overwritten
+            side.Return(first, room);
+            side.Return(second, room);
+        });
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Nothing_is_allocated_for_a_batch(bool trampolines)
+    {
+        TokenShape shape = new() { MaxTokens = 4, Hidden = 64, TopK = 2, DispatchWire = WireType.I8 };
+        Topology topology = new(1, 1, 4, trampolines);
+        TestGroup.Run(TestGroup.Geometry(2, [.. topology.Channels(shape)]), group =>
+        {
+            AttentionSide? attention = group.Rank == 0 ? new(group, topology, shape) : null;
+            ExpertSide? experts = group.Rank == 1 ? new(group, topology, shape) : null;
+            byte[] rows = new byte[4 * shape.ElementBytes], outputs = new byte[8 * shape.ElementBytes];
+            int[] slots = [0, 1, 2, 3, 1, 2, 0, -1];
+            float[] gates = new float[8], combined = new float[4 * 64];
+            long before = 0;
+            for (uint round = 0; round < 600; round++)
+            {
+                if (round == 300)
+                    before = GC.GetAllocatedBytesForCurrentThread();
+                attention?.Send(rows, slots, round);
+                attention?.Receive(gates, combined, round);
+                experts?.Return(experts.Receive(rows), outputs);
+            }
+            Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+            experts?.Drain();
+        }, WaitStrategy.Yield);
     }
 
     private static void Attend(Communicator group, AttentionSide side, TokenShape shape, TokenCase[] cases)

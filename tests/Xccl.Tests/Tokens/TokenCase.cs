@@ -146,6 +146,22 @@ internal sealed class TokenCase
         return arrived;
     }
 
+    /// <summary>A row after the library's way there and back in eight bits.</summary>
+    public static unsafe float[] ThroughEightBits(WireType element, float[] row)
+    {
+        TokenCase one = new(new TokenShape { MaxTokens = 1, Hidden = row.Length, TopK = 1, Element = element, DispatchWire = WireType.I8 }, 0, 1, 0);
+        RowFormat format = one.shape.Dispatch;
+        byte[] bytes = one.Bytes(row), back = new byte[bytes.Length];
+        byte* wire = (byte*)NativeMemory.AlignedAlloc((nuint)format.WireBytes, 64);
+        fixed (byte* from = bytes, to = back)
+        {
+            format.Encode(wire, from, stream: false);
+            format.Decode(to, wire);
+        }
+        NativeMemory.AlignedFree(wire);
+        return one.Values(back, row.Length);
+    }
+
     /// <summary>To the nearest that an upper half can hold, ties to even.</summary>
     private static float Halved(float value)
     {
