@@ -77,8 +77,8 @@ public sealed record YarnConfig(
         double score = mscaleAll > 0 ? Scale(factor, mscaleAll) : 1;
         double fast = reader.Real("beta_fast", 0, 32);
         double slow = reader.Real("beta_slow", 0, 1);
-        if (fast <= slow || slow == 0)
-            throw reader.Inconsistent("beta_fast must be greater than beta_slow, and both greater than 0");
+        if (fast < slow || slow == 0) // equal, as Kimi K2 has them, leaves a ramp one pair wide
+            throw reader.Inconsistent("beta_fast must not be less than beta_slow, and both must be greater than 0");
         return new YarnConfig(
             factor, original, fast, slow, reader.Real("attention_factor", 0, attention), score * score, reader.Flag("truncate", true));
     }

@@ -39,6 +39,26 @@ public class RopeTableTests
         Assert.Equal((0.1 * Math.Log(8)) + 1, stretched.Yarn!.AttentionFactor, 1e-12);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Equal_betas_leave_a_step(bool truncate)
+    {
+        JsonObject config = TinyModel.DeepSeekConfig();
+        config["rope_theta"] = 50_000;
+        config["rope_scaling"] = JsonNode.Parse($$"""
+            {
+              "type": "yarn", "factor": 32, "beta_fast": 1.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+              "original_max_position_embeddings": 4096, "truncate": {{(truncate ? "true" : "false")}}
+            }
+            """);
+        float[] before = RopeTable.Frequencies(new RopeConfig(50_000), 64);
+        float[] after = RopeTable.Frequencies(ModelConfig.Read(config).Rope, 64);
+        // The wave of pair 19.16 turns once over the original context.
+        for (int i = 0; i < before.Length; i++)
+            Assert.Equal(i <= 19 ? before[i] : before[i] / 32, after[i], before[i] * 1e-6f);
+    }
+
     [Fact]
     public void Deepseek_scales_the_scores_instead_of_the_table()
     {
