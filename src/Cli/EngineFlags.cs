@@ -15,7 +15,7 @@ internal sealed class EngineFlags
     private readonly Option<string?> model = new("--model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe)." };
     private readonly Option<string> dtype = Choice("--dtype", "Type of activations and KV cache; weights keep theirs. 'auto' is float32 on the CPU, bfloat16 on a GPU.", "auto", "auto", "float32", "bfloat16");
     private readonly Option<string> device = DeviceFlag();
-    private readonly Option<string> format = Choice("--load-format", "Kind of files; 'dummy' makes random weights for a folder with a config.json.", "auto", "auto", "safetensors", "gguf", "dummy");
+    private readonly Option<string> format = FormatChoice();
     private readonly Option<string?> quantization = new("--quantization", "-q") { Description = "Convert linear weights while loading: q8_0, q4_k, q5_0, q4_0, fp8 (rounded weights), int8 (rounded weights and inputs)." };
     private readonly Option<int> threads = new("--threads") { Description = "Threads that compute; 0 for all cores." };
     private readonly Option<int?> maxModelLength = new("--max-model-len") { Description = "Most tokens of a prompt and its answer (default: the model's own limit)." };
@@ -60,6 +60,14 @@ internal sealed class EngineFlags
         return option;
     }
 
+    /// <summary>Which files of a model to read.</summary>
+    public static Option<string> FormatChoice() =>
+        Choice("--load-format", "Kind of files; 'dummy' makes random weights for a folder with a config.json.", "auto", "auto", "safetensors", "gguf", "dummy");
+
+    /// <summary>What was chosen with <see cref="FormatChoice"/>.</summary>
+    public static LoadFormat ReadFormat(ParseResult result, Option<string> format) =>
+        Enum.Parse<LoadFormat>(result.GetValue(format)!, ignoreCase: true);
+
     /// <summary>Compiled kernels are kept here.</summary>
     public static string KernelFolder => Path.Combine(
         Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "xdeepserve", "kernels");
@@ -101,7 +109,7 @@ internal sealed class EngineFlags
         return new EngineSettings
         {
             Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),
-            Format = Enum.Parse<LoadFormat>(result.GetValue(format)!, ignoreCase: true),
+            Format = ReadFormat(result, format),
             Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
             Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder) : null,
             Model = new ModelOptions(type, result.GetValue(quantization) is { } name ? TypeOf(name) : null, result.GetValue(maxModelLength)),

@@ -11,18 +11,20 @@ internal sealed class InfoCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> option = new("--model") { Description = "The same, as other commands take it." };
+    private readonly Option<string> format = EngineFlags.FormatChoice();
 
     public InfoCommand() : base("info", "Describes a model and this machine.")
     {
         Arguments.Add(model);
         Options.Add(option);
+        Options.Add(format);
         SetAction(Run);
     }
 
     private int Run(ParseResult result)
     {
         string path = result.GetValue(model) ?? result.GetValue(option) ?? EmbeddedModel.Find();
-        using Checkpoint checkpoint = Checkpoint.Open(path);
+        using Checkpoint checkpoint = Checkpoint.Open(path, EngineFlags.ReadFormat(result, format));
         ModelConfig config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
         List<StoredTensor> tensors = [.. checkpoint.Names.Select(name => checkpoint.TryGet(name, out StoredTensor? tensor) ? tensor : throw new InvalidOperationException(name))];
         using CpuBackend backend = new(new CpuOptions());
@@ -30,7 +32,9 @@ internal sealed class InfoCommand : Command
         Line("model", path);
         Line("format", checkpoint.Format);
         Line("family", config.Family);
-        Line("parameters", $"{tensors.Sum(tensor => tensor.Elements) / 1e6:F1} M in {tensors.Count} tensors");
+        bool files = checkpoint.Format != "dummy"; // whose tensors come into being when they are asked for
+        if (files)
+            Line("parameters", $"{tensors.Sum(tensor => tensor.Elements) / 1e6:F1} M in {tensors.Count} tensors");
         foreach (IGrouping<ElementType, StoredTensor> group in tensors.GroupBy(tensor => tensor.Type))
             Line($"  {group.Key}", $"{group.Sum(tensor => tensor.Bytes) / 1048576.0:F1} MiB in {group.Count()} tensors");
         Line("layers", config.Layers);
@@ -41,7 +45,7 @@ internal sealed class InfoCommand : Command
         if (config.Windows.Any(window => window > 0))
             Line("sliding window", $"{config.Windows.Max()} positions in {config.Windows.Count(window => window > 0)} layers");
         if (config.DraftLayers > 0)
-            Line("draft modules", $"{config.DraftLayers} announced, {Enumerable.Range(config.Layers, config.DraftLayers).Count(layer => checkpoint.Has($"model.layers.{layer}.eh_proj.weight"))} in the file");
+            Line("draft modules", $"{config.DraftLayers} announced{(files ? $", {Enumerable.Range(config.Layers, config.DraftLayers).Count(layer => checkpoint.Has($"model.layers.{layer}.eh_proj.weight"))} in the file" : "")}");
         if (config.Images is { } images)
             Line("images", $"{images.Size} x {images.Size} pixels, {images.Rows} tokens each; text model {images.TextFamily}");
         Line("vocabulary", config.VocabularySize);

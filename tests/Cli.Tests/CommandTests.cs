@@ -85,6 +85,16 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task Info_needs_no_weights_when_they_are_random()
+    {
+        string folder = Path.Combine(Path.GetDirectoryName(Tiny)!, "llava_random");
+        (int code, string output, string _) = await Run("info", folder, "--load-format", "dummy");
+        Assert.Equal(0, code);
+        Assert.Matches(@"family\s+llava", output);
+        Assert.DoesNotContain("0 tensors", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_model_converts_and_the_copy_says_the_same()
     {
         string folder = Directory.CreateTempSubdirectory("xds-").FullName;
