@@ -26,7 +26,7 @@ internal static class JsonLines
             number++;
             try
             {
-                JsonObject given = JsonNode.Parse(MendSurrogates(line.ToArray()), documentOptions: new JsonDocumentOptions { MaxDepth = Deepest }) as JsonObject
+                JsonObject given = JsonNode.Parse(MendSurrogates(line.ToArray()), documentOptions: new JsonDocumentOptions { MaxDepth = Deepest, AllowDuplicateProperties = false }) as JsonObject
                     ?? throw new FormatException("not a JSON object.");
                 JsonSerializer.Serialize(output, answer(given), Plain);
                 output.WriteByte((byte)'\n');

@@ -51,6 +51,8 @@ public sealed class TextCommandTests : IDisposable
     [InlineData("tokenize", "line 1: 'text' is missing", """{"text":7}""")]
     [InlineData("tokenize", "line 2: not valid JSON", """{"text":"a"}""", """{"text":"a""")]
     [InlineData("tokenize", "line 1: not a JSON object", "[1]")]
+    [InlineData("tokenize", "line 2: not valid JSON", """{"text":"a"}""", """{"text":"a","text":"b"}""")]
+    [InlineData("render", "line 1: not valid JSON", """{"messages":[{"role":"user","role":"user"}]}""")]
     [InlineData("tokenize", "line 2: not valid JSON", """{"text":"a"}""", "", """{"text":"b"}""")]
     [InlineData("render", "line 1: ", """{"messages":7}""")]
     public async Task A_bad_line_is_named_and_those_before_it_are_answered(string command, string expected, params string[] lines)
