@@ -1,11 +1,13 @@
 using System.Text.Json.Nodes;
 using XDeepServe.Kernels;
+using XDeepServe.Models.Families;
 
 namespace XDeepServe.Models.Loading;
 
 /// <summary>
 /// Writes a checkpoint as a folder with safetensors, config.json and the tokenizer's files. F8 and I8 are for the projections of
-/// attention and feed-forward units; everything else keeps its type (blocks become BF16). In 4-byte types before 2-byte before
+/// attention and feed-forward units; everything else keeps its type (blocks become BF16). Factors belong to output features, so a
+/// projection that the source stores input features first (GPT-2) is turned over and takes Llama's name. In 4-byte types before 2-byte before
 /// 1-byte ones, so that all values lie on multiples of their size.
 /// </summary>
 public sealed class SafetensorsConverter
@@ -16,7 +18,11 @@ public sealed class SafetensorsConverter
         "tokenizer.model", "tiktoken.model", "vocab.json", "merges.txt", "preprocessor_config.json",
     ];
 
+    /// <summary>Names, in Llama's spelling, of the projections that some family stores input features first.</summary>
+    private static readonly string[] Projections = ["self_attn.qkv_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"];
+
     private readonly Checkpoint checkpoint;
+    private readonly PublishedTensors published;
     private readonly ConversionOptions options;
     private readonly RowConverter rows;
     private readonly SafetensorsWriter writer = new();
@@ -24,9 +30,10 @@ public sealed class SafetensorsConverter
     private long sourceBytes;
     private int count;
 
-    private SafetensorsConverter(Checkpoint checkpoint, ConversionOptions options, CancellationToken cancellation)
+    private SafetensorsConverter(Checkpoint checkpoint, PublishedTensors published, ConversionOptions options, CancellationToken cancellation)
     {
         this.checkpoint = checkpoint;
+        this.published = published;
         this.options = options;
         rows = new RowConverter(options, cancellation);
     }
@@ -46,9 +53,11 @@ public sealed class SafetensorsConverter
             throw new ModelLoadException($"{options.Type} cannot be written to safetensors: choose F32, F16, BF16, F8 (fp8) or I8 (int8), or name a target that ends with .gguf.");
         if (!overwrite && (Directory.Exists(folder) || File.Exists(folder)))
             throw new ModelLoadException($"{folder} exists already; name another folder or remove it.");
-        _ = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
-        SafetensorsConverter converter = new(checkpoint, options, cancellation);
-        converter.AddTensors();
+        ModelConfig shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        Family family = Family.Of(shape.Family);
+        using PublishedTensors published = new(checkpoint, family);
+        SafetensorsConverter converter = new(checkpoint, published, options, cancellation);
+        converter.AddTensors(options.Type.HasFactors() ? Turned(family, shape.Layers) : []);
         string partial = folder + ".part";
         try
         {
@@ -76,12 +85,28 @@ public sealed class SafetensorsConverter
         return new ConversionReport(converter.count, bytes, converter.sourceBytes, converter.notes, converter.rows.LargestError, converter.rows.RelativeError);
     }
 
-    private void AddTensors()
+    /// <summary>Llama's names of the projections that files of a family store input features first, by the names in those files.</summary>
+    private static Dictionary<string, string> Turned(Family family, int layers)
+    {
+        Dictionary<string, string> names = new(StringComparer.Ordinal);
+        for (int layer = 0; layer < layers; layer++)
+            foreach (string name in Projections.Select(projection => $"model.layers.{layer}.{projection}.weight"))
+                foreach (Spelling spelling in family.Spellings(name).Where(spelling => spelling.Transposed))
+                    names[spelling.Name] = name;
+        return names;
+    }
+
+    private void AddTensors(Dictionary<string, string> turned)
     {
         List<(StoredTensor Tensor, ElementType Type)> all = [];
         foreach (string name in checkpoint.Names.Order(StringComparer.Ordinal))
-            if (checkpoint.TryGet(name, out StoredTensor? tensor))
-                all.Add((tensor, TypeFor(tensor)));
+        {
+            if (turned.TryGetValue(name, out string? common) && published.TryGet(common, out StoredTensor? tensor))
+                tensor = tensor with { Name = common };
+            else if (!checkpoint.TryGet(name, out tensor))
+                continue;
+            all.Add((tensor, TypeFor(tensor)));
+        }
         foreach ((StoredTensor tensor, ElementType type) in all.OrderByDescending(entry => entry.Type.Bytes(1)))
         {
             count++;

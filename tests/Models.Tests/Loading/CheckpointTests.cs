@@ -144,6 +144,8 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("qwen3", ElementType.BF16, 0.001)]
     [InlineData("deepseek_v3", ElementType.F8, 0.07)]
     [InlineData("deepseek_v3", ElementType.I8, 0.03)]
+    [InlineData("gpt2", ElementType.F8, 0.07)]
+    [InlineData("gpt2", ElementType.I8, 0.03)]
     public void A_model_written_as_safetensors_stays_near(string family, ElementType type, float tolerance)
     {
         string path = Path.Combine(folder, "written");
