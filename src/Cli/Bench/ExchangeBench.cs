@@ -32,14 +32,7 @@ internal sealed class ExchangeBench(Communicator group, AllToAll exchange, Token
 
     private void Measure(int count, byte[] rows, byte[] received, byte[] outputs, float[] combined)
     {
-        Random random = new(group.Rank + 1);
-        int[] slots = new int[count * shape.TopK];
-        int[] all = [.. Enumerable.Range(0, group.Ranks * slotsPerRank)];
-        for (int token = 0; token < count; token++)
-        {
-            random.Shuffle(all);
-            all.AsSpan(0, shape.TopK).CopyTo(slots.AsSpan(token * shape.TopK));
-        }
+        int[] slots = RandomSlots.Draw(group.Rank + 1, count, shape.TopK, group.Ranks * slotsPerRank);
         float[] gates = [.. Enumerable.Repeat(1f / shape.TopK, slots.Length)];
         double[] dispatch = new double[rounds], combine = new double[rounds], both = new double[rounds];
         TokenTraffic traffic = default;
