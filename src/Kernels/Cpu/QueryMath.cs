@@ -16,61 +16,27 @@ internal static unsafe class QueryMath
     /// <summary>scores[k] = query · keys[k].</summary>
     public static void Score<TValues>(float* query, KeyRun keys, int from, int to, int width, float* scores) where TValues : struct, IStoredValues
     {
+        StoredRow* rows = stackalloc StoredRow[4];
+        float* results = stackalloc float[4];
         for (int key = from; key < to; key += 4)
         {
-            byte* k0 = keys.Row(key), k1 = keys.Row(Math.Min(key + 1, to - 1)), k2 = keys.Row(Math.Min(key + 2, to - 1)), k3 = keys.Row(Math.Min(key + 3, to - 1));
-            Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
-            int i = 0;
-            for (; i <= width - 16; i += 16)
-            {
-                Vector512<float> q = Vector512.Load(query + i);
-                s0 = Vector512.FusedMultiplyAdd(q, TValues.Load(k0, i), s0);
-                s1 = Vector512.FusedMultiplyAdd(q, TValues.Load(k1, i), s1);
-                s2 = Vector512.FusedMultiplyAdd(q, TValues.Load(k2, i), s2);
-                s3 = Vector512.FusedMultiplyAdd(q, TValues.Load(k3, i), s3);
-            }
-            Store<TValues>(Sums(s0, s1, s2, s3), query, keys, key, to, i, width, scores);
+            int count = Rows(keys, key, to, rows);
+            Dots.Strip<Plain<TValues>>(query, rows, width, results);
+            Put(results, scores + key, count);
         }
     }
 
     /// <summary>scores[q · stride + k] = queries[q] · keys[k] for four queries.</summary>
     public static void Score4<TValues>(float** queries, KeyRun keys, int to, int width, float* scores, int stride) where TValues : struct, IStoredValues
     {
-        float* q0 = queries[0], q1 = queries[1], q2 = queries[2], q3 = queries[3];
+        StoredRow* rows = stackalloc StoredRow[4];
+        float* results = stackalloc float[4 * Group];
         for (int key = 0; key < to; key += 4)
         {
-            byte* k0 = keys.Row(key), k1 = keys.Row(Math.Min(key + 1, to - 1)), k2 = keys.Row(Math.Min(key + 2, to - 1)), k3 = keys.Row(Math.Min(key + 3, to - 1));
-            Vector512<float> s00 = default, s01 = default, s02 = default, s03 = default, s10 = default, s11 = default, s12 = default, s13 = default;
-            Vector512<float> s20 = default, s21 = default, s22 = default, s23 = default, s30 = default, s31 = default, s32 = default, s33 = default;
-            int i = 0;
-            for (; i <= width - 16; i += 16)
-            {
-                Vector512<float> x0 = TValues.Load(k0, i), x1 = TValues.Load(k1, i), x2 = TValues.Load(k2, i), x3 = TValues.Load(k3, i);
-                Vector512<float> q = Vector512.Load(q0 + i);
-                s00 = Vector512.FusedMultiplyAdd(q, x0, s00);
-                s01 = Vector512.FusedMultiplyAdd(q, x1, s01);
-                s02 = Vector512.FusedMultiplyAdd(q, x2, s02);
-                s03 = Vector512.FusedMultiplyAdd(q, x3, s03);
-                q = Vector512.Load(q1 + i);
-                s10 = Vector512.FusedMultiplyAdd(q, x0, s10);
-                s11 = Vector512.FusedMultiplyAdd(q, x1, s11);
-                s12 = Vector512.FusedMultiplyAdd(q, x2, s12);
-                s13 = Vector512.FusedMultiplyAdd(q, x3, s13);
-                q = Vector512.Load(q2 + i);
-                s20 = Vector512.FusedMultiplyAdd(q, x0, s20);
-                s21 = Vector512.FusedMultiplyAdd(q, x1, s21);
-                s22 = Vector512.FusedMultiplyAdd(q, x2, s22);
-                s23 = Vector512.FusedMultiplyAdd(q, x3, s23);
-                q = Vector512.Load(q3 + i);
-                s30 = Vector512.FusedMultiplyAdd(q, x0, s30);
-                s31 = Vector512.FusedMultiplyAdd(q, x1, s31);
-                s32 = Vector512.FusedMultiplyAdd(q, x2, s32);
-                s33 = Vector512.FusedMultiplyAdd(q, x3, s33);
-            }
-            Store<TValues>(Sums(s00, s01, s02, s03), q0, keys, key, to, i, width, scores);
-            Store<TValues>(Sums(s10, s11, s12, s13), q1, keys, key, to, i, width, scores + stride);
-            Store<TValues>(Sums(s20, s21, s22, s23), q2, keys, key, to, i, width, scores + 2 * stride);
-            Store<TValues>(Sums(s30, s31, s32, s33), q3, keys, key, to, i, width, scores + 3 * stride);
+            int count = Rows(keys, key, to, rows);
+            Dots.Block<Plain<TValues>>(queries, rows, width, results);
+            for (int query = 0; query < Group; query++)
+                Put(results + query * 4, scores + query * stride + key, count);
         }
     }
 
@@ -150,22 +116,20 @@ internal static unsafe class QueryMath
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store<TValues>(Vector128<float> sums, float* query, KeyRun keys, int key, int to, int column, int width, float* scores)
-        where TValues : struct, IStoredValues
+    private static void Put(float* results, float* scores, int count)
     {
-        if (column == width && key + 4 <= to)
-        {
-            sums.Store(scores + key);
-            return;
-        }
-        for (int lane = 0; lane < Math.Min(4, to - key); lane++)
-        {
-            float sum = sums[lane];
-            byte* row = keys.Row(key + lane);
-            for (int i = column; i < width; i++)
-                sum = MathF.FusedMultiplyAdd(query[i], TValues.One(row, i), sum);
-            scores[key + lane] = sum;
-        }
+        if (count == 4)
+            Vector128.Load(results).Store(scores);
+        else
+            new ReadOnlySpan<float>(results, count).CopyTo(new Span<float>(scores, count));
+    }
+
+    /// <summary>The next four rows of a run, the last one again where it ends; returns how many are new.</summary>
+    private static int Rows(KeyRun keys, int key, int to, StoredRow* rows)
+    {
+        for (int i = 0; i < 4; i++)
+            rows[i] = new StoredRow(keys.Row(Math.Min(key + i, to - 1)), null);
+        return Math.Min(4, to - key);
     }
 
     private static void Rest<TValues>(float* output, KeyRun values, int from, int to, int column, int width, float* weights) where TValues : struct, IStoredValues
@@ -180,25 +144,4 @@ internal static unsafe class QueryMath
                 output[i] = MathF.FusedMultiplyAdd(weights[key], TValues.One(value, i), output[i]);
         }
     }
-
-    /// <summary>The sums of four vectors' lanes: sixteen to four by halves, then four at once.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> Sums(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d)
-    {
-        Vector128<float> a4 = Quarter(a), b4 = Quarter(b), c4 = Quarter(c), d4 = Quarter(d);
-        if (!Sse.IsSupported)
-            return Vector128.Create(Four(a4), Four(b4), Four(c4), Four(d4));
-        Vector128<float> ab = Sse.UnpackLow(a4, b4) + Sse.UnpackHigh(a4, b4);
-        Vector128<float> cd = Sse.UnpackLow(c4, d4) + Sse.UnpackHigh(c4, d4);
-        return Sse.MoveLowToHigh(ab, cd) + Sse.MoveHighToLow(cd, ab);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> Quarter(Vector512<float> vector)
-    {
-        Vector256<float> half = vector.GetLower() + vector.GetUpper();
-        return half.GetLower() + half.GetUpper();
-    }
-
-    private static float Four(Vector128<float> v) => v[0] + v[2] + (v[1] + v[3]);
 }
