@@ -18,8 +18,11 @@ public sealed class SafetensorsConverter
         "tokenizer.model", "tiktoken.model", "vocab.json", "merges.txt", "preprocessor_config.json",
     ];
 
-    /// <summary>Names, in Llama's spelling, of the projections that some family stores input features first.</summary>
+    /// <summary>Names, in Llama's spelling, of a layer's projections that some family spells otherwise.</summary>
     private static readonly string[] Projections = ["self_attn.qkv_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"];
+
+    /// <summary>The same of an expert's projections.</summary>
+    private static readonly string[] ExpertProjections = ["gate_proj", "up_proj", "down_proj"];
 
     private readonly Checkpoint checkpoint;
     private readonly PublishedTensors published;
@@ -57,7 +60,7 @@ public sealed class SafetensorsConverter
         Family family = Family.Of(shape.Family);
         using PublishedTensors published = new(checkpoint, family);
         SafetensorsConverter converter = new(checkpoint, published, options, cancellation);
-        converter.AddTensors(options.Type.HasFactors() ? Turned(family, shape.Layers) : []);
+        converter.AddTensors(options.Type.HasFactors() ? Spelled(family, shape) : []);
         string partial = folder + ".part";
         try
         {
@@ -85,27 +88,32 @@ public sealed class SafetensorsConverter
         return new ConversionReport(converter.count, bytes, converter.sourceBytes, converter.notes, converter.rows.LargestError, converter.rows.RelativeError);
     }
 
-    /// <summary>Llama's names of the projections that files of a family store input features first, by the names in those files.</summary>
-    private static Dictionary<string, string> Turned(Family family, int layers)
+    /// <summary>Projections that files of a family spell otherwise than Llama: Llama's name, by theirs, and whether they are stored input features first.</summary>
+    private static Dictionary<string, Spelling> Spelled(Family family, ModelConfig shape)
     {
-        Dictionary<string, string> names = new(StringComparer.Ordinal);
-        for (int layer = 0; layer < layers; layer++)
-            foreach (string name in Projections.Select(projection => $"model.layers.{layer}.{projection}.weight"))
-                foreach (Spelling spelling in family.Spellings(name).Where(spelling => spelling.Transposed))
-                    names[spelling.Name] = name;
+        Dictionary<string, Spelling> names = new(StringComparer.Ordinal);
+        for (int layer = 0; layer < shape.Layers; layer++)
+        {
+            IEnumerable<string> projections = Projections.Concat(Enumerable.Range(0, shape.Experts?.Count ?? 0)
+                .SelectMany(expert => ExpertProjections.Select(projection => $"mlp.experts.{expert}.{projection}")));
+            foreach (string name in projections.Select(projection => $"model.layers.{layer}.{projection}.weight"))
+                foreach (Spelling spelling in family.Spellings(name))
+                    names[spelling.Name] = new Spelling(name, spelling.Transposed);
+        }
         return names;
     }
 
-    private void AddTensors(Dictionary<string, string> turned)
+    private void AddTensors(Dictionary<string, Spelling> spelled)
     {
         List<(StoredTensor Tensor, ElementType Type)> all = [];
         foreach (string name in checkpoint.Names.Order(StringComparer.Ordinal))
         {
-            if (turned.TryGetValue(name, out string? common) && published.TryGet(common, out StoredTensor? tensor))
-                tensor = tensor with { Name = common };
+            Spelling common = spelled.GetValueOrDefault(name, new Spelling(name));
+            if (common.Transposed && published.TryGet(common.Name, out StoredTensor? tensor))
+                tensor = tensor with { Name = common.Name };
             else if (!checkpoint.TryGet(name, out tensor))
                 continue;
-            all.Add((tensor, TypeFor(tensor)));
+            all.Add((tensor, TypeFor(tensor, common.Name)));
         }
         foreach ((StoredTensor tensor, ElementType type) in all.OrderByDescending(entry => entry.Type.Bytes(1)))
         {
@@ -122,14 +130,14 @@ public sealed class SafetensorsConverter
         }
     }
 
-    private ElementType TypeFor(StoredTensor tensor)
+    private ElementType TypeFor(StoredTensor tensor, string common)
     {
         ElementType kept = tensor.Type.IsPlain() ? tensor.Type : ElementType.BF16;
         if (options.Type.IsPlain())
             return tensor.Shape.Length > 1 ? options.Type : kept;
-        bool projection = tensor.Shape.Length == 2 && tensor.Name.EndsWith("_proj.weight", StringComparison.Ordinal)
-            && !tensor.Name.Contains("kv_b_proj", StringComparison.Ordinal) && !tensor.Name.Contains("eh_proj", StringComparison.Ordinal)
-            && !tensor.Name.Contains("vision", StringComparison.Ordinal);
+        bool projection = tensor.Shape.Length == 2 && common.EndsWith("_proj.weight", StringComparison.Ordinal)
+            && !common.Contains("kv_b_proj", StringComparison.Ordinal) && !common.Contains("eh_proj", StringComparison.Ordinal)
+            && !common.Contains("vision", StringComparison.Ordinal);
         if (!projection)
             return kept;
         if (options.Type == ElementType.I8 && tensor.Columns % ElementTypes.BlockLength != 0)
