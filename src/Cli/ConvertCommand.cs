@@ -64,17 +64,24 @@ internal sealed class ConvertCommand : Command
     /// <summary>Checks that the target may be written.</summary>
     private static void MakeRoom(string from, string to, bool gguf, bool force)
     {
-        if (Path.TrimEndingDirectorySeparator(Path.GetFullPath(from)) == to)
-            throw new ArgumentException("The target is the source; name another one.");
+        if (Exists(from) && Exists(to))
+        {
+            // However they are spelled: the target is removed at the end.
+            string origin = RealPath.Of(Path.GetFullPath(from)), goal = RealPath.Of(to);
+            if (origin == goal || origin.StartsWith(goal + Path.DirectorySeparatorChar, StringComparison.Ordinal))
+                throw new ArgumentException($"The target {(origin == goal ? "is" : "holds")} the source; name another one.");
+        }
         if (!Directory.Exists(Path.GetDirectoryName(to)))
             throw new ArgumentException($"The folder {Path.GetDirectoryName(to)} is not there.");
         if (gguf ? Directory.Exists(to) : File.Exists(to))
             throw new ArgumentException(gguf ? $"{to} is a folder; name a file." : $"{to} is a file; name a folder, or a file that ends with .gguf.");
-        if ((File.Exists(to) || Directory.Exists(to)) && !force)
+        if (Exists(to) && !force)
             throw new ArgumentException($"{to} exists already; overwrite it with --force.");
         if (Directory.Exists(to) && !File.Exists(Path.Combine(to, "config.json")))
             throw new ArgumentException($"{to} is a folder without a config.json, so no model; it is not overwritten. Name another one.");
     }
+
+    private static bool Exists(string path) => File.Exists(path) || Directory.Exists(path);
 
     private static Smoothing Calibrate(Checkpoint checkpoint, ElementType kind, string file, CancellationToken cancellation)
     {

@@ -116,6 +116,33 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task A_conversion_never_replaces_its_source()
+    {
+        string folder = Directory.CreateTempSubdirectory("xds-").FullName;
+        try
+        {
+            string model = Path.Combine(folder, "model"), link = Path.Combine(folder, "link"), inner = Path.Combine(model, "inner.gguf");
+            Directory.CreateDirectory(model);
+            foreach (string file in Directory.GetFiles(Tiny))
+                File.Copy(file, Path.Combine(model, Path.GetFileName(file)));
+            Directory.CreateSymbolicLink(link, model);
+            Assert.Equal(0, (await Run("convert", model, inner, "--type", "bf16")).Code);
+            string[] before = [.. Directory.EnumerateFiles(model).Order(StringComparer.Ordinal)];
+            foreach ((string from, string to) in new[] { (model, model), (link, model), (model, link), (inner, model), (inner, link), (Path.Combine(link, "inner.gguf"), inner) })
+            {
+                (int code, string _, string errors) = await Run("convert", from, to, "--force");
+                Assert.Equal(1, code);
+                Assert.Contains("the source; name another one", errors, StringComparison.Ordinal);
+                Assert.Equal(before, Directory.EnumerateFiles(model).Order(StringComparer.Ordinal));
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
     public async Task Prepared_pixels_stand_where_the_image_token_does()
     {
         string file = Path.GetTempFileName();

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
 using XDeepServe.Models.Images;
+using XDeepServe.Models.Loading;
 using XDeepServe.Server.Http;
 
 namespace XDeepServe.Server.Requests;
@@ -93,8 +94,8 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
         try
         {
             // Links are followed first, so that one within the folder cannot lead out of it.
-            string root = Path.TrimEndingDirectorySeparator(Real(Path.GetFullPath(folder))) + Path.DirectorySeparatorChar;
-            string file = Real(Path.GetFullPath(address.LocalPath));
+            string root = Path.TrimEndingDirectorySeparator(RealPath.Of(Path.GetFullPath(folder))) + Path.DirectorySeparatorChar;
+            string file = RealPath.Of(Path.GetFullPath(address.LocalPath));
             if (!file.StartsWith(root, StringComparison.Ordinal) || !File.Exists(file))
             {
                 throw outside;
@@ -107,17 +108,5 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
         {
             throw outside;
         }
-    }
-
-    private static string Real(string path)
-    {
-        string real = Path.GetPathRoot(path)!;
-        foreach (string step in path[real.Length..].Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
-        {
-            string next = Path.Combine(real, step);
-            FileSystemInfo entry = Directory.Exists(next) ? new DirectoryInfo(next) : new FileInfo(next);
-            real = entry.ResolveLinkTarget(returnFinalTarget: true) is { } target ? Real(target.FullName) : next;
-        }
-        return real;
     }
 }
