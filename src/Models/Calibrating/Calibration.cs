@@ -26,7 +26,7 @@ public static class Calibration
     /// <param name="text">Text like the text that the model will see; 40 to 128 windows of 256 tokens are used.</param>
     /// <param name="progress">Receives fractions from 0 to 1.</param>
     /// <param name="cancellation">Stops the work.</param>
-    /// <exception cref="ModelLoadException">The model has no tokenizer, or the text is too short.</exception>
+    /// <exception cref="ModelLoadException">The model has no tokenizer, its tensors have names that are not known here, or the text is too short.</exception>
     public static CalibrationReport Run(Checkpoint checkpoint, string text, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
         Tokenizer tokenizer = checkpoint.LoadTokenizer()
@@ -47,6 +47,9 @@ public static class Calibration
             runner.Run(ids.AsSpan(done++ * length, length));
             progress?.Report((double)done / available);
         }
-        return new CalibrationReport(new Smoother(checkpoint, model.Config, ranges).Find(), done, ranges.LeastWindows);
+        Smoothing smoothing = new Smoother(checkpoint, model.Config, ranges).Find();
+        return smoothing.Count > 0
+            ? new CalibrationReport(smoothing, done, ranges.LeastWindows)
+            : throw new ModelLoadException($"Calibration found nothing to smooth in a model of type '{model.Config.Family}'. Convert it without --calibration.");
     }
 }
