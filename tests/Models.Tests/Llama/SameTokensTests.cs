@@ -29,7 +29,7 @@ public sealed class SameTokensTests : IDisposable
     [InlineData("glm4_moe")]
     [InlineData("gpt2")]
     // Not Mistral: llama.cpp sees beyond the window. Not DeepSeek-V2 with groups of experts: its tokens differ from the reference's.
-    public void Other_families_say_the_same(string family) => Check(Places.Shared("golden", family), ElementType.F32);
+    public void Other_families_say_the_same(string family) => Check(Places.Golden(family), ElementType.F32);
 
     [Theory]
     [InlineData(ElementType.BF16)]
