@@ -121,8 +121,16 @@ public sealed unsafe partial class CudaBackend : Backend
         LaunchAttribute early = new() { Id = LaunchAttribute.ProgrammaticOrder, Value = 1 };
         LaunchConfiguration configuration = new()
         {
-            GridX = (uint)grid.X, GridY = (uint)grid.Y, GridZ = (uint)grid.Z, BlockX = (uint)threads, BlockY = 1, BlockZ = 1,
-            SharedBytes = (uint)sharedBytes, Stream = stream, Attributes = &early, AttributeCount = driver.Architecture >= 90 ? 1u : 0u,
+            GridX = (uint)grid.X,
+            GridY = (uint)grid.Y,
+            GridZ = (uint)grid.Z,
+            BlockX = (uint)threads,
+            BlockY = 1,
+            BlockZ = 1,
+            SharedBytes = (uint)sharedBytes,
+            Stream = stream,
+            Attributes = &early,
+            AttributeCount = driver.Architecture >= 90 ? 1u : 0u,
         };
         fixed (T* values = &arguments)
         {
