@@ -95,7 +95,8 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
         if (started == 0)
             started = lifeSeen = now;
         cancel.ThrowIfCancellationRequested();
-        if (Stopwatch.GetElapsedTime(lifeSeen, now) >= LifeInterval)
+        // Looking at every rank of a large group as often as at one would take the cores from those that work.
+        if (Stopwatch.GetElapsedTime(lifeSeen, now) >= (watched < 0 ? LifeInterval * Math.Max(1, group.Ranks / 4) : LifeInterval))
         {
             lifeSeen = now;
             lost = group.FindLost(watched);
