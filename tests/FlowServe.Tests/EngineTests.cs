@@ -163,28 +163,6 @@ public sealed class EngineTests
         Assert.Equal((0.0, 0, 0), (engine.Metrics.CacheUsage, engine.Metrics.Running, engine.Shell.Unfinished));
     }
 
-    [Theory]
-    [MemberData(nameof(Families))]
-    public void A_decode_step_allocates_nothing(string family)
-    {
-        using TestEngine engine = new(family, threaded: false);
-        Generation[] generations = [.. Enumerable.Range(0, 4).Select(i => engine.Submit(engine.Prompt(20, i), TestEngine.Greedy(400)))];
-        for (int i = 0; i < 150; i++)
-            engine.Shell.Group.Step(); // grows what grows: event buffers, plans, compiled code
-        // The count is the whole process's, the test runner's threads included: what a step allocates is in every window.
-        long least = long.MaxValue;
-        for (int window = 0; window < 6 && least > 0; window++)
-        {
-            long before = GC.GetTotalAllocatedBytes(precise: true);
-            for (int i = 0; i < 40; i++)
-                engine.Shell.Group.Step();
-            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
-        }
-        Assert.Equal(0, least);
-        foreach (Generation generation in generations)
-            generation.Dispose();
-    }
-
     [Fact]
     public void What_can_never_be_served_is_refused()
     {
