@@ -11,12 +11,14 @@ namespace XDeepServe.FlowServe;
 /// </summary>
 internal sealed class DpGroup : IDisposable
 {
+    private static readonly TimeSpan s_arrivalPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_sweepInterval = TimeSpan.FromMilliseconds(100);
     private readonly EngineOptions options;
     private readonly TensorCache cache;
     private readonly Scheduler scheduler;
     private readonly Executor executor;
-    private readonly ConcurrentQueue<(Generation Generation, bool Abort)> inbox = new();
-    private readonly ConcurrentQueue<TaskCompletionSource<bool>> resets = new();
+    private readonly ConcurrentQueue<Action> inbox = new(); // what other threads want done, by this group's thread
+    private readonly Action<int>? published;
     private readonly SemaphoreSlim bell = new(0);
     private readonly StepPlan[] plans;
     private readonly Thread? thread;
@@ -25,14 +27,21 @@ internal sealed class DpGroup : IDisposable
     private volatile bool stopped;
 
     /// <summary>Takes memory; starts the thread unless the caller steps the group itself.</summary>
-    public DpGroup(Model model, Backend backend, EngineOptions options, IReadOnlyList<int> endIds, bool threaded)
+    /// <param name="number">Names the group within its Task Executor.</param>
+    /// <param name="model">The model; stays the caller's.</param>
+    /// <param name="backend">Runs it; stays the caller's.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="published">Called with the group's number when all output of a turn has been pushed.</param>
+    /// <param name="threaded">Whether to start a thread.</param>
+    public DpGroup(int number, Model model, Backend backend, EngineOptions options, Action<int>? published, bool threaded)
     {
-        this.options = options;
+        (this.options, this.published, Number) = (options, published, number);
         Blocks = BlocksFor(model, backend, options);
         Metrics = new EngineMetrics(options.MaxModelLength);
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
         scheduler = new Scheduler(options, cache);
-        executor = new Executor(model, backend, options, Blocks, endIds);
+        executor = new Executor(model, backend, options, Blocks, model.Config.EosIds);
+        Holds = new KvHolds(number, cache, options.HoldLease);
         int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
         plans = [new StepPlan(options.MaxSequences, maxBlocks), new StepPlan(options.MaxSequences, maxBlocks)];
         if (!threaded)
@@ -40,6 +49,9 @@ internal sealed class DpGroup : IDisposable
         thread = new Thread(Loop) { IsBackground = true, Name = "dp-group" };
         thread.Start();
     }
+
+    /// <summary>Names the group within its Task Executor.</summary>
+    public int Number { get; }
 
     /// <summary>Cache blocks.</summary>
     public int Blocks { get; }
@@ -50,26 +62,44 @@ internal sealed class DpGroup : IDisposable
     /// <summary>What the group has done.</summary>
     public EngineMetrics Metrics { get; }
 
+    /// <summary>The key-value cache. The executor's thread alone writes blocks that a step uses.</summary>
+    public KvCache Cache => executor.Cache;
+
+    /// <summary>Blocks of requests that go on elsewhere.</summary>
+    public KvHolds Holds { get; }
+
+    /// <summary>Adds something that brings keys and values. Before the first request; it stays the caller's, and must outlive the group.</summary>
+    public void AddSupply(IKvSupply supply) => scheduler.Supplies.Add(supply);
+
     /// <summary>Takes a request in. Any thread.</summary>
-    public void Submit(Generation generation)
-    {
-        inbox.Enqueue((generation, false));
-        bell.Release();
-    }
+    public void Submit(Submission submission) => Post(() => Take(submission));
 
     /// <summary>Frees what a request holds, within a step. Any thread.</summary>
-    public void Abort(Generation generation)
+    public void Abort(Submission submission) => Post(() => End(submission, "abort"));
+
+    /// <summary>Has the group's thread do something at the beginning of a turn. Any thread.</summary>
+    public void Post(Action action)
     {
-        inbox.Enqueue((generation, true));
-        bell.Release();
+        inbox.Enqueue(action);
+        Wake();
     }
+
+    /// <summary>Makes the group take a turn. Any thread.</summary>
+    public void Wake() => bell.Release();
 
     /// <summary>Forgets cached prefixes; false while sequences run. Any thread.</summary>
     public Task<bool> ResetPrefixCache()
     {
         TaskCompletionSource<bool> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        resets.Enqueue(done);
-        bell.Release();
+        Post(() => done.SetResult(running is null && cache.TryReset()));
+        return done.Task;
+    }
+
+    /// <summary>Answered when the group's thread turns: a hung executor leaves it open (paper §6.1). Any thread.</summary>
+    public Task Ping()
+    {
+        TaskCompletionSource done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(done.SetResult);
         return done.Task;
     }
 
@@ -85,7 +115,9 @@ internal sealed class DpGroup : IDisposable
         if (running is not null)
             Publish(running);
         running = planned;
+        Holds.Sweep();
         Report();
+        published?.Invoke(Number);
         return busy;
     }
 
@@ -98,8 +130,12 @@ internal sealed class DpGroup : IDisposable
         if (running is not null)
             executor.Wait();
         Receive();
-        foreach (Sequence sequence in scheduler.Running.Concat(scheduler.Waiting).ToArray())
+        foreach (Sequence sequence in scheduler.Running.Concat(scheduler.Waiting).Concat(scheduler.Arriving).ToArray())
             Finish(sequence, "abort", pushed: false);
+        // Whoever fills blocks must have stopped before they are freed.
+        if (!SpinWait.SpinUntil(() => scheduler.Collect() == 0, s_arrivalPatience))
+            throw new TimeoutException($"{scheduler.Arriving.Count} fetches into the cache did not end within {s_arrivalPatience.TotalSeconds:F0} s of being cancelled.");
+        published?.Invoke(Number);
         executor.Dispose();
         bell.Dispose();
     }
@@ -122,24 +158,28 @@ internal sealed class DpGroup : IDisposable
     {
         while (!stopped)
             if (!Step())
-                bell.Wait();
+                bell.Wait(Holds.Count > 0 ? s_sweepInterval : Timeout.InfiniteTimeSpan);
     }
 
     private void Receive()
     {
-        while (inbox.TryDequeue(out (Generation Generation, bool Abort) message))
-        {
-            foreach (Sequence sequence in message.Generation.Sequences)
-            {
-                // A request that was left before it arrived ends as any other, so that its place in the queue is free again.
-                if (message.Abort || message.Generation.Aborted)
-                    Finish(sequence, "abort", pushed: false);
-                else
-                    scheduler.Add(sequence);
-            }
-        }
-        while (resets.TryDequeue(out TaskCompletionSource<bool>? reset))
-            reset.SetResult(running is null && cache.TryReset());
+        while (inbox.TryDequeue(out Action? action))
+            action();
+    }
+
+    private void Take(Submission submission)
+    {
+        if (submission.Output.Aborted)
+            End(submission, "abort"); // left before it arrived: it ends as any other, so that its place in the queue is free again
+        else
+            foreach (Sequence sequence in submission.Sequences)
+                scheduler.Add(sequence);
+    }
+
+    private void End(Submission submission, string reason)
+    {
+        foreach (Sequence sequence in submission.Sequences)
+            Finish(sequence, reason, pushed: false);
     }
 
     private StepPlan? Schedule()
@@ -156,7 +196,7 @@ internal sealed class DpGroup : IDisposable
             if (sequence.AdmittedAt != 0)
                 continue;
             sequence.AdmittedAt = now;
-            sequence.Output!.Generation.CachedTokens = Math.Max(0, sequence.CachedTokens);
+            sequence.Submission!.CachedTokens = Math.Max(0, sequence.CachedTokens);
             Metrics.Queue.Observe(EngineMetrics.Seconds(sequence.ArrivedAt, now));
         }
         return plan;
@@ -172,7 +212,7 @@ internal sealed class DpGroup : IDisposable
         for (int i = 0; i < results.Prompt.Count; i++)
         {
             (Sequence sequence, int position, TokenLogprob entry) = results.Prompt[i];
-            Generation output = sequence.Output!.Generation;
+            Submission output = sequence.Submission!;
             output.PromptLogprobs ??= new TokenLogprob?[sequence.PromptLength];
             output.PromptLogprobs[position] = entry;
         }
@@ -201,13 +241,16 @@ internal sealed class DpGroup : IDisposable
         if (place < 0)
             return;
         int token = results.Ids[place];
-        Generation output = sequence.Output!.Generation;
+        Submission output = sequence.Submission!;
         output.CachedTokens = Math.Max(0, sequence.CachedTokens);
         if (output.FirstTokenAt == 0)
         {
             output.FirstTokenAt = now;
-            Metrics.TimeToFirstToken.Observe(EngineMetrics.Seconds(sequence.ArrivedAt, now));
-            Metrics.Prefill.Observe(EngineMetrics.Seconds(sequence.AdmittedAt, now));
+            if (sequence.InitialLength == sequence.PromptLength)
+            {
+                Metrics.TimeToFirstToken.Observe(EngineMetrics.Seconds(sequence.ArrivedAt, now));
+                Metrics.Prefill.Observe(EngineMetrics.Seconds(sequence.AdmittedAt, now));
+            }
         }
         else if (output.LastTokenAt != now)
         {
@@ -219,13 +262,26 @@ internal sealed class DpGroup : IDisposable
         TokenLogprob? logprob = sequence.Request.Sampling.Logprobs is { } top
             ? StepTensors.Entry(token, results.Chosen, results.TopIds, results.TopValues, place, results.TopCount, top)
             : null;
-        if (sequence.Output.Take(token, logprob) is { } reason)
+        output.Start(Number);
+        if (sequence.Output!.Take(token, logprob) is { } reason)
             Finish(sequence, reason, pushed: true);
+        else if (sequence.Known.Length == sequence.Limit)
+            HandOver(sequence);
+    }
+
+    /// <summary>The sequence goes on elsewhere; its blocks stay until they were fetched.</summary>
+    private void HandOver(Sequence sequence)
+    {
+        KvHold hold = Holds.Add(sequence);
+        scheduler.Remove(sequence);
+        Metrics.HandOvers++;
+        sequence.Submission!.EndChoice();
+        sequence.Submission.Output.HandOver(hold);
     }
 
     private void Fail(Sequence sequence, Exception failure)
     {
-        sequence.Output!.Generation.Failure ??= failure;
+        sequence.Submission!.Output.Fail(failure);
         Finish(sequence, "error", pushed: false);
     }
 
@@ -234,6 +290,7 @@ internal sealed class DpGroup : IDisposable
         if (sequence.Finished)
             return;
         scheduler.Remove(sequence);
+        sequence.Submission!.EndChoice();
         if (!pushed)
             sequence.Output!.End(reason);
         Metrics.Finish(sequence, reason);
@@ -241,7 +298,7 @@ internal sealed class DpGroup : IDisposable
 
     private void Report()
     {
-        (Metrics.Running, Metrics.Waiting) = (scheduler.Running.Count, scheduler.Waiting.Count);
+        (Metrics.Running, Metrics.Waiting, Metrics.Arriving, Metrics.Held) = (scheduler.Running.Count, scheduler.Waiting.Count, scheduler.Arriving.Count, Holds.Count);
         Metrics.CacheUsage = (double)cache.Pool.InUse / cache.Pool.Blocks;
         (Metrics.PrefixQueries, Metrics.PrefixHits, Metrics.Preemptions) = (cache.Queries, cache.Hits, scheduler.Preemptions);
     }

@@ -27,6 +27,15 @@ public sealed class EngineMetrics
     /// <summary>Sequences that wait.</summary>
     public int Waiting { get; internal set; }
 
+    /// <summary>Sequences whose keys and values are on their way.</summary>
+    public int Arriving { get; internal set; }
+
+    /// <summary>Requests that went on elsewhere and whose cache is still held.</summary>
+    public int Held { get; internal set; }
+
+    /// <summary>Requests that went on elsewhere.</summary>
+    public long HandOvers { get; internal set; }
+
     /// <summary>Share of cache blocks in use, 0 to 1; cached ones that nobody uses do not count.</summary>
     public double CacheUsage { get; internal set; }
 
@@ -139,7 +148,7 @@ public sealed class EngineMetrics
         lock (finished)
             finished[reason]++;
         long now = Stopwatch.GetTimestamp();
-        Generation output = sequence.Output!.Generation;
+        Submission output = sequence.Submission!;
         EndToEnd.Observe(Seconds(sequence.ArrivedAt, now));
         GenerationLengths.Observe(sequence.Published);
         if (Array.TrueForAll(output.Sequences, choice => choice.Finished))

@@ -36,6 +36,9 @@ public sealed record EngineOptions
     /// <summary>Most log-probabilities per token.</summary>
     public int MaxLogprobs { get; init; } = 20;
 
+    /// <summary>How long the cache of a request that goes on elsewhere is held for whoever fetches it.</summary>
+    public TimeSpan HoldLease { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>Checks the values against each other.</summary>
     /// <exception cref="ArgumentException">A value cannot work; says which.</exception>
     public void Validate()

@@ -36,6 +36,9 @@ internal sealed class Executor : IDisposable
         thread.Start();
     }
 
+    /// <summary>The key-value cache.</summary>
+    public KvCache Cache => cache;
+
     /// <summary>Bytes of the key-value cache.</summary>
     public long CacheBytes => KvCache.BytesPerBlock(model.Cache, options.BlockSize) * cache.Blocks;
 

@@ -6,24 +6,27 @@ namespace XDeepServe.FlowServe;
 /// The output of one request, as it comes. Read by one reader; disposing it, or leaving the loop that reads it, aborts what is
 /// not finished. The engine pushes tokens without waiting or allocating; the reader makes deltas of them.
 /// </summary>
-public sealed class Generation : IAsyncEnumerable<OutputDelta>, IAsyncEnumerator<OutputDelta>, IDisposable, IThreadPoolWorkItem, IValueTaskSource<bool>
+public sealed class Generation : IOutput, IAsyncEnumerable<OutputDelta>, IAsyncEnumerator<OutputDelta>, IDisposable, IThreadPoolWorkItem, IValueTaskSource<bool>
 {
     private readonly Lock gate = new();
     private readonly Action<Generation> abort;
-    private readonly Action ended;
     private readonly int[] completionTokens;   // [choices]
     private readonly Queue<OutputDelta> ready = new();
     private ManualResetValueTaskSourceCore<bool> signal; // continues on the pool thread that Execute runs on
     private OutputEvent[] events = new OutputEvent[32], drained = new OutputEvent[32];
     private int eventCount, open;
     private bool waiting, disposed, enumerated, promptSent;
+    private int cachedTokens;
+    private TokenLogprob?[]? promptLogprobs;
     private CancellationTokenRegistration cancellation;
 
-    internal Generation(GenerationRequest request, Action<Generation> abort, Action ended)
+    /// <summary>The output of a request that somebody will push.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="abort">Called once, by any thread, if the reader leaves before the end.</param>
+    public Generation(GenerationRequest request, Action<Generation> abort)
     {
         Request = request;
         this.abort = abort;
-        this.ended = ended;
         open = request.Sampling.N;
         completionTokens = new int[request.Sampling.N];
     }
@@ -34,22 +37,11 @@ public sealed class Generation : IAsyncEnumerable<OutputDelta>, IAsyncEnumerator
     /// <inheritdoc/>
     public OutputDelta Current { get; private set; } = new();
 
-    /// <summary>Whether the reader has gone.</summary>
-    internal bool Aborted => Volatile.Read(ref disposed);
-
-    internal int CachedTokens { get; set; }
-
-    /// <summary>One entry per prompt token, filled before the first token is pushed.</summary>
-    internal TokenLogprob?[]? PromptLogprobs { get; set; }
-
-    internal Sequence[] Sequences { get; set; } = [];
+    /// <inheritdoc/>
+    public bool Aborted => Volatile.Read(ref disposed);
 
     /// <summary>What stopped the request, where its finish reason is error.</summary>
-    public Exception? Failure { get; internal set; }
-
-    internal long FirstTokenAt { get; set; }
-
-    internal long LastTokenAt { get; set; }
+    public Exception? Failure { get; private set; }
 
     /// <inheritdoc/>
     public IAsyncEnumerator<OutputDelta> GetAsyncEnumerator(CancellationToken cancellationToken = default)
@@ -113,13 +105,26 @@ public sealed class Generation : IAsyncEnumerable<OutputDelta>, IAsyncEnumerator
     void IValueTaskSource<bool>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         signal.OnCompleted(continuation, state, token, flags);
 
-    /// <summary>Takes a token from the engine.</summary>
-    internal void Push(OutputEvent item)
+    /// <inheritdoc/>
+    public void Start(int group, int cachedTokens, TokenLogprob?[]? promptLogprobs)
+    {
+        lock (gate)
+            (this.cachedTokens, this.promptLogprobs) = (cachedTokens, promptLogprobs);
+    }
+
+    /// <inheritdoc/>
+    public void Fail(Exception failure) => Failure ??= failure;
+
+    /// <inheritdoc/>
+    public void HandOver(KvHold hold) => throw new InvalidOperationException($"Request {Request.Id} was to go on elsewhere, but its output is read here.");
+
+    /// <inheritdoc/>
+    public void Push(in OutputEvent item)
     {
         lock (gate)
         {
-            if (item.Finish is not null && --open == 0)
-                ended();
+            if (item.Finish is not null)
+                open--;
             if (disposed)
                 return;
             if (eventCount == events.Length)
@@ -195,11 +200,11 @@ public sealed class Generation : IAsyncEnumerable<OutputDelta>, IAsyncEnumerator
             Text = text,
             TokenIds = ids,
             Logprobs = logprobs,
-            PromptLogprobs = first ? PromptLogprobs : null,
+            PromptLogprobs = first ? promptLogprobs : null,
             FinishReason = run[^1].Finish,
             StopReason = run[^1].Reason,
             PromptTokens = Request.Prompt.Length,
-            CachedTokens = CachedTokens,
+            CachedTokens = cachedTokens,
             CompletionTokens = completionTokens[choice],
         };
     }

@@ -22,6 +22,15 @@ public sealed record GenerationRequest
 
     /// <summary>Lower goes first; equals go in order of arrival.</summary>
     public int Priority { get; init; }
+
+    /// <summary>Tokens that were generated before, elsewhere: the answer goes on behind them. They count as the answer's, not as the prompt's, and are not put out again.</summary>
+    public int[] Produced { get; init; } = [];
+
+    /// <summary>Names the random stream, whatever seed and number of choices say; null to derive it from them. A request that goes on elsewhere keeps its stream.</summary>
+    public ulong? Stream { get; init; }
+
+    /// <summary>Number of tokens after which the request is to go on elsewhere: its cache is then held (<see cref="IOutput.HandOver"/>). Null: it stays to its end.</summary>
+    public int? HandOverAfter { get; init; }
 }
 
 /// <summary>A request that can never be served as it is: HTTP 400.</summary>

@@ -3,12 +3,12 @@ using XDeepServe.Models.Text;
 namespace XDeepServe.FlowServe;
 
 /// <summary>
-/// Turns one choice's tokens into text, finds where it ends and hands the pieces to the request's <see cref="Generation"/>.
+/// Turns one choice's tokens into text, finds where it ends and hands the pieces to the request's <see cref="IOutput"/>.
 /// Runs on the DP group's thread; allocates nothing per token unless stop strings or log-probabilities are asked for.
 /// </summary>
 internal sealed class OutputStage
 {
-    private readonly Generation generation;
+    private readonly IOutput output;
     private readonly SamplingParameters sampling;
     private readonly IReadOnlyList<int> endIds;
     private readonly int choice, maxNew;
@@ -18,16 +18,27 @@ internal sealed class OutputStage
     private int count;
 
     /// <summary>A stage for one choice.</summary>
-    public OutputStage(Generation generation, SamplingParameters sampling, Tokenizer? tokenizer, IReadOnlyList<int> endIds, int choice, int maxNew)
+    public OutputStage(IOutput output, SamplingParameters sampling, Tokenizer? tokenizer, IReadOnlyList<int> endIds, int choice, int maxNew)
     {
-        (this.generation, this.sampling, this.endIds, this.choice, this.maxNew) = (generation, sampling, endIds, choice, maxNew);
+        (this.output, this.sampling, this.endIds, this.choice, this.maxNew) = (output, sampling, endIds, choice, maxNew);
         decoder = sampling.Detokenize ? tokenizer?.CreateDecoder(sampling.SkipSpecialTokens) : null;
         foreach (string stop in sampling.Stop)
             longestStop = Math.Max(longestStop, stop.Length);
     }
 
-    /// <summary>The request's output.</summary>
-    public Generation Generation => generation;
+    /// <summary>Takes tokens that were put out elsewhere: what follows is decoded behind them.</summary>
+    public void Replay(ReadOnlySpan<int> tokens)
+    {
+        foreach (int token in tokens)
+        {
+            count++;
+            if (decoder is null)
+                continue;
+            string text = decoder.Append(token);
+            if (longestStop > 0)
+                Scan(text, out _, out _);
+        }
+    }
 
     /// <summary>Takes a token.</summary>
     /// <returns>Why the choice ended with it; null if it goes on.</returns>
@@ -56,12 +67,12 @@ internal sealed class OutputStage
                     text += Drain("");
             }
         }
-        generation.Push(new OutputEvent(choice, token, text, logprob, finish, reason));
+        output.Push(new OutputEvent(choice, token, text, logprob, finish, reason));
         return finish;
     }
 
     /// <summary>Ends the choice without a further token.</summary>
-    public void End(string finish) => generation.Push(new OutputEvent(choice, -1, decoder is null ? "" : Drain(""), null, finish, null));
+    public void End(string finish) => output.Push(new OutputEvent(choice, -1, decoder is null ? "" : Drain(""), null, finish, null));
 
     private static bool Contains(IReadOnlyList<int> ids, int token)
     {
@@ -113,12 +124,3 @@ internal sealed class OutputStage
         return text;
     }
 }
-
-/// <summary>One token of a choice, or its end.</summary>
-/// <param name="Choice">Which choice.</param>
-/// <param name="Token">The token; -1 for an end without one.</param>
-/// <param name="Text">Text that became certain.</param>
-/// <param name="Logprob">If asked for.</param>
-/// <param name="Finish">Why the choice ended; null if it goes on.</param>
-/// <param name="Reason">The stop string or id.</param>
-internal readonly record struct OutputEvent(int Choice, int Token, string Text, TokenLogprob? Logprob, string? Finish, object? Reason);

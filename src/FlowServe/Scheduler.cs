@@ -11,6 +11,7 @@ public sealed class Scheduler
     private readonly TensorCache cache;
     private readonly List<Sequence> running = [];
     private readonly List<Sequence> waiting = [];   // in order of priority, then arrival
+    private readonly List<Sequence> arriving = [];  // have blocks and slot; their keys and values are on their way
     private readonly Stack<int> slots = new();
     private long arrivals;
 
@@ -29,6 +30,12 @@ public sealed class Scheduler
     /// <summary>Sequences that wait.</summary>
     public IReadOnlyList<Sequence> Waiting => waiting;
 
+    /// <summary>Sequences that have blocks into which keys and values are being fetched.</summary>
+    public IReadOnlyList<Sequence> Arriving => arriving;
+
+    /// <summary>What can bring keys and values, in order of preference.</summary>
+    internal List<IKvSupply> Supplies { get; } = [];
+
     /// <summary>Times that a sequence had to start over.</summary>
     public long Preemptions { get; private set; }
 
@@ -45,12 +52,38 @@ public sealed class Scheduler
         if (sequence.Finished)
             return;
         sequence.Finished = true;
+        if (sequence.Supply is { } supply)
+        {
+            supply.Cancel(sequence); // until the fetch has ended its blocks may be written
+            return;
+        }
         if (!running.Remove(sequence))
             waiting.Remove(sequence);
-        cache.Release(sequence);
-        if (sequence.Slot >= 0)
-            slots.Push(sequence.Slot);
-        sequence.Slot = -1;
+        Free(sequence);
+    }
+
+    /// <summary>Takes what has arrived.</summary>
+    /// <returns>Sequences that are still arriving.</returns>
+    internal int Collect()
+    {
+        foreach (IKvSupply supply in Supplies)
+        {
+            while (supply.TryComplete(out Sequence sequence, out int computed))
+            {
+                arriving.Remove(sequence);
+                sequence.Supply = null;
+                if (sequence.Finished)
+                {
+                    Free(sequence);
+                    continue;
+                }
+                sequence.Computed = Math.Max(sequence.Computed, computed);
+                if (sequence.CachedTokens < 0)
+                    sequence.CachedTokens = sequence.Computed;
+                running.Add(sequence);
+            }
+        }
+        return arriving.Count;
     }
 
     /// <summary>Plans a step.</summary>
@@ -59,6 +92,7 @@ public sealed class Scheduler
     public void Plan(StepPlan plan, long step)
     {
         plan.Clear(step);
+        Collect();
         int budget = options.MaxBatchedTokens;
         long preemptions = Preemptions;
         for (int pass = 0; pass < 2; pass++)
@@ -75,7 +109,7 @@ public sealed class Scheduler
                 if (!TryMakeRoom(sequence, count, step))
                     continue;
                 i = running.IndexOf(sequence); // others may have left the list
-                budget -= Schedule(plan, sequence, count, admitted: false);
+                budget -= Schedule(plan, sequence, count);
             }
         }
         if (preemptions == Preemptions)
@@ -92,13 +126,26 @@ public sealed class Scheduler
                 i++; // its prompt is on its way; others need not wait for that
                 continue;
             }
-            if (running.Count >= options.MaxSequences)
+            if (running.Count + arriving.Count >= options.MaxSequences)
                 return;
             sequence.Computed = cache.Match(sequence);
+            if (Offer(sequence, out int reach) is { } supply)
+            {
+                if (!HasRoom(reach - sequence.Computed) || !cache.TryExtend(sequence, reach))
+                {
+                    cache.Release(sequence);
+                    return;
+                }
+                waiting.RemoveAt(i);
+                TakeSlot(sequence);
+                arriving.Add(sequence);
+                sequence.Supply = supply;
+                supply.Begin(sequence, sequence.Computed, reach);
+                continue;
+            }
             int wanted = sequence.Wanted, count = Math.Min(wanted, budget);
             bool fits = (count == wanted || options.ChunkedPrefill)
-                // One block in reserve for each sequence that runs, so that a newcomer is not sent back at once.
-                && (running.Count == 0 || cache.Pool.Available >= Blocks(count) + 1 + running.Count)
+                && HasRoom(count)
                 && cache.TryExtend(sequence, sequence.Computed + count);
             if (!fits)
             {
@@ -108,18 +155,49 @@ public sealed class Scheduler
             if (sequence.CachedTokens < 0)
                 sequence.CachedTokens = sequence.Computed;
             waiting.RemoveAt(i);
-            bool admitted = sequence.Slot < 0;
-            if (admitted)
-                sequence.Slot = slots.Pop();
+            TakeSlot(sequence);
             running.Add(sequence);
-            budget -= Schedule(plan, sequence, count, admitted);
+            budget -= Schedule(plan, sequence, count);
         }
     }
 
-    private static int Schedule(StepPlan plan, Sequence sequence, int count, bool admitted)
+    /// <summary>What can bring a sequence further than the device's cache does; null if nothing can.</summary>
+    private IKvSupply? Offer(Sequence sequence, out int reach)
+    {
+        reach = 0;
+        for (int i = 0; i < Supplies.Count; i++)
+        {
+            // At least one token is left to compute: something must be sampled from.
+            reach = Math.Min(Supplies[i].Reach(sequence, sequence.Computed), sequence.Known.Length - 1);
+            if (reach > sequence.Computed)
+                return Supplies[i];
+        }
+        return null;
+    }
+
+    /// <summary>Whether there is room for more positions and one block in reserve for each sequence that runs, so that a newcomer is not sent back at once.</summary>
+    private bool HasRoom(int more) =>
+        running.Count + arriving.Count == 0 || cache.Pool.Available >= Blocks(more) + 1 + running.Count + arriving.Count;
+
+    private void TakeSlot(Sequence sequence)
+    {
+        if (sequence.Slot < 0)
+            sequence.Slot = slots.Pop();
+    }
+
+    private void Free(Sequence sequence)
+    {
+        cache.Release(sequence);
+        if (sequence.Slot >= 0)
+            slots.Push(sequence.Slot);
+        sequence.Slot = -1;
+    }
+
+    private static int Schedule(StepPlan plan, Sequence sequence, int count)
     {
         bool samples = sequence.Computed + count == sequence.Length;
-        plan.Add(new PlannedWork(sequence, sequence.Computed, count, samples, admitted));
+        plan.Add(new PlannedWork(sequence, sequence.Computed, count, samples, Admitted: !sequence.OnDevice));
+        sequence.OnDevice = true;
         sequence.Computed += count;
         sequence.Length += samples ? 1 : 0;
         sequence.PlannedInStep = plan.Step;

@@ -23,9 +23,13 @@ public sealed class Sequence
         Request = request;
         Choice = choice;
         MaxNew = maxNew;
-        PromptLength = Length = known = request.Prompt.Length;
+        PromptLength = request.Prompt.Length;
+        InitialLength = Length = known = PromptLength + request.Produced.Length;
+        Limit = PromptLength + Math.Min(maxNew, request.Produced.Length + (request.HandOverAfter ?? maxNew));
+        PromptDone = request.Produced.Length > 0;
         tokens = new int[PromptLength + maxNew];
         request.Prompt.CopyTo(tokens, 0);
+        request.Produced.CopyTo(tokens, PromptLength);
         keys = request.Images.Count == 0 ? tokens : [.. tokens];
         foreach (PromptImage image in request.Images)
             for (int row = 0; row < image.Rows; row++)
@@ -46,6 +50,12 @@ public sealed class Sequence
     /// <summary>Tokens of the prompt.</summary>
     public int PromptLength { get; }
 
+    /// <summary>Tokens that it came with: the prompt, and what was generated elsewhere.</summary>
+    public int InitialLength { get; }
+
+    /// <summary>Tokens at which it stops here: at its end, or where it goes on elsewhere.</summary>
+    public int Limit { get; }
+
     /// <summary>Tokens, those included that are being sampled.</summary>
     public int Length { get; internal set; }
 
@@ -53,7 +63,7 @@ public sealed class Sequence
     public int Computed { get; internal set; }
 
     /// <summary>Tokens to compute before the next can be sampled; 0 when all the new ones are on their way.</summary>
-    public int Wanted => Length < PromptLength + MaxNew ? Length - Computed : 0;
+    public int Wanted => Length < Limit ? Length - Computed : 0;
 
     /// <summary>Prompt tokens found in the prefix cache at first admission.</summary>
     public int CachedTokens { get; internal set; } = -1;
@@ -67,11 +77,17 @@ public sealed class Sequence
     /// <summary>The choice that computes the prompt for this one; null if it does so itself.</summary>
     public Sequence? Leader { get; init; }
 
+    /// <summary>Whether its tokens are in the table on the device.</summary>
+    public bool OnDevice { get; internal set; }
+
     /// <summary>Whether the whole prompt has been computed once.</summary>
     public bool PromptDone { get; internal set; }
 
     /// <summary>Whether it has ended, however.</summary>
     public bool Finished { get; internal set; }
+
+    /// <summary>The tokens it came with.</summary>
+    public ReadOnlySpan<int> Initial => tokens.AsSpan(0, InitialLength);
 
     /// <summary>Tokens that the host knows.</summary>
     public ReadOnlySpan<int> Known => tokens.AsSpan(0, known);
@@ -79,7 +95,7 @@ public sealed class Sequence
     /// <summary>What names the content of each known position where prefixes are compared: its token, or its place in an image.</summary>
     public ReadOnlySpan<int> Keys => keys.AsSpan(0, known);
 
-    /// <summary>Tokens published.</summary>
+    /// <summary>Tokens generated, here or before, that the host knows.</summary>
     public int Published => known - PromptLength;
 
     /// <summary>Cache blocks, in order of position.</summary>
@@ -98,7 +114,12 @@ public sealed class Sequence
 
     internal ulong CommittedHash { get; set; }
 
+    internal Submission? Submission { get; init; }
+
     internal OutputStage? Output { get; init; }
+
+    /// <summary>Where its keys and values are coming from; null unless it is arriving.</summary>
+    internal IKvSupply? Supply { get; set; }
 
     internal long ArrivedAt { get; init; }
 
@@ -113,6 +134,14 @@ public sealed class Sequence
     internal void AddBlock(int block) => blocks[BlockCount++] = block;
 
     internal void ReplaceBlock(int place, int block) => blocks[place] = block;
+
+    /// <summary>Gives its blocks away.</summary>
+    internal int[] DetachBlocks()
+    {
+        int[] given = Blocks.ToArray();
+        ClearBlocks();
+        return given;
+    }
 
     internal void ClearBlocks()
     {

@@ -99,7 +99,7 @@ internal sealed class StepTensors : IDisposable
             Sequence sequence = work.Sequence;
             int slot = plan.Slot(sequences);
             if (work.Admitted)
-                backend.Upload<int>(tokenTable.Slice(slot, 1), sequence.Request.Prompt);
+                backend.Upload<int>(tokenTable.Slice(slot, 1), sequence.Initial);
             hostStarts[sequences] = tokens;
             hostContexts[sequences] = work.Length;
             plan.Blocks(sequences)[..Blocks(work.Length)].CopyTo(hostBlocks.AsSpan(sequences++ * blockWidth));

@@ -10,7 +10,7 @@ namespace XDeepServe.FlowServe;
 /// The front of a Task Executor (paper §4.1): checks requests, hands them to DP groups, drains. Everything else is the groups'.
 /// Any thread. Owns neither model nor backend; both must outlive it.
 /// </summary>
-public sealed class TeShell : IDisposable
+public sealed class TeShell : IEngine, IDisposable
 {
     private readonly Model model;
     private readonly Tokenizer? tokenizer;
@@ -25,81 +25,68 @@ public sealed class TeShell : IDisposable
     /// <param name="backend">Runs it.</param>
     /// <param name="tokenizer">Makes text; null to serve ids only.</param>
     /// <param name="options">Settings.</param>
+    /// <param name="published">Called with a DP group's number, by its thread, when all output of a turn has been pushed: whoever gathers output sends it then.</param>
     /// <exception cref="ArgumentException">The settings cannot work together.</exception>
-    public TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options)
-        : this(model, backend, tokenizer, options, threaded: true)
+    public TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published = null)
+        : this(model, backend, tokenizer, options, published, threaded: true)
     {
     }
 
-    internal TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, bool threaded)
+    internal TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published, bool threaded)
     {
         options.Validate();
         if (options.MaxModelLength > model.MaxLength)
             throw new ArgumentException($"The model was loaded for {model.MaxLength} tokens; the engine cannot serve {options.MaxModelLength}.");
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);
-        group = new DpGroup(model, backend, options, model.Config.EosIds, threaded);
+        group = new DpGroup(0, model, backend, options, published, threaded);
     }
 
-    /// <summary>Settings.</summary>
+    /// <inheritdoc/>
     public EngineOptions Options { get; }
 
-    /// <summary>What the engine has done.</summary>
-    public EngineMetrics Metrics => group.Metrics;
+    /// <inheritdoc/>
+    public IReadOnlyList<EngineMetrics> Metrics => [group.Metrics];
 
-    /// <summary>Cache blocks.</summary>
+    /// <inheritdoc/>
     public int CacheBlocks => group.Blocks;
 
     /// <summary>Bytes of the key-value cache.</summary>
     public long CacheBytes => group.CacheBytes;
 
-    /// <summary>Requests refused because too many waited.</summary>
+    /// <inheritdoc/>
     public long Rejections => Interlocked.Read(ref rejections);
 
-    /// <summary>Requests that have not ended.</summary>
+    /// <inheritdoc/>
     public int Unfinished => Volatile.Read(ref queued);
 
     internal DpGroup Group => group;
 
-    /// <summary>Takes a request in.</summary>
-    /// <exception cref="InvalidRequestException">It can never be served as it is.</exception>
-    /// <exception cref="QueueFullException">Too many requests wait.</exception>
+    /// <inheritdoc/>
     public Generation Submit(GenerationRequest request)
     {
-        SamplingParameters sampling = request.Sampling;
-        sampling.Validate(model.Config.VocabularySize, Options.MaxLogprobs);
-        int maxNew = CheckLength(request);
-        foreach (int id in request.Prompt)
-            if ((uint)id >= (uint)model.Config.VocabularySize)
-                throw new InvalidRequestException($"The prompt holds token {id}; the vocabulary has {model.Config.VocabularySize}.", "prompt");
-        CheckImages(request);
-        if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences)
-        {
-            if (!draining)
-                Interlocked.Decrement(ref queued);
-            Interlocked.Increment(ref rejections);
-            throw new QueueFullException(Options.QueueLimit, TimeSpan.FromSeconds(1));
-        }
-        Generation generation = new(request, group.Abort, () => Interlocked.Decrement(ref queued));
-        long number = Interlocked.Increment(ref submitted), now = Stopwatch.GetTimestamp();
-        generation.Sequences = new Sequence[sampling.N];
-        for (int choice = 0; choice < sampling.N; choice++)
-        {
-            generation.Sequences[choice] = new Sequence(request, choice, maxNew, Options.BlockSize)
-            {
-                Leader = choice == 0 ? null : generation.Sequences[0],
-                Output = new OutputStage(generation, sampling, tokenizer, model.Config.EosIds, choice, maxNew),
-                ArrivedAt = now,
-                Seed = SeedOf(sampling, number, choice),
-            };
-        }
-        Metrics.Accept(request.Prompt.Length, sampling.MaxTokens, sampling.N);
-        group.Submit(generation);
+        Submission? submission = null;
+        Generation generation = new(request, _ => submission!.Abort());
+        submission = Prepare(request, generation);
+        group.Submit(submission);
         return generation;
     }
 
-    /// <summary>Refuses new requests and waits for those that run.</summary>
-    /// <param name="patience">Time after which what still runs is left to <see cref="Dispose"/>, which aborts it.</param>
-    /// <returns>Whether all requests ended.</returns>
+    /// <summary>Takes a request in whose output goes elsewhere.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="output">Where its output goes.</param>
+    /// <exception cref="InvalidRequestException">It can never be served as it is.</exception>
+    /// <exception cref="QueueFullException">Too many requests wait.</exception>
+    public Submission Submit(GenerationRequest request, IOutput output)
+    {
+        Submission submission = Prepare(request, output);
+        group.Submit(submission);
+        return submission;
+    }
+
+    /// <summary>Ends when every DP group has turned once: one that hangs leaves it open (paper §6.1).</summary>
+    public Task PingAsync() => group.Ping();
+
+    /// <inheritdoc/>
     public async Task<bool> DrainAsync(TimeSpan patience)
     {
         draining = true;
@@ -109,8 +96,7 @@ public sealed class TeShell : IDisposable
         return Unfinished == 0;
     }
 
-    /// <summary>Forgets all cached prefixes.</summary>
-    /// <returns>False, with nothing changed, while requests run.</returns>
+    /// <inheritdoc/>
     public Task<bool> ResetPrefixCacheAsync() => group.ResetPrefixCache();
 
     /// <inheritdoc/>
@@ -118,6 +104,48 @@ public sealed class TeShell : IDisposable
     {
         draining = true;
         group.Dispose();
+    }
+
+    private Submission Prepare(GenerationRequest request, IOutput output)
+    {
+        SamplingParameters sampling = request.Sampling;
+        sampling.Validate(model.Config.VocabularySize, Options.MaxLogprobs);
+        int maxNew = CheckLength(request);
+        CheckIds(request.Prompt, "prompt");
+        CheckIds(request.Produced, "produced");
+        CheckImages(request);
+        if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences)
+        {
+            if (!draining)
+                Interlocked.Decrement(ref queued);
+            Interlocked.Increment(ref rejections);
+            throw new QueueFullException(Options.QueueLimit, TimeSpan.FromSeconds(1));
+        }
+        Submission submission = new(request, output, group.Abort, () => Interlocked.Decrement(ref queued));
+        long number = Interlocked.Increment(ref submitted), now = Stopwatch.GetTimestamp();
+        submission.Sequences = new Sequence[sampling.N];
+        for (int choice = 0; choice < sampling.N; choice++)
+        {
+            OutputStage stage = new(output, sampling, tokenizer, model.Config.EosIds, choice, maxNew);
+            stage.Replay(request.Produced);
+            submission.Sequences[choice] = new Sequence(request, choice, maxNew, Options.BlockSize)
+            {
+                Leader = choice == 0 ? null : submission.Sequences[0],
+                Submission = submission,
+                Output = stage,
+                ArrivedAt = now,
+                Seed = request.Stream ?? StreamOf(sampling, Options.Seed, number, choice),
+            };
+        }
+        group.Metrics.Accept(request.Prompt.Length, sampling.MaxTokens, sampling.N);
+        return submission;
+    }
+
+    private void CheckIds(int[] ids, string field)
+    {
+        foreach (int id in ids)
+            if ((uint)id >= (uint)model.Config.VocabularySize)
+                throw new InvalidRequestException($"The {field} holds token {id}; the vocabulary has {model.Config.VocabularySize}.", field);
     }
 
     private int CheckLength(GenerationRequest request)
@@ -131,6 +159,12 @@ public sealed class TeShell : IDisposable
         if (request.Sampling.MaxTokens > room)
             throw new InvalidRequestException($"The prompt has {length} tokens and max_tokens is {request.Sampling.MaxTokens}, but the longest context is {Options.MaxModelLength}. Ask for at most {room}.", "max_tokens");
         int maxNew = request.Sampling.MaxTokens ?? room;
+        if (request.Produced.Length >= maxNew)
+            throw new InvalidRequestException($"{request.Produced.Length} tokens were produced already; at most {maxNew} may be.", "produced");
+        if (request.HandOverAfter is < 1)
+            throw new InvalidRequestException($"A request can go on elsewhere after at least one token, not {request.HandOverAfter}.", "hand_over_after");
+        if (request.Sampling.N > 1 && (request.Produced.Length > 0 || request.HandOverAfter is not null || request.Stream is not null))
+            throw new InvalidRequestException("A request that goes on elsewhere has one choice; send each choice on its own.", "n");
         if ((length + maxNew - 1 + Options.BlockSize - 1) / Options.BlockSize > group.Blocks)
             throw new InvalidRequestException($"The prompt has {length} tokens and up to {maxNew} are to follow, but the key-value cache holds {group.Blocks * Options.BlockSize} positions. Ask for fewer, or give the cache more memory.", "max_tokens");
         return maxNew;
@@ -150,9 +184,14 @@ public sealed class TeShell : IDisposable
         }
     }
 
-    private ulong SeedOf(SamplingParameters sampling, long number, int choice)
+    /// <summary>The random stream of a choice: equal for equal seeds, different for all others.</summary>
+    /// <param name="sampling">How the request is sampled.</param>
+    /// <param name="engineSeed">Names the streams of requests without a seed.</param>
+    /// <param name="number">Number of the request, where it has no seed.</param>
+    /// <param name="choice">0 to n - 1.</param>
+    public static ulong StreamOf(SamplingParameters sampling, long engineSeed, long number, int choice)
     {
-        ulong seed = sampling.Seed is { } given ? (ulong)given : (ulong)Options.Seed * 0x9E3779B97F4A7C15UL + (ulong)number;
+        ulong seed = sampling.Seed is { } given ? (ulong)given : (ulong)engineSeed * 0x9E3779B97F4A7C15UL + (ulong)number;
         return seed + (ulong)choice * 0xD1B54A32D192ED03UL;
     }
 }

@@ -8,7 +8,7 @@ namespace XDeepServe.Server;
 public sealed record ServedModel
 {
     /// <summary>Runs the requests.</summary>
-    public required TeShell Engine { get; init; }
+    public required IEngine Engine { get; init; }
 
     /// <summary>Turns text into ids and back; null when only ids are served.</summary>
     public Tokenizer? Tokenizer { get; init; }

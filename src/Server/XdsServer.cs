@@ -122,7 +122,7 @@ public sealed class XdsServer : IAsyncDisposable
     }
 
     // Requests that outlast the patience end with an error that says so.
-    private async Task DrainAsync(TeShell engine, CancellationToken hurry)
+    private async Task DrainAsync(IEngine engine, CancellationToken hurry)
     {
         if (engine.Unfinished > 0)
         {

@@ -1,3 +1,4 @@
+using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
 using XDeepServe.Models.Images;
@@ -18,14 +19,16 @@ internal sealed class TestEngine : IDisposable
             Path.Combine(AppContext.BaseDirectory, "golden", family),
             family.EndsWith("_random", StringComparison.Ordinal) ? LoadFormat.Dummy : LoadFormat.Auto);
         Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
-        Shell = new TeShell(Model, backend, null, options ?? Options(), threaded);
+        Shell = new TeShell(Model, backend, null, options ?? Options(), published: null, threaded);
     }
 
     public Model Model { get; }
 
+    public Backend Backend => backend;
+
     public TeShell Shell { get; }
 
-    public EngineMetrics Metrics => Shell.Metrics;
+    public EngineMetrics Metrics => Shell.Metrics[0];
 
     public static EngineOptions Options() => new()
     {

@@ -24,6 +24,7 @@ internal sealed class TinyModel : IDisposable
     private readonly Checkpoint _checkpoint;
     private readonly CpuBackend _backend;
     private readonly Model _model;
+    private readonly TeShell _shell;
 
     private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images)
     {
@@ -35,7 +36,7 @@ internal sealed class TinyModel : IDisposable
         ImageConfig? shape = _model.Config.Images;
         Served = new ServedModel
         {
-            Engine = new TeShell(_model, _backend, text, options),
+            Engine = _shell = new TeShell(_model, _backend, text, options),
             Tokenizer = text,
             Template = chat,
             Images = shape is null || text is null ? null : new ImageInput(shape, ImageProcessor.Read(null, shape), text, chat),
@@ -56,7 +57,7 @@ internal sealed class TinyModel : IDisposable
 
     public void Dispose()
     {
-        Served.Engine.Dispose();
+        _shell.Dispose();
         _model.Dispose();
         _backend.Dispose();
         _checkpoint.Dispose();

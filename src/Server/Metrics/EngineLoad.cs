@@ -6,10 +6,17 @@ namespace XDeepServe.Server.Metrics;
 internal readonly record struct EngineLoad(long Running, long Waiting, double KvUsage, long PromptTokens, long GenerationTokens, long PrefixQueries, long PrefixHits)
 {
     /// <summary>The load of a model; nothing while there is none.</summary>
-    public static EngineLoad Of(LoadedModel? model) => model?.Served.Engine.Metrics is not { } metrics
-        ? default
-        : new EngineLoad(
-            metrics.Running, metrics.Waiting, metrics.CacheUsage, metrics.PromptTokens, metrics.GenerationTokens, metrics.PrefixQueries, metrics.PrefixHits);
+    public static EngineLoad Of(LoadedModel? model)
+    {
+        if (model?.Served.Engine.Metrics is not { Count: > 0 } groups)
+        {
+            return default;
+        }
+        return new EngineLoad(
+            groups.Sum(group => group.Running), groups.Sum(group => group.Waiting), groups.Average(group => group.CacheUsage),
+            groups.Sum(group => group.PromptTokens), groups.Sum(group => group.GenerationTokens),
+            groups.Sum(group => group.PrefixQueries), groups.Sum(group => group.PrefixHits));
+    }
 
     /// <summary>Writes the fields into an open object.</summary>
     public void Write(Utf8JsonWriter json)

@@ -3,64 +3,69 @@ using XDeepServe.FlowServe;
 
 namespace XDeepServe.Server.Metrics;
 
-/// <summary>The engine's metrics under the names, labels and buckets that vLLM's dashboards read.</summary>
+/// <summary>The engine's metrics under the names, labels and buckets that vLLM's dashboards read; one sample for each DP group.</summary>
 internal sealed class EngineText(PrometheusText text, string prefix, string modelName)
 {
-    private readonly (string, string)[] _labels = [("engine", "0"), ("model_name", modelName)];
-
     /// <summary>Writes all families of an engine.</summary>
-    public void Write(TeShell engine)
+    public void Write(IEngine engine)
     {
-        EngineMetrics metrics = engine.Metrics;
-        Gauge("num_requests_running", "Number of requests in model execution batches.", metrics.Running);
-        Gauge("num_requests_waiting", "Number of requests waiting to be processed.", metrics.Waiting);
-        Head("num_requests_waiting_by_reason", "gauge", "Number of waiting requests by reason.");
-        Sample("num_requests_waiting_by_reason", "reason", "capacity", metrics.Waiting);
-        Gauge("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", metrics.CacheUsage);
-        Gauge("engine_sleep_state", "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake.", [("sleep_state", "awake")], 1);
-        CacheConfig(engine);
+        IReadOnlyList<EngineMetrics> groups = engine.Metrics;
+        Each("num_requests_running", "gauge", "Number of requests in model execution batches.", groups, group => group.Running);
+        Each("num_requests_waiting", "gauge", "Number of requests waiting to be processed.", groups, group => group.Waiting);
+        Each("num_requests_waiting_by_reason", "gauge", "Number of waiting requests by reason.", groups, group => group.Waiting, ("reason", "capacity"));
+        Each("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", groups, group => group.CacheUsage);
+        Each("engine_sleep_state", "gauge", "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake.", groups, _ => 1, ("sleep_state", "awake"));
+        Each(
+            "cache_config_info", "gauge", "Information of the LLMEngine CacheConfig.", groups, _ => 1,
+            ("block_size", engine.Options.BlockSize.ToString(CultureInfo.InvariantCulture)),
+            ("enable_prefix_caching", engine.Options.PrefixCaching ? "True" : "False"),
+            ("num_gpu_blocks", engine.CacheBlocks.ToString(CultureInfo.InvariantCulture)));
 
-        Counter("prompt_tokens_total", "Number of prefill tokens processed.", metrics.PromptTokens);
-        Counter("generation_tokens_total", "Number of generation tokens processed.", metrics.GenerationTokens);
+        Each("prompt_tokens_total", "counter", "Number of prefill tokens processed.", groups, group => group.PromptTokens);
+        Each("generation_tokens_total", "counter", "Number of generation tokens processed.", groups, group => group.GenerationTokens);
         Head("prompt_tokens_by_source_total", "counter", "Number of prompt tokens by source.");
-        Sample("prompt_tokens_by_source_total", "source", "local_compute", Math.Max(0, metrics.PromptTokens - metrics.PrefixHits));
-        Sample("prompt_tokens_by_source_total", "source", "local_cache_hit", metrics.PrefixHits);
-        Counter("prefix_cache_queries_total", "Prefix cache queries, in terms of number of queried tokens.", metrics.PrefixQueries);
-        Counter("prefix_cache_hits_total", "Prefix cache hits, in terms of number of cached tokens.", metrics.PrefixHits);
-        Counter("num_preemptions_total", "Cumulative number of preemption from the engine.", metrics.Preemptions);
+        Samples("prompt_tokens_by_source_total", groups, group => Math.Max(0, group.PromptTokens - group.PrefixHits), ("source", "local_compute"));
+        Samples("prompt_tokens_by_source_total", groups, group => group.PrefixHits, ("source", "local_cache_hit"));
+        Each("prefix_cache_queries_total", "counter", "Prefix cache queries, in terms of number of queried tokens.", groups, group => group.PrefixQueries);
+        Each("prefix_cache_hits_total", "counter", "Prefix cache hits, in terms of number of cached tokens.", groups, group => group.PrefixHits);
+        Each("num_preemptions_total", "counter", "Cumulative number of preemption from the engine.", groups, group => group.Preemptions);
         Head("request_success_total", "counter", "Count of successfully processed requests.");
-        foreach ((string reason, long count) in metrics.Finished)
+        for (int number = 0; number < groups.Count; number++)
         {
-            Sample("request_success_total", "finished_reason", reason, count);
+            foreach ((string reason, long count) in groups[number].Finished)
+            {
+                text.Sample(prefix + "request_success_total", [.. Labels(number), ("finished_reason", reason)], count);
+            }
         }
-        Counter("admission_rejections_total", "Requests refused because too many were waiting.", engine.Rejections);
+        text.Single(prefix + "admission_rejections_total", "counter", "Requests refused because too many were waiting.", Labels(0), engine.Rejections);
 
-        foreach (Histogram histogram in metrics.Histograms)
+        for (int place = 0; groups.Count > 0 && place < groups[0].Histograms.Count; place++)
         {
-            Head(histogram.Name, "histogram", histogram.Help);
-            text.Histogram(prefix + histogram.Name, _labels, histogram.Bounds, histogram.Counts(), histogram.Sum);
+            Histogram first = groups[0].Histograms[place];
+            Head(first.Name, "histogram", first.Help);
+            for (int number = 0; number < groups.Count; number++)
+            {
+                Histogram histogram = groups[number].Histograms[place];
+                text.Histogram(prefix + histogram.Name, Labels(number), histogram.Bounds, histogram.Counts(), histogram.Sum);
+            }
         }
     }
 
-    private void CacheConfig(TeShell engine) => Gauge(
-        "cache_config_info",
-        "Information of the LLMEngine CacheConfig.",
-        [
-            ("block_size", engine.Options.BlockSize.ToString(CultureInfo.InvariantCulture)),
-            ("enable_prefix_caching", engine.Options.PrefixCaching ? "True" : "False"),
-            ("num_gpu_blocks", engine.CacheBlocks.ToString(CultureInfo.InvariantCulture)),
-        ],
-        1);
-
-    private void Gauge(string name, string help, double value) => text.Single(prefix + name, "gauge", help, _labels, value);
-
-    private void Gauge(string name, string help, (string, string)[] more, double value) =>
-        text.Single(prefix + name, "gauge", help, [.. _labels, .. more], value);
-
-    private void Counter(string name, string help, double value) => text.Single(prefix + name, "counter", help, _labels, value);
+    private (string, string)[] Labels(int group) => [("engine", group.ToString(CultureInfo.InvariantCulture)), ("model_name", modelName)];
 
     private void Head(string name, string type, string help) => text.Head(prefix + name, type, help);
 
-    private void Sample(string name, string label, string value, double count) =>
-        text.Sample(prefix + name, [.. _labels, (label, value)], count);
+    private void Each(string name, string type, string help, IReadOnlyList<EngineMetrics> groups, Func<EngineMetrics, double> value, params (string, string)[] more)
+    {
+        Head(name, type, help);
+        Samples(name, groups, value, more);
+    }
+
+    private void Samples(string name, IReadOnlyList<EngineMetrics> groups, Func<EngineMetrics, double> value, params (string, string)[] more)
+    {
+        for (int number = 0; number < groups.Count; number++)
+        {
+            text.Sample(prefix + name, [.. Labels(number), .. more], value(groups[number]));
+        }
+    }
 }
