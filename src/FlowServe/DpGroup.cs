@@ -229,6 +229,17 @@ internal sealed class DpGroup : IDisposable
             else
                 Publish(work, results, place, now);
         }
+        foreach ((Sequence sequence, float[] values) in results.Readouts)
+            Publish(sequence, values);
+    }
+
+    private void Publish(Sequence sequence, float[] values)
+    {
+        if (sequence.Finished)
+            return;
+        sequence.Submission!.Start(Number);
+        sequence.Output!.End(values);
+        Finish(sequence, "stop", pushed: true);
     }
 
     private void Publish(PlannedWork work, StepResults results, int place, long now)

@@ -16,6 +16,7 @@ internal sealed class Executor : IDisposable
     private readonly KvCache cache;
     private readonly Workspace workspace;
     private readonly ImageStage? images;
+    private readonly ReadoutStage readouts;
     private readonly Action decode;
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
@@ -30,6 +31,7 @@ internal sealed class Executor : IDisposable
         cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
         workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences);
         images = model.Images is null ? null : new ImageStage(backend, model.Images, options.MaxBatchedTokens);
+        readouts = new ReadoutStage(model, backend, options.MaxSequences);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
         decode = Decode;
         thread = new Thread(Loop) { IsBackground = true, Name = "executor" };
@@ -61,6 +63,7 @@ internal sealed class Executor : IDisposable
         thread.Join();
         tensors.Dispose();
         images?.Dispose();
+        readouts.Dispose();
         workspace.Dispose();
         cache.Dispose();
         launched.Dispose();
@@ -83,6 +86,7 @@ internal sealed class Executor : IDisposable
             }
             plan.Results.Failure = null;
             plan.Results.Prompt.Clear();
+            plan.Results.Readouts.Clear();
             try
             {
                 Run(plan);
@@ -110,6 +114,8 @@ internal sealed class Executor : IDisposable
         {
             Forward(embedded);
             PromptLogprobs(plan);
+            if (plan.HasReadouts)
+                readouts.Run(plan, workspace, tensors.Logits);
             if (plan.Samples == 0)
             {
                 backend.Synchronize();

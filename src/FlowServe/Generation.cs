@@ -201,6 +201,7 @@ public sealed class Generation : IOutput, IAsyncEnumerable<OutputDelta>, IAsyncE
             TokenIds = ids,
             Logprobs = logprobs,
             PromptLogprobs = first ? promptLogprobs : null,
+            Values = run[^1].Values,
             FinishReason = run[^1].Finish,
             StopReason = run[^1].Reason,
             PromptTokens = Request.Prompt.Length,

@@ -17,6 +17,9 @@ public sealed record GenerationRequest
     /// <summary>How to continue it.</summary>
     public required SamplingParameters Sampling { get; init; }
 
+    /// <summary>What is read behind the prompt in place of generated tokens; null to generate.</summary>
+    public Readout? Readout { get; init; }
+
     /// <summary>Requests share cached prefixes only within one salt.</summary>
     public string? CacheSalt { get; init; }
 

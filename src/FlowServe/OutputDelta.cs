@@ -18,6 +18,9 @@ public sealed record OutputDelta
     /// <summary>One per prompt token (null for the first), with the first delta of choice 0, if asked for.</summary>
     public IReadOnlyList<TokenLogprob?>? PromptLogprobs { get; init; }
 
+    /// <summary>What was read behind the prompt, see <see cref="GenerationRequest.Readout"/>; comes with the end.</summary>
+    public IReadOnlyList<float>? Values { get; init; }
+
     /// <summary>stop, length, abort or error; null while the choice goes on.</summary>
     public string? FinishReason { get; init; }
 

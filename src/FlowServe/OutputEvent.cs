@@ -7,4 +7,5 @@ namespace XDeepServe.FlowServe;
 /// <param name="Logprob">If asked for.</param>
 /// <param name="Finish">Why the choice ended: stop, length, abort or error; null if it goes on.</param>
 /// <param name="Reason">The stop string or id.</param>
-public readonly record struct OutputEvent(int Choice, int Token, string Text, TokenLogprob? Logprob, string? Finish, object? Reason);
+/// <param name="Values">What was read behind the prompt, where the request asked for that.</param>
+public readonly record struct OutputEvent(int Choice, int Token, string Text, TokenLogprob? Logprob, string? Finish, object? Reason, float[]? Values = null);

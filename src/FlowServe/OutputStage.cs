@@ -71,6 +71,9 @@ internal sealed class OutputStage
         return finish;
     }
 
+    /// <summary>Ends the choice with what was read behind its prompt.</summary>
+    public void End(float[] values) => output.Push(new OutputEvent(choice, -1, "", null, "stop", null, values));
+
     /// <summary>Ends the choice without a further token.</summary>
     public void End(string finish) => output.Push(new OutputEvent(choice, -1, decoder is null ? "" : Drain(""), null, finish, null));
 

@@ -195,8 +195,8 @@ public sealed class Scheduler
 
     private static int Schedule(StepPlan plan, Sequence sequence, int count)
     {
-        bool samples = sequence.Computed + count == sequence.Length;
-        plan.Add(new PlannedWork(sequence, sequence.Computed, count, samples, Admitted: !sequence.OnDevice));
+        bool last = sequence.Computed + count == sequence.Length, reads = last && sequence.Request.Readout is not null, samples = last && !reads;
+        plan.Add(new PlannedWork(sequence, sequence.Computed, count, samples, Admitted: !sequence.OnDevice, reads));
         sequence.OnDevice = true;
         sequence.Computed += count;
         sequence.Length += samples ? 1 : 0;

@@ -108,7 +108,10 @@ public sealed class Sequence
     public int CommittedBlocks { get; internal set; }
 
     /// <summary>Whether cached positions may stand in for computing: not where every prompt position's logits are wanted.</summary>
-    public bool MaySharePrefix => Request.Sampling.PromptLogprobs is null || PromptDone || Choice > 0;
+    public bool MaySharePrefix => (Request.Sampling.PromptLogprobs is null || PromptDone || Choice > 0) && Request.Readout is not { IsMean: true };
+
+    /// <summary>[hidden] sum of the positions' hidden states so far, where their mean is wanted. The executor's.</summary>
+    internal double[]? HiddenSum { get; set; }
 
     internal ulong SaltHash { get; }
 

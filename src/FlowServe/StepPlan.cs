@@ -8,7 +8,8 @@ namespace XDeepServe.FlowServe;
 /// <param name="Count">Positions computed.</param>
 /// <param name="Samples">Whether a token is sampled behind the last of them.</param>
 /// <param name="Admitted">Whether the sequence's tokens must go to the device first.</param>
-public readonly record struct PlannedWork(Sequence Sequence, int Start, int Count, bool Samples, bool Admitted)
+/// <param name="Reads">Whether something other than a token is read behind the last of them.</param>
+public readonly record struct PlannedWork(Sequence Sequence, int Start, int Count, bool Samples, bool Admitted, bool Reads = false)
 {
     /// <summary>Tokens before the sampled one: its index in the sequence.</summary>
     public int Length => Start + Count;
@@ -46,6 +47,9 @@ public sealed class StepPlan
     /// <summary>Tokens sampled.</summary>
     public int Samples { get; private set; }
 
+    /// <summary>Whether a sequence of the step has a <see cref="Readout"/>.</summary>
+    public bool HasReadouts { get; private set; }
+
     internal ReadOnlySpan<PlannedWork> Entries => CollectionsMarshal.AsSpan(work);
 
     internal StepResults Results { get; } = new();
@@ -56,7 +60,7 @@ public sealed class StepPlan
         slots.Clear();
         blocks.Clear();
         blockStarts.Clear();
-        (Step, Tokens, Samples) = (step, 0, 0);
+        (Step, Tokens, Samples, HasReadouts) = (step, 0, 0, false);
     }
 
     // The sequence may change hands while the step runs, so its slot and blocks are written down.
@@ -76,6 +80,7 @@ public sealed class StepPlan
         blocks.AddRange(entry.Sequence.Blocks);
         Tokens += entry.Count;
         Samples += entry.Samples ? 1 : 0;
+        HasReadouts |= entry.Sequence.Request.Readout is not null;
     }
 }
 
@@ -99,6 +104,9 @@ internal sealed class StepResults
 
     /// <summary>Prompt log-probabilities computed by this step: sequence, position of the token, entry.</summary>
     public List<(Sequence Sequence, int Position, TokenLogprob Entry)> Prompt { get; } = [];
+
+    /// <summary>What was read behind prompts.</summary>
+    public List<(Sequence Sequence, float[] Values)> Readouts { get; } = [];
 
     /// <summary>What stopped the step, if anything did.</summary>
     public Exception? Failure { get; set; }

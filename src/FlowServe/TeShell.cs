@@ -111,6 +111,7 @@ public sealed class TeShell : IEngine, IDisposable
         SamplingParameters sampling = request.Sampling;
         sampling.Validate(model.Config.VocabularySize, Options.MaxLogprobs);
         int maxNew = CheckLength(request);
+        CheckReadout(request);
         CheckIds(request.Prompt, "prompt");
         CheckIds(request.Produced, "produced");
         CheckImages(request);
@@ -139,6 +140,30 @@ public sealed class TeShell : IEngine, IDisposable
         }
         group.Metrics.Accept(request.Prompt.Length, sampling.MaxTokens, sampling.N);
         return submission;
+    }
+
+    private void CheckReadout(GenerationRequest request)
+    {
+        if (request.Readout is not { } readout)
+        {
+            if (!model.CanGenerate)
+                throw new InvalidRequestException("This model scores texts; it has no output matrix to generate with. Ask for scores instead.", "model");
+            return;
+        }
+        if (request.Sampling is not { N: 1, MaxTokens: 1, PromptLogprobs: null } || request.Produced.Length > 0 || request.HandOverAfter is not null)
+            throw new InvalidRequestException("What is read behind a prompt takes one choice of one token, and nothing beside it.", "max_tokens");
+        if (readout.LabelIds is { } ids)
+        {
+            if (ids.Count is < 1 or > Readout.MaxLabels)
+                throw new InvalidRequestException($"Between 1 and {Readout.MaxLabels} label tokens can be read, not {ids.Count}.", "label_token_ids");
+            if (!model.CanGenerate)
+                throw new InvalidRequestException("This model has no output matrix whose labels could be read; ask for its scores.", "label_token_ids");
+            CheckIds([.. ids], "label_token_ids");
+        }
+        else if (!readout.IsHidden && model.Config.Labels == 0)
+        {
+            throw new InvalidRequestException("This model has no score head: its config.json names no *ForSequenceClassification architecture. Read label tokens instead.", "model");
+        }
     }
 
     private void CheckIds(int[] ids, string field)

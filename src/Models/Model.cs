@@ -14,19 +14,21 @@ public sealed class Model : IDisposable
     private readonly Backend backend;
     private readonly WeightLoader weights;
     private readonly Weight embedding; // [vocabulary, hidden]
-    private readonly Weight head; // [vocabulary, hidden]; the embedding itself if tied
+    private readonly Weight? head; // [vocabulary, hidden]; the embedding itself if tied; null if the model only scores
+    private readonly Weight? scores; // [labels, hidden]: the score head, if there is one
     private readonly Weight? positions; // [positions, hidden]: learned positions, if the model has them
     private readonly Norm finalNorm;
     private readonly Layer[] layers;
 
     private Model(
         Backend backend, WeightLoader weights, ModelConfig config, ModelOptions options,
-        Weight embedding, Weight? positions, Weight head, Norm finalNorm, Layer[] layers, int maxLength)
+        Weight embedding, Weight? positions, Weight? head, Weight? scores, Norm finalNorm, Layer[] layers, int maxLength)
     {
         this.backend = backend;
         this.weights = weights;
         this.embedding = embedding;
         this.head = head;
+        this.scores = scores;
         this.positions = positions;
         this.finalNorm = finalNorm;
         this.layers = layers;
@@ -46,6 +48,9 @@ public sealed class Model : IDisposable
 
     /// <summary>Bytes of all weights and tables, mapped or copied.</summary>
     public long WeightBytes => weights.Bytes;
+
+    /// <summary>Whether it has an output matrix; otherwise it has a score head alone.</summary>
+    public bool CanGenerate => head is not null;
 
     /// <summary>The layers, whose units may be run apart.</summary>
     public IReadOnlyList<Layer> Layers => layers;
@@ -73,7 +78,7 @@ public sealed class Model : IDisposable
         {
             var vocabulary = new WeightPart("model.embed_tokens.weight", config.VocabularySize);
             var output = new WeightPart("lm_head.weight", config.VocabularySize);
-            bool tied = config.TiedEmbeddings ?? !loader.Has(output.Name);
+            bool scoring = config.Labels > 0, tied = !scoring && (config.TiedEmbeddings ?? !loader.Has(output.Name));
             Weight embedding = tied
                 ? loader.Linear(config.HiddenSize, vocabulary)
                 : loader.Unquantized(config.HiddenSize, vocabulary, plain: false);
@@ -91,14 +96,15 @@ public sealed class Model : IDisposable
                 progress?.Report((i + 2) / steps);
             }
             Norm finalNorm = family.LoadNorm("model.norm", config, loader);
-            Weight head = tied ? embedding : loader.Linear(config.HiddenSize, output);
+            Weight? head = tied ? embedding : scoring ? null : loader.Linear(config.HiddenSize, output);
+            Weight? scores = scoring ? loader.Single(config.HiddenSize, new WeightPart("score.weight", config.Labels)) : null;
             List<DraftModule> drafts = [];
-            while (options.Drafts && drafts.Count < config.DraftLayers && family.LoadDraft(drafts.Count, config, loader, rope, embedding, head) is { } draft)
+            while (options.Drafts && head is not null && drafts.Count < config.DraftLayers && family.LoadDraft(drafts.Count, config, loader, rope, embedding, head) is { } draft)
                 drafts.Add(draft);
             ImageEncoder? images = family.LoadImages(config, loader);
             backend.Synchronize();
             progress?.Report(1);
-            return new Model(backend, loader, config, options, embedding, positions, head, finalNorm, layers, maxLength) { Drafts = drafts, Images = images };
+            return new Model(backend, loader, config, options, embedding, positions, head, scores, finalNorm, layers, maxLength) { Drafts = drafts, Images = images };
         }
         catch
         {
@@ -153,8 +159,15 @@ public sealed class Model : IDisposable
     {
         Tensor picked = workspace.Picked.Take(rows.Rows);
         backend.GatherRows(picked, workspace.Hidden, rows);
-        backend.Linear(logits, picked, head);
+        backend.Linear(logits, picked, head ?? throw new InvalidOperationException("The model has a score head, but no output matrix."));
     }
+
+    /// <summary>What the score head says of some rows.</summary>
+    /// <param name="output">F32 <c>[n, labels]</c>.</param>
+    /// <param name="hidden">F32 <c>[n, hidden]</c>: rows of <see cref="Workspace.Hidden"/>.</param>
+    /// <exception cref="InvalidOperationException">The model has none.</exception>
+    public void Scores(Tensor output, Tensor hidden) =>
+        backend.Linear(output, hidden, scores ?? throw new InvalidOperationException("The model has no score head."));
 
     /// <inheritdoc/>
     public void Dispose() => weights.Dispose();

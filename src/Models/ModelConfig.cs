@@ -77,6 +77,9 @@ public sealed record ModelConfig
     /// <summary>Layers for multi-token prediction that the config announces behind the last layer; the file may lack them.</summary>
     public int DraftLayers { get; init; }
 
+    /// <summary>Values of the score head of a <c>*ForSequenceClassification</c> model; 0 for a model that generates.</summary>
+    public int Labels { get; init; }
+
     /// <summary>Token that begins a text, if there is one.</summary>
     public int? BosId { get; init; }
 
@@ -101,6 +104,12 @@ public sealed record ModelConfig
             if (id >= model.VocabularySize)
                 throw reader.Inconsistent($"eos_token_id {id} is outside the vocabulary of {model.VocabularySize} tokens");
         }
-        return model with { BosId = bos.Count > 0 ? bos[0] : null, EosIds = eos };
+        return model with { BosId = bos.Count > 0 ? bos[0] : null, EosIds = eos, Labels = LabelsOf(reader) };
     }
+
+    // Hugging Face writes num_labels as a map of names, and leaves it out where there are two.
+    private static int LabelsOf(ConfigReader reader) =>
+        !reader.Texts("architectures").Any(Families.Family.Scores) ? 0
+        : reader.Object("id2label") is { Count: > 0 } names ? names.Count
+        : reader.Integer("num_labels", 1, Families.Limits.Labels, 2);
 }

@@ -34,7 +34,7 @@ public abstract class Family
         string? type = reader.Text("model_type");
         foreach (Family family in All)
         {
-            if (architectures.Count > 0 ? architectures.Contains(family.Architecture) : type == family.Name || family.Aliases.Contains(type))
+            if (architectures.Count > 0 ? architectures.Contains(family.Architecture) || architectures.Contains(family.Scoring) : type == family.Name || family.Aliases.Contains(type))
                 return family;
         }
         string supported = string.Join(", ", All.Select(family => $"{family.Architecture} (model_type {family.Name})"));
@@ -43,6 +43,15 @@ public abstract class Family
         string asked = architectures.Count > 0 ? string.Join(", ", architectures) : type!;
         throw reader.Inconsistent($"the architecture {asked} is not supported. Supported: {supported}");
     }
+
+    /// <summary>Whether an architecture has a score head in place of an output matrix.</summary>
+    public static bool Scores(string architecture) => architecture.EndsWith("ForSequenceClassification", StringComparison.Ordinal);
+
+    /// <summary>The architecture with a score head in place of the output matrix: <c>Qwen3ForSequenceClassification</c>.</summary>
+    public string Scoring => $"{Stem}ForSequenceClassification";
+
+    /// <summary>What the names of its architectures begin with.</summary>
+    protected virtual string Stem => Architecture[..Architecture.IndexOf("For", StringComparison.Ordinal)];
 
     /// <summary>The family of a configuration that has been read.</summary>
     public static Family Of(string name) => All.Single(family => family.Name == name);

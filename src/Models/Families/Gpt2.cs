@@ -14,6 +14,9 @@ public sealed partial class Gpt2 : Family
     public override string Architecture => "GPT2LMHeadModel";
 
     /// <inheritdoc/>
+    protected override string Stem => "GPT2";
+
+    /// <inheritdoc/>
     public override ModelConfig Read(ConfigReader reader)
     {
         reader = reader.Or("""

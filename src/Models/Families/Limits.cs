@@ -11,6 +11,7 @@ internal static class Limits
     public const int Heads = 1024;
     public const int HeadWidth = 1024;
     public const int ImageSize = 4096;
+    public const int Labels = 4096;
     public const int Layers = 4096;
     public const int Positions = 1 << 24;
     public const int Vocabulary = 1 << 24;
