@@ -96,6 +96,7 @@ internal sealed class ServeCommand : Command
             MaxModelLength = loaded.Shell.Options.MaxModelLength,
             VocabularySize = loaded.Model.Config.VocabularySize,
             GenerationConfig = loaded.Checkpoint.GenerationConfig,
+            Labels = [.. Enumerable.Range(0, loaded.Model.Config.Labels).Select(label => (string?)loaded.Checkpoint.Config["id2label"]?[$"{label}"] ?? $"LABEL_{label}")],
         };
     }
 }

@@ -22,6 +22,9 @@ public sealed record ServedModel
     /// <summary>Number of token ids the model knows.</summary>
     public required int VocabularySize { get; init; }
 
+    /// <summary>Names of the score head's values; empty for a model without one.</summary>
+    public IReadOnlyList<string> Labels { get; init; } = [];
+
     /// <summary>How images are taken; null for a model of text alone.</summary>
     public ImageInput? Images { get; init; }
 

@@ -148,6 +148,8 @@ public sealed class XdsServer : IAsyncDisposable
     {
         new GenerateRoutes(state, errors, log).Map(routes);
         new TokenRoutes(state).Map(routes);
+        new ReadingRoutes(state).Map(routes);
+        new ScoreRoutes(state).Map(routes);
         new ModelRoutes(state).Map(routes);
         new StateRoutes(state).Map(routes);
         PageRoutes.Map(routes);

@@ -55,6 +55,18 @@ public sealed class ClientTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task OpenAiForDotNetEmbeds()
+    {
+        OpenAI.Embeddings.EmbeddingClient client = Client().GetEmbeddingClient("tiny");
+        OpenAI.Embeddings.OpenAIEmbeddingCollection two = await client.GenerateEmbeddingsAsync(["hi", "there"], cancellationToken: Cancel);
+        Assert.Equal(2, two.Count);
+        Assert.Equal(32, two[0].ToFloats().Length);
+        Assert.Equal(1, two[1].ToFloats().ToArray().Sum(value => value * value), 4);
+        Assert.Equal(7, two.Usage.InputTokenCount);
+        Assert.NotEqual(two[0].ToFloats().ToArray(), two[1].ToFloats().ToArray());
+    }
+
+    [Fact]
     public async Task OpenAiForDotNetListsModelsAndReadsErrors()
     {
         OpenAIModelCollection models = await Client().GetOpenAIModelClient().GetModelsAsync(Cancel);

@@ -18,7 +18,7 @@ internal sealed unsafe class RandomCheckpoint : Checkpoint
     private readonly Dictionary<string, StoredTensor> _tensors = [];
     private readonly Random _random = new(7);
 
-    public RandomCheckpoint(int vocabulary, int positions, int end)
+    public RandomCheckpoint(int vocabulary, int positions, int end, int labels = 0)
     {
         Config = new JsonObject
         {
@@ -39,6 +39,12 @@ internal sealed unsafe class RandomCheckpoint : Checkpoint
             ["hidden_act"] = "silu",
             ["eos_token_id"] = end,
         };
+        if (labels > 0)
+        {
+            Config["architectures"] = new JsonArray("Qwen3ForSequenceClassification");
+            Config["num_labels"] = labels;
+            Add("score.weight", labels, Hidden);
+        }
         Add("model.embed_tokens.weight", vocabulary, Hidden);
         Add("model.norm.weight", Hidden);
         for (int layer = 0; layer < LayerCount; layer++)

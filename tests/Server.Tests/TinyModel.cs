@@ -26,9 +26,9 @@ internal sealed class TinyModel : IDisposable
     private readonly Model _model;
     private readonly TeShell _shell;
 
-    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images)
+    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0)
     {
-        _checkpoint = images ? PictureCheckpoint() : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End);
+        _checkpoint = images ? PictureCheckpoint() : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels);
         _backend = new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false));
         _model = Model.Load(_checkpoint, _backend, new ModelOptions());
         Tokenizer? text = tokenizer ? Tokenizer.FromJson(TokenizerJson(images)) : null;
@@ -42,6 +42,7 @@ internal sealed class TinyModel : IDisposable
             Images = shape is null || text is null ? null : new ImageInput(shape, ImageProcessor.Read(null, shape), text, chat),
             MaxModelLength = options.MaxModelLength,
             VocabularySize = _model.Config.VocabularySize,
+            Labels = [.. Enumerable.Range(0, labels).Select(label => $"LABEL_{label}")],
         };
     }
 
@@ -49,6 +50,9 @@ internal sealed class TinyModel : IDisposable
 
     public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true) =>
         new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false);
+
+    /// <summary>A model with a score head.</summary>
+    public static TinyModel CreateScorer(int labels) => new(new EngineOptions { MaxModelLength = 512 }, tokenizer: true, Template, images: false, labels);
 
     /// <summary>A model that takes images of 30 x 30 pixels, nine tokens each.</summary>
     /// <param name="template">Chat template; null for one whose content is text.</param>

@@ -48,6 +48,18 @@ internal sealed record CommonFields
     /// <summary>Everything about drawing tokens but the log-probabilities and <see cref="SamplingParameters.MaxTokens"/>.</summary>
     public required SamplingParameters Sampling { get; init; }
 
+    /// <summary>Reads the fields of a request that generates nothing.</summary>
+    public static CommonFields ReadForPrefill(JsonFields fields) => new()
+    {
+        Model = fields.String("model"),
+        RequestId = Identifier(fields, "request_id"),
+        CacheSalt = Salt(fields),
+        Priority = fields.Integer("priority") ?? 0,
+        TruncatePrompt = Truncation(fields),
+        MaxTokens = 1,
+        Sampling = new SamplingParameters { MaxTokens = 1, Detokenize = false },
+    };
+
     /// <summary>Reads the fields.</summary>
     /// <param name="fields">The request.</param>
     /// <param name="model">The model served; its vocabulary bounds token ids.</param>

@@ -22,6 +22,9 @@ internal sealed class ChoiceRecord
     /// <summary>Those of the prompt, if asked for.</summary>
     public IReadOnlyList<TokenLogprob?>? PromptLogprobs { get; private set; }
 
+    /// <summary>What was read behind the prompt, if that was asked for.</summary>
+    public IReadOnlyList<float>? Values { get; private set; }
+
     /// <summary>Why it ended.</summary>
     public string? FinishReason { get; private set; }
 
@@ -35,6 +38,7 @@ internal sealed class ChoiceRecord
         _ids.AddRange(delta.TokenIds);
         _logprobs.AddRange(delta.Logprobs ?? []);
         PromptLogprobs ??= delta.PromptLogprobs;
+        Values ??= delta.Values;
         FinishReason ??= delta.FinishReason;
         StopReason ??= delta.StopReason;
     }

@@ -17,6 +17,9 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
     /// <summary>The field that holds the prompt.</summary>
     public string PromptField { get; } = promptField;
 
+    /// <summary>What is read behind the prompts; null to generate.</summary>
+    public Readout? Readout { get; init; }
+
     /// <summary>The prompts as ids.</summary>
     public List<Prompt> Prompts { get; } = [];
 
@@ -109,6 +112,7 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
                 Images = prompt.Images,
                 Sampling = Common.Sampling with { MaxTokens = prompt.NewTokens },
                 CacheSalt = Common.CacheSalt,
+                Readout = Readout,
                 Priority = Common.Priority,
             });
         }

@@ -73,7 +73,7 @@ internal sealed class TokenRoutes(ServerState state)
         {
             throw ApiException.BadRequest("'tokens' must be an array of token ids.", "tokens");
         }
-        int[] ids = CompletionRequest.ReadIds(tokens, "tokens");
+        int[] ids = GivenPrompt.ReadIds(tokens, "tokens");
         foreach (int id in ids)
         {
             // A model may have more ids than its tokenizer has tokens; those have no text.
