@@ -1,0 +1,56 @@
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Ranking;
+using XDeepServe.FlowServe;
+
+namespace XDeepServe.Alignment.Rewards;
+
+/// <summary>
+/// A language model that judges: it reads two answers and says which is better, and is asked in both orders, because the order
+/// sways it: s(y₁) = ½ [p(A | y₁ first) + p(B | y₁ second)], each p a softmax over the two labels alone (GRAM, arXiv:2506.14175).
+/// </summary>
+/// <param name="reader">Runs the model.</param>
+/// <param name="writer">Its tokenizer and template.</param>
+/// <param name="judge">The question; the one of its training.</param>
+public sealed class GenerativeRewardModel(PromptReader reader, PromptWriter writer, JudgePrompt judge) : IRewardModel
+{
+    private readonly Readout labels = Readout.Labels([writer.SingleToken(judge.LabelA), writer.SingleToken(judge.LabelB)]);
+
+    /// <summary>
+    /// Scores answers: with two, the probability that each is better; with more, their strengths in a Bradley-Terry model
+    /// fitted to all comparisons; a single one scores 0.5.
+    /// </summary>
+    public async Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default)
+    {
+        if (responses.Count == 1)
+            return [0.5];
+        if (responses.Count == 2)
+        {
+            double first = (await CompareAsync(prompt, responses[0], responses[1], cancel).ConfigureAwait(false)).FirstIsBetter;
+            return [first, 1 - first];
+        }
+        return await Rankings.RoundRobinAsync(responses.Count, async (i, j) => (await CompareAsync(prompt, responses[i], responses[j], cancel).ConfigureAwait(false)).FirstIsBetter).ConfigureAwait(false);
+    }
+
+    /// <summary>Scores answers against a reference, for example the policy's own greedy answer: comparable across calls, so a reward for learning.</summary>
+    /// <returns>For each answer the probability that it is better than the reference.</returns>
+    public async Task<IReadOnlyList<double>> RewardAsync(IReadOnlyList<Message> prompt, string reference, IReadOnlyList<string> responses, CancellationToken cancel = default)
+    {
+        Preference[] preferences = await Task.WhenAll(responses.Select(response => CompareAsync(prompt, response, reference, cancel))).ConfigureAwait(false);
+        return [.. preferences.Select(preference => preference.FirstIsBetter)];
+    }
+
+    /// <inheritdoc/>
+    public async Task<Preference> CompareAsync(IReadOnlyList<Message> prompt, string first, string second, CancellationToken cancel = default)
+    {
+        Task<double> forward = FirstLabelAsync(prompt, first, second, cancel), backward = FirstLabelAsync(prompt, second, first, cancel);
+        (double shownFirst, double shownSecond) = (await forward.ConfigureAwait(false), 1 - await backward.ConfigureAwait(false));
+        return new Preference((shownFirst + shownSecond) / 2, shownFirst > 0.5 == shownSecond > 0.5);
+    }
+
+    /// <summary>Probability of label A for one order.</summary>
+    public async Task<double> FirstLabelAsync(IReadOnlyList<Message> prompt, string answerA, string answerB, CancellationToken cancel = default)
+    {
+        IReadOnlyList<float> logprobs = await reader.ReadAsync(writer.Encode(judge.Write(prompt, answerA, answerB), opensAnswer: true), labels, cancel).ConfigureAwait(false);
+        return 1 / (1 + Math.Exp(logprobs[1] - logprobs[0]));
+    }
+}

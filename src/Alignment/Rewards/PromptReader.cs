@@ -1,0 +1,63 @@
+using XDeepServe.FlowServe;
+
+namespace XDeepServe.Alignment.Rewards;
+
+/// <summary>Has an engine read something behind prompts, a bounded number at once: the scheduler batches them.</summary>
+/// <param name="engine">Runs the model; stays the caller's.</param>
+public sealed class PromptReader(IEngine engine) : IDisposable
+{
+    private readonly SemaphoreSlim room = new(Math.Max(1, engine.Options.MaxSequences));
+    private long requests;
+
+    /// <summary>Reads behind one prompt.</summary>
+    /// <param name="prompt">Token ids.</param>
+    /// <param name="readout">What is read.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="InvalidRequestException">The prompt does not fit the model.</exception>
+    /// <exception cref="InvalidOperationException">The engine failed or is shutting down.</exception>
+    public async Task<IReadOnlyList<float>> ReadAsync(int[] prompt, Readout readout, CancellationToken cancel = default)
+    {
+        GenerationRequest request = Request(prompt) with { Readout = readout };
+        return (await RunAsync(request, cancel).ConfigureAwait(false)).Values ?? throw Failed(request, null);
+    }
+
+    /// <summary>Log-probability of each token of a prompt but the first, given those before it.</summary>
+    /// <exception cref="InvalidRequestException">The prompt does not fit the model.</exception>
+    /// <exception cref="InvalidOperationException">The engine failed or is shutting down.</exception>
+    public async Task<IReadOnlyList<float>> LikelihoodAsync(int[] prompt, CancellationToken cancel = default)
+    {
+        GenerationRequest request = Request(prompt);
+        request = request with { Sampling = request.Sampling with { PromptLogprobs = 0 } };
+        OutputDelta delta = await RunAsync(request, cancel).ConfigureAwait(false);
+        return [.. (delta.PromptLogprobs ?? throw Failed(request, null)).Skip(1).Select(entry => entry!.Logprob)];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => room.Dispose();
+
+    private GenerationRequest Request(int[] prompt) => new()
+    {
+        Id = $"read-{Interlocked.Increment(ref requests)}",
+        Prompt = prompt,
+        Sampling = new SamplingParameters { MaxTokens = 1, Temperature = 0, Detokenize = false },
+    };
+
+    private async Task<OutputDelta> RunAsync(GenerationRequest request, CancellationToken cancel)
+    {
+        await room.WaitAsync(cancel).ConfigureAwait(false);
+        try
+        {
+            using Generation generation = engine.Submit(request);
+            OutputDelta? last = null;
+            await foreach (OutputDelta delta in generation.WithCancellation(cancel).ConfigureAwait(false))
+                last = delta;
+            return last is { FinishReason: not ("error" or "abort") } ? last : throw Failed(request, generation.Failure);
+        }
+        finally
+        {
+            room.Release();
+        }
+    }
+
+    private static InvalidOperationException Failed(GenerationRequest request, Exception? cause) => new($"The engine gave up the request {request.Id}.", cause);
+}
