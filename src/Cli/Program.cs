@@ -12,7 +12,7 @@ internal static class Program
         {
             new ServeCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
             new TokenizeCommand(), new RenderCommand(),
-            new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand(), new BenchPerplexityCommand(), new BenchXcclCommand(), new BenchTokenizerCommand() },
+            new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand(), new BenchPerplexityCommand(), new BenchXcclCommand(), new BenchTokenizerCommand(), new BenchBalanceCommand() },
         };
         try
         {

@@ -141,6 +141,11 @@ public abstract class Backend : IDisposable
     /// <param name="rule">How to choose.</param>
     public abstract void Route(Tensor ids, Tensor gates, Tensor logits, Tensor bias, RoutingRule rule);
 
+    /// <summary>counts[0, ids[t, k]] += 1 for every choice: the load of each expert.</summary>
+    /// <param name="counts">I32 <c>[1, experts]</c>.</param>
+    /// <param name="ids">I32 <c>[tokens, topK]</c>.</param>
+    public abstract void CountExperts(Tensor counts, Tensor ids);
+
     /// <summary>
     /// output[t·topK + k, :] = input[row, :] · weight[ids[t, k]]ᵀ, one row per (token, expert).
     /// row is t when <paramref name="input"/> has as many rows as <paramref name="ids"/>, else t·topK + k.

@@ -127,4 +127,24 @@ public sealed class RowTests
             Bench.Close(gates, twinGates, 1e-6);
         }
     }
+
+    [Fact]
+    public void Counts_of_chosen_experts_add_up_over_calls()
+    {
+        using Bench bench = new(3);
+        Tensor expected = bench.Empty(1, 19, ElementType.I32), actual = bench.Empty(1, 19, ElementType.I32);
+        for (int expert = 0; expert < 19; expert++)
+            expected.Int(0, expert) = actual.Int(0, expert) = 0;
+        foreach (int rows in new[] { 1, 7, 130 })
+        {
+            Tensor ids = bench.Empty(rows, 3, ElementType.I32);
+            for (int row = 0; row < rows; row++)
+                for (int k = 0; k < 3; k++)
+                    ids.Int(row, k) = bench.Random.Next(19);
+            bench.Naive.CountExperts(expected, ids);
+            bench.Cpu.CountExperts(actual, ids);
+        }
+        Bench.Same(expected, actual);
+        Assert.Equal(3 * 138, Enumerable.Range(0, 19).Sum(expert => actual.Int(0, expert)));
+    }
 }

@@ -61,6 +61,18 @@ public sealed unsafe partial class CpuBackend
         OverRows(logits.Rows, 16L * logits.Rows * logits.Columns, new Router(ids, gates, logits, bias, rule, memory, bytes));
     }
 
+    /// <inheritdoc/>
+    public override void CountExperts(Tensor counts, Tensor ids)
+    {
+        int* count = (int*)counts.Address;
+        for (int row = 0; row < ids.Rows; row++)
+        {
+            int* chosen = (int*)ids.Address + (long)row * ids.Stride;
+            for (int k = 0; k < ids.Columns; k++)
+                count[chosen[k]]++;
+        }
+    }
+
     private readonly struct Norm(Tensor output, Tensor input, Tensor delta, Tensor gain, float epsilon) : IRowWork
     {
         public void Row(int row, int worker)

@@ -102,6 +102,17 @@ extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
         floats(p.gates, row)[k] *= gate;
 }
 
+struct CountArguments { Tensor counts, ids; };
+
+// A thread per choice.
+extern "C" __global__ void countExperts(CountArguments p)
+{
+    enter();
+    int place = blockIdx.x * blockDim.x + threadIdx.x, columns = p.ids.columns;
+    if (place < p.ids.rows * columns)
+        atomicAdd(ints(p.counts, 0) + ints(p.ids, place / columns)[place % columns], 1);
+}
+
 struct RankArguments { Tensor chosen, topIds, topValues, logits, ids; };
 
 // Falls with the logit and rises with the id among equals; what is no number counts as minus infinity.

@@ -3,7 +3,7 @@ namespace XDeepServe.Kernels.Cuda;
 public sealed unsafe partial class CudaBackend
 {
     private const int MostVocabulary = 1 << 24;
-    private readonly Kernel route, rank, sample;
+    private readonly Kernel route, countExperts, rank, sample;
     private DeviceBuffer? adjusted, counts;
 
     /// <inheritdoc/>
@@ -15,6 +15,10 @@ public sealed unsafe partial class CudaBackend
             ids, gates, logits, bias, rule.TopK, rule.Sigmoid ? 1 : 0, rule.Groups, rule.TopGroups, rule.GroupTerms, rule.Normalize ? 1 : 0, rule.Scale),
             (2 * logits.Columns + rule.Groups) * sizeof(float));
     }
+
+    /// <inheritdoc/>
+    public override void CountExperts(Tensor counts, Tensor ids) =>
+        Launch(countExperts, new Grid(Up(ids.Rows * ids.Columns, Threads)), Threads, new CountArguments(counts, ids));
 
     /// <inheritdoc/>
     public override void Sample(Tensor ids, Tensor logits, SamplingBatch batch)
@@ -34,6 +38,8 @@ public sealed unsafe partial class CudaBackend
 
     private readonly record struct RouteArguments(
         Tensor Ids, Tensor Gates, Tensor Logits, Tensor Bias, int TopK, int Sigmoid, int Groups, int TopGroups, int Terms, int Normalize, float Scale);
+
+    private readonly record struct CountArguments(Tensor Counts, Tensor Ids);
 
     private readonly record struct SampleArguments(
         Tensor Ids, Tensor Logits, Tensor Slots, Tensor Lengths, Tensor PromptLengths, Tensor Tokens, Tensor Reals, Tensor Integers,

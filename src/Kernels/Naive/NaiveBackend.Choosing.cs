@@ -33,6 +33,14 @@ public sealed unsafe partial class NaiveBackend
     }
 
     /// <inheritdoc/>
+    public override void CountExperts(Tensor counts, Tensor ids)
+    {
+        for (int row = 0; row < ids.Rows; row++)
+            for (int k = 0; k < ids.Columns; k++)
+                counts.Int(0, ids.Int(row, k))++;
+    }
+
+    /// <inheritdoc/>
     public override void Sample(Tensor ids, Tensor logits, SamplingBatch batch)
     {
         for (int row = 0; row < logits.Rows; row++)

@@ -11,6 +11,12 @@ public sealed class Router(Weight weight, Tensor bias, RoutingRule rule)
     /// <summary>Experts per row.</summary>
     public int TopK => rule.TopK;
 
+    /// <summary>Experts.</summary>
+    public int Experts => weight.Rows;
+
+    /// <summary>Where choices are counted, I32 <c>[1, experts]</c>, the setter's; empty (as at first) if they are not. Set before the first step.</summary>
+    public Tensor Counts { get; set; }
+
     /// <summary>Scratch that <see cref="Run"/> takes for this many rows.</summary>
     public long ScratchBytes(int tokens) => Scratch.Size(tokens, weight.Rows);
 
@@ -20,5 +26,7 @@ public sealed class Router(Weight weight, Tensor bias, RoutingRule rule)
         Tensor logits = scratch.Take(input.Rows, weight.Rows);
         backend.Linear(logits, input, weight);
         backend.Route(ids, gates, logits, bias, rule);
+        if (!Counts.IsEmpty)
+            backend.CountExperts(Counts, ids);
     }
 }

@@ -22,6 +22,13 @@ public sealed class CudaChoosingTests(CudaDevice device)
             mirror.Gpu.Route(idsThere, gatesThere, there, mirror.Up(correction), rule);
             Bench.Same(ids, mirror.Down(idsThere));
             mirror.Near(gates, gatesThere, 1e-5, "gates");
+            Tensor counts = mirror.Host.Empty(1, 48, ElementType.I32);
+            for (int expert = 0; expert < 48; expert++)
+                counts.Int(0, expert) = expert;
+            Tensor countsThere = mirror.Up(counts);
+            mirror.Naive.CountExperts(counts, ids);
+            mirror.Gpu.CountExperts(countsThere, idsThere);
+            Bench.Same(counts, mirror.Down(countsThere));
         }
     }
 
