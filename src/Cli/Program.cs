@@ -1,5 +1,6 @@
 using System.CommandLine;
 using XDeepServe.Cli.Bench;
+using XDeepServe.Cli.Reward;
 
 namespace XDeepServe.Cli;
 
@@ -12,6 +13,7 @@ internal static class Program
         {
             new ServeCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
             new TokenizeCommand(), new RenderCommand(),
+            ScoreCommand.Score(), ScoreCommand.Rank(), new BestOfNCommand(), new EvalCommand(),
             new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand(), new BenchPerplexityCommand(), new BenchXcclCommand(), new BenchTokenizerCommand(), new BenchBalanceCommand() },
         };
         try

@@ -1,0 +1,82 @@
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Prompts;
+
+namespace XDeepServe.Alignment.Evaluation;
+
+/// <summary>A set of pairs with a way to sum up: which subsets make a group, and how much each weighs in it.</summary>
+public sealed record Benchmark
+{
+    /// <summary>Names under which benchmarks are asked for.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["hhh", "judgebench", "rm-bench", "rewardbench", "pairs"];
+
+    /// <summary>Its name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The pairs.</summary>
+    public required IReadOnlyList<PreferencePair> Pairs { get; init; }
+
+    /// <summary>The group of a subset; the macro mean runs over groups.</summary>
+    public Func<string, string> Group { get; init; } = subset => subset;
+
+    /// <summary>Weight of a subset within its group; null for its number of pairs.</summary>
+    public Func<string, double?> Weight { get; init; } = _ => null;
+
+    /// <summary>Reads a benchmark's file in its published form.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="path">JSON lines, gzipped if named .gz.</param>
+    /// <exception cref="DataException">The file is not in that form; says what is wrong.</exception>
+    public static Benchmark Read(string name, string path)
+    {
+        List<Row> rows = [.. JsonLines.Read(path).Select(item => new Row(path, item.Line, item.Row))];
+        if (rows.Count == 0)
+            throw new DataException($"{path} holds no example.");
+        return name switch
+        {
+            "rm-bench" => new Benchmark { Name = name, Pairs = [.. rows.SelectMany(StylePairs)], Group = subset => subset.Split('/')[0] },
+            // JudgeBench names sources such as mmlu-pro-law within its four groups.
+            "judgebench" => new Benchmark { Name = name, Pairs = ReadPairs(rows), Group = JudgeGroup },
+            "rewardbench" => new Benchmark { Name = name, Pairs = ReadPairs(rows), Group = RewardBench.Section, Weight = RewardBench.Weight },
+            "hhh" or "pairs" => new Benchmark { Name = name, Pairs = ReadPairs(rows) },
+            _ => throw new ArgumentException($"'{name}' is no benchmark; there are {string.Join(", ", Names)}."),
+        };
+    }
+
+    private static string JudgeGroup(string subset) =>
+        subset.StartsWith("mmlu", StringComparison.Ordinal) ? "knowledge"
+        : subset.StartsWith("livebench-", StringComparison.Ordinal) ? subset["livebench-".Length..]
+        : subset.StartsWith("livecodebench", StringComparison.Ordinal) ? "coding" : subset;
+
+    private static List<PreferencePair> ReadPairs(List<Row> rows) => [.. rows.Select(row =>
+    {
+        IReadOnlyList<Message> prompt = row.Messages("prompt");
+        return new PreferencePair { Prompt = prompt, Chosen = Answer(row, "chosen"), Rejected = Answer(row, "rejected"), Subset = row.Name("subset"), Cluster = Cluster(prompt) };
+    })];
+
+    /// <summary>RM-Bench: three styles of each side (plain, detailed, with markup) make nine pairs; chosen plainer than rejected is hard.</summary>
+    private static IEnumerable<PreferencePair> StylePairs(Row row)
+    {
+        IReadOnlyList<string> chosen = row.Texts("chosen"), rejected = row.Texts("rejected");
+        if (chosen.Count != 3 || rejected.Count != 3)
+            throw row.Wrong("chosen", "and 'rejected' must hold three styles each");
+        IReadOnlyList<Message> prompt = row.Messages("prompt");
+        string domain = row.Has("subset") ? row.Name("subset") : row.Name("domain");
+        return from better in Enumerable.Range(0, 3)
+               from worse in Enumerable.Range(0, 3)
+               select new PreferencePair
+               {
+                   Prompt = prompt,
+                   Chosen = chosen[better],
+                   Rejected = rejected[worse],
+                   Subset = $"{domain.Split('-')[0]}/{(better < worse ? "hard" : better == worse ? "normal" : "easy")}",
+                   Cluster = Cluster(prompt),
+               };
+    }
+
+    private static string Answer(Row row, string field) => row.Messages(field) switch
+    {
+        [.., { } last] => last.Content,
+        _ => throw row.Wrong(field, "is empty"),
+    };
+
+    private static string Cluster(IReadOnlyList<Message> prompt) => string.Join('\n', prompt.Select(message => message.Content));
+}

@@ -1,0 +1,82 @@
+namespace XDeepServe.Alignment.Evaluation;
+
+/// <summary>Accuracy of a reward model on a benchmark.</summary>
+public sealed record Report
+{
+    private const int Resamples = 2000;
+
+    /// <summary>The benchmark's name.</summary>
+    public required string Benchmark { get; init; }
+
+    /// <summary>Pairs.</summary>
+    public required int Pairs { get; init; }
+
+    /// <summary>Pairs whose text did not fit the model; they count as ties.</summary>
+    public required int TooLong { get; init; }
+
+    /// <summary>Mean over all pairs.</summary>
+    public required Score Micro { get; init; }
+
+    /// <summary>Mean over the groups.</summary>
+    public required double Macro { get; init; }
+
+    /// <summary>Accuracy of each group.</summary>
+    public required IReadOnlyList<(string Name, int Pairs, double Accuracy)> Groups { get; init; }
+
+    /// <summary>Accuracy of each subset.</summary>
+    public required IReadOnlyList<(string Name, int Pairs, double Accuracy)> Subsets { get; init; }
+
+    /// <summary>Share of pairs with the same verdict in both orders.</summary>
+    public required double Consistency { get; init; }
+
+    /// <summary>Accuracy of preferring the longer answer.</summary>
+    public required double LengthOnly { get; init; }
+
+    /// <summary>Accuracy over as many pairs whose chosen answer is longer as pairs whose rejected one is; null if one kind is absent.</summary>
+    public required Score? LengthBalanced { get; init; }
+
+    /// <summary>Sums verdicts up.</summary>
+    /// <param name="benchmark">Where the pairs came from.</param>
+    /// <param name="verdicts">One for each pair.</param>
+    public static Report Of(Benchmark benchmark, IReadOnlyList<Verdict> verdicts)
+    {
+        (string Name, int Pairs, double Accuracy)[] subsets =
+            [.. verdicts.GroupBy(verdict => verdict.Pair.Subset).OrderBy(group => group.Key, StringComparer.Ordinal).Select(group => (group.Key, group.Count(), group.Average(verdict => verdict.Correct)))];
+        (string Name, int Pairs, double Accuracy)[] groups =
+        [
+            .. subsets.GroupBy(subset => benchmark.Group(subset.Name)).Select(group => (
+                group.Key, group.Sum(subset => subset.Pairs),
+                group.Sum(subset => Weight(subset) * subset.Accuracy) / group.Sum(Weight))),
+        ];
+        return new Report
+        {
+            Benchmark = benchmark.Name,
+            Pairs = verdicts.Count,
+            TooLong = verdicts.Count(verdict => verdict.ChosenIsBetter is null),
+            Micro = Score.Of(verdicts, Resamples),
+            Macro = groups.Average(group => group.Accuracy),
+            Groups = groups,
+            Subsets = subsets,
+            Consistency = verdicts.Average(verdict => verdict.Consistent ? 1.0 : 0.0),
+            LengthOnly = verdicts.Average(verdict => Math.Sign(verdict.Pair.Chosen.Length - verdict.Pair.Rejected.Length) / 2.0 + 0.5),
+            LengthBalanced = Balance(verdicts) is { Count: > 0 } balanced ? Score.Of(balanced, Resamples) : null,
+        };
+
+        double Weight((string Name, int Pairs, double Accuracy) subset) => benchmark.Weight(subset.Name) ?? subset.Pairs;
+    }
+
+    /// <summary>Within each subset, as many pairs of one kind as of the other, taken in their order.</summary>
+    private static List<Verdict> Balance(IReadOnlyList<Verdict> verdicts)
+    {
+        List<Verdict> balanced = [];
+        foreach (IGrouping<string, Verdict> subset in verdicts.GroupBy(verdict => verdict.Pair.Subset))
+        {
+            List<Verdict> longer = [.. subset.Where(verdict => verdict.Pair.Chosen.Length > verdict.Pair.Rejected.Length)];
+            List<Verdict> shorter = [.. subset.Where(verdict => verdict.Pair.Chosen.Length < verdict.Pair.Rejected.Length)];
+            int each = Math.Min(longer.Count, shorter.Count);
+            balanced.AddRange(longer.Take(each));
+            balanced.AddRange(shorter.Take(each));
+        }
+        return balanced;
+    }
+}

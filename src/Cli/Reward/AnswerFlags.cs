@@ -1,0 +1,43 @@
+using System.CommandLine;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Prompts;
+
+namespace XDeepServe.Cli.Reward;
+
+/// <summary>A question and its answers: on the command line, or many of them in a file.</summary>
+internal sealed class AnswerFlags
+{
+    private readonly Option<string?> prompt = new("--prompt") { Description = "The question." };
+    private readonly Option<string[]> responses = new("--response") { Description = "An answer; give the flag once for each.", AllowMultipleArgumentsPerToken = true };
+    private readonly Option<string?> input = new("--input") { Description = "JSON lines instead: each holds 'prompt' (text or messages) and 'responses' (a list of texts)." };
+
+    /// <summary>Adds the flags to a command.</summary>
+    public AnswerFlags(Command command, int least)
+    {
+        foreach (Option option in new Option[] { prompt, responses, input })
+            command.Options.Add(option);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(input) is null == result.GetValue(prompt) is null)
+                result.AddError("Give either --prompt with --response, or --input.");
+            else if (result.GetValue(input) is null && (result.GetValue(responses)?.Length ?? 0) < least)
+                result.AddError($"Give at least {least} --response.");
+        });
+    }
+
+    /// <summary>The questions with their answers.</summary>
+    /// <exception cref="DataException">The file is not as it should be.</exception>
+    public List<(IReadOnlyList<Message> Prompt, IReadOnlyList<string> Responses)> Read(ParseResult result)
+    {
+        if (result.GetValue(input) is not { } path)
+            return [(Message.Question(result.GetValue(prompt)!), result.GetValue(responses)!)];
+        List<(IReadOnlyList<Message>, IReadOnlyList<string>)> read = [];
+        foreach ((int line, System.Text.Json.JsonElement json) in Alignment.Data.JsonLines.Read(path))
+        {
+            Row row = new(path, line, json);
+            IReadOnlyList<string> answers = row.Texts("responses");
+            read.Add((row.Messages("prompt"), answers.Count > 0 ? answers : throw row.Wrong("responses", "is empty")));
+        }
+        return read;
+    }
+}

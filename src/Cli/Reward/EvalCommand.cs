@@ -1,0 +1,72 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using XDeepServe.Alignment.Evaluation;
+
+namespace XDeepServe.Cli.Reward;
+
+/// <summary><c>xds eval</c>: how often a reward model agrees with a benchmark.</summary>
+internal sealed class EvalCommand : Command
+{
+    private readonly Argument<string> benchmark = new("benchmark") { Description = $"One of {string.Join(", ", Benchmark.Names)}." };
+    private readonly Argument<string> file = new("file") { Description = "The benchmark's JSON lines in their published form (.gz is read too); for 'pairs': prompt, chosen, rejected." };
+    private readonly Option<int> limit = new("--limit") { Description = "Pairs at most, spread evenly; 0 for all." };
+    private readonly Option<bool> json = new("--json") { Description = "Print one JSON object." };
+    private readonly RewardFlags reward;
+
+    public EvalCommand() : base("eval", "Measures a reward model on a benchmark of preference pairs.")
+    {
+        benchmark.AcceptOnlyFromAmong([.. Benchmark.Names]);
+        Arguments.Add(benchmark);
+        Arguments.Add(file);
+        Options.Add(limit);
+        Options.Add(json);
+        reward = new RewardFlags(this);
+        SetAction((result, cancel) => RunAsync(result));
+    }
+
+    private Task<int> RunAsync(ParseResult result)
+    {
+        Benchmark set = Benchmark.Read(result.GetValue(benchmark)!, result.GetValue(file)!);
+        if (result.GetValue(limit) is > 0 and { } most && most < set.Pairs.Count)
+            set = set with { Pairs = [.. Enumerable.Range(0, most).Select(index => set.Pairs[(int)((long)index * set.Pairs.Count / most)])] };
+        return reward.UseAsync(result, async (model, cancel) =>
+        {
+            Report report = Report.Of(set, await new Evaluator(model).RunAsync(set.Pairs, cancel: cancel));
+            if (result.GetValue(json))
+                Console.WriteLine(JsonSerializer.Serialize(Fields(report)));
+            else
+                Print(report);
+            return 0;
+        });
+    }
+
+    private static void Print(Report report)
+    {
+        Line($"{report.Benchmark}: {report.Pairs} pairs{(report.TooLong > 0 ? $" ({report.TooLong} too long for the model: counted as ties)" : "")}");
+        Line($"  accuracy (micro)       {report.Micro.Mean:P1}  [{report.Micro.Low:P1}, {report.Micro.High:P1}]");
+        Line($"  accuracy (macro)       {report.Macro:P1}");
+        Line($"  both orders agree      {report.Consistency:P1}");
+        Line($"  longer answer wins     {report.LengthOnly:P1}");
+        if (report.LengthBalanced is { } balanced)
+            Line($"  length-balanced        {balanced.Mean:P1}  [{balanced.Low:P1}, {balanced.High:P1}]");
+        foreach ((string name, int pairs, double accuracy) in report.Groups)
+            Line($"    {(name.Length > 0 ? name : "all"),-28} {accuracy:P1}  ({pairs})");
+        static void Line(FormattableString text) => Console.WriteLine(text.ToString(CultureInfo.InvariantCulture));
+    }
+
+    private static object Fields(Report report) => new
+    {
+        benchmark = report.Benchmark,
+        pairs = report.Pairs,
+        too_long = report.TooLong,
+        micro = report.Micro.Mean,
+        micro_interval = new[] { report.Micro.Low, report.Micro.High },
+        macro = report.Macro,
+        consistency = report.Consistency,
+        length_only = report.LengthOnly,
+        length_balanced = report.LengthBalanced?.Mean,
+        groups = report.Groups.ToDictionary(group => group.Name, group => group.Accuracy),
+        subsets = report.Subsets.ToDictionary(subset => subset.Name, subset => subset.Accuracy),
+    };
+}

@@ -1,0 +1,63 @@
+using System.CommandLine;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Ranking;
+using XDeepServe.Alignment.Rewards;
+using XDeepServe.Models.Text;
+
+namespace XDeepServe.Cli.Reward;
+
+/// <summary>The flags of every command that uses a reward model.</summary>
+internal sealed class RewardFlags
+{
+    private readonly Option<string> kind = EngineFlags.Choice(
+        "--reward", "How the model judges: 'generative' (GRAM: A or B, in both orders), 'scalar' (a score head), 'likelihood' or 'length' (baselines); 'auto' is scalar where the model has a score head.",
+        "auto", "auto", "generative", "scalar", "likelihood", "length");
+    private readonly Option<string?> template = new("--judge-template") { Description = "File with another judge's prompt; it holds {question}, {answer_a} and {answer_b}." };
+    private readonly EngineFlags engine;
+
+    /// <summary>Adds the flags to a command.</summary>
+    public RewardFlags(Command command)
+    {
+        command.Options.Add(kind);
+        command.Options.Add(template);
+        engine = new EngineFlags(command);
+    }
+
+    /// <summary>The flag that says how the best of several is found.</summary>
+    public static Option<string> TournamentFlag() => EngineFlags.Choice(
+        "--tournament", "How a judge finds the best: 'linear', 'knockout' (both n - 1 comparisons) or 'round-robin' (all pairs and a fit).", "knockout", "linear", "knockout", "round-robin");
+
+    /// <summary>What was chosen with <see cref="TournamentFlag"/>.</summary>
+    public static Tournament ReadTournament(ParseResult result, Option<string> flag) => result.GetValue(flag) switch
+    {
+        "linear" => Tournament.Linear,
+        "round-robin" => Tournament.RoundRobin,
+        _ => Tournament.KnockOut,
+    };
+
+    /// <summary>Loads the model and does something with it.</summary>
+    public async Task<T> UseAsync<T>(ParseResult result, Func<IRewardModel, CancellationToken, Task<T>> use)
+    {
+        using Interruption interruption = new();
+        string chosen = result.GetValue(kind)!;
+        JudgePrompt judge = result.GetValue(template) is { } file ? JudgePrompt.Of(await File.ReadAllTextAsync(file)) : new JudgePrompt();
+        if (chosen == "length")
+            return await use(new LengthRewardModel(), interruption.Stop);
+        EngineSettings settings = engine.Read(result);
+        if (settings.SkipTokenizer)
+            throw new ArgumentException("Reward models read text: leave --skip-tokenizer-init out.");
+        using LoadedEngine loaded = LoadedEngine.Open(settings);
+        using PromptReader reader = new(loaded.Shell);
+        Tokenizer tokenizer = loaded.Tokenizer!;
+        PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
+        bool scalar = loaded.Model.Config.Labels == 1;
+        IRewardModel model = chosen switch
+        {
+            "scalar" or "auto" when scalar => new ScalarRewardModel(reader, writer),
+            "scalar" => throw new ArgumentException($"{settings.Name} has no score head of one value; use --reward generative."),
+            "likelihood" => new LikelihoodRewardModel(reader, writer),
+            _ => new GenerativeRewardModel(reader, writer, judge),
+        };
+        return await use(model, interruption.Stop);
+    }
+}

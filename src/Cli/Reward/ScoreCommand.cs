@@ -1,0 +1,52 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+
+namespace XDeepServe.Cli.Reward;
+
+/// <summary><c>xds score</c> and <c>xds rank</c>: how good answers are, in their order or in order of merit.</summary>
+internal sealed class ScoreCommand : Command
+{
+    private readonly Option<bool> json = new("--json") { Description = "Print one JSON object for each question." };
+    private readonly AnswerFlags answers;
+    private readonly RewardFlags reward;
+    private readonly bool sorts;
+
+    private ScoreCommand(string name, string description, int least, bool sorts) : base(name, description)
+    {
+        this.sorts = sorts;
+        Options.Add(json);
+        answers = new AnswerFlags(this, least);
+        reward = new RewardFlags(this);
+        SetAction((result, cancel) => RunAsync(result));
+    }
+
+    /// <summary><c>xds score</c>.</summary>
+    public static ScoreCommand Score() => new("score", "Scores answers to a question with a reward model: higher is better.", least: 1, sorts: false);
+
+    /// <summary><c>xds rank</c>.</summary>
+    public static ScoreCommand Rank() => new("rank", "Ranks answers to a question with a reward model, the best first.", least: 2, sorts: true);
+
+    private Task<int> RunAsync(ParseResult result) => reward.UseAsync(result, async (model, cancel) =>
+    {
+        foreach ((IReadOnlyList<Alignment.Prompts.Message> prompt, IReadOnlyList<string> responses) in answers.Read(result))
+        {
+            IReadOnlyList<double> scores = await model.ScoreAsync(prompt, responses, cancel);
+            int[] order = [.. Enumerable.Range(0, responses.Count)];
+            if (sorts)
+                order = [.. order.OrderByDescending(index => scores[index])];
+            if (result.GetValue(json))
+                Console.WriteLine(JsonSerializer.Serialize(order.Select(index => new { index, score = scores[index], response = responses[index] })));
+            else
+                foreach (int index in order)
+                    Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{scores[index],10:F4}  {index}  {Head(responses[index])}"));
+        }
+        return 0;
+    });
+
+    private static string Head(string text)
+    {
+        string line = text.ReplaceLineEndings(" ");
+        return line.Length <= 100 ? line : line[..99] + "…";
+    }
+}

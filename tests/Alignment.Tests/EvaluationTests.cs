@@ -1,0 +1,94 @@
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Evaluation;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Rewards;
+
+namespace XDeepServe.Alignment.Tests;
+
+public sealed class EvaluationTests : IDisposable
+{
+    private readonly string file = Path.GetTempFileName();
+
+    [Fact]
+    public async Task Accuracies_consistency_and_baselines_are_those_of_the_pairs()
+    {
+        File.WriteAllLines(file,
+        [
+            """{"prompt":"a","chosen":"good long","rejected":"bad","subset":"x"}""",
+            """{"prompt":"a","chosen":"good","rejected":"bad and long","subset":"x"}""",
+            "",
+            """{"prompt":[{"role":"user","content":"b"}],"chosen":[{"role":"assistant","content":"bad"}],"rejected":"good it is","subset":"y"}""",
+        ]);
+        Benchmark set = Benchmark.Read("pairs", file);
+        Report report = Report.Of(set, await new Evaluator(new GoodIsBetter()).RunAsync(set.Pairs, cancel: TestContext.Current.CancellationToken));
+        Assert.Equal((3, 0), (report.Pairs, report.TooLong));
+        Assert.Equal(2 / 3.0, report.Micro.Mean, 9);
+        Assert.Equal(0.5, report.Macro, 9); // x is right, y is wrong
+        Assert.Equal(1 / 3.0, report.LengthOnly, 9);
+        Assert.Equal(1, report.Consistency);
+        Assert.Equal(1, report.LengthBalanced!.Value.Mean); // one pair of each kind, both of x
+        Assert.True(report.Micro.Low <= report.Micro.Mean && report.Micro.Mean <= report.Micro.High);
+        Assert.Equal([("x", 2, 1.0), ("y", 1, 0.0)], report.Subsets);
+    }
+
+    [Fact]
+    public void Rm_bench_makes_nine_pairs_of_three_styles_and_sums_up_by_domain()
+    {
+        File.WriteAllText(file, """{"id":1,"prompt":"q","chosen":["c","cc","ccc"],"rejected":["r","rr","rrr"],"subset":"safety-refuse"}""");
+        Benchmark set = Benchmark.Read("rm-bench", file);
+        Assert.Equal(9, set.Pairs.Count);
+        Assert.Equal(3, set.Pairs.Count(pair => pair.Subset == "safety/hard" && pair.Chosen.Length < pair.Rejected.Length));
+        Assert.Equal(3, set.Pairs.Count(pair => pair.Subset == "safety/normal" && pair.Chosen.Length == pair.Rejected.Length));
+        Assert.All(set.Pairs, pair => Assert.Equal("safety", set.Group(pair.Subset)));
+    }
+
+    [Fact]
+    public void Reward_bench_weighs_mathematics_as_much_as_programming()
+    {
+        File.WriteAllLines(file,
+        [
+            """{"prompt":"m","chosen":"right","rejected":"wrong","subset":"math-prm"}""",
+            .. new[] { "cpp", "go", "java", "js", "python", "rust" }.Select(name => $$"""{"prompt":"p","chosen":"wrong","rejected":"right","subset":"hep-{{name}}"}"""),
+        ]);
+        Benchmark set = Benchmark.Read("rewardbench", file);
+        Report report = Report.Of(set, [.. set.Pairs.Select(pair => new Verdict(pair, pair.Chosen == "right" ? 0.9 : 0.1, Consistent: true))]);
+        Assert.Equal([("Reasoning", 7, 0.5)], report.Groups);
+        Assert.Equal(1 / 7.0, report.Micro.Mean, 9);
+    }
+
+    [Fact]
+    public void An_interval_over_clusters_is_wider_than_one_over_pairs()
+    {
+        Verdict[] together = [.. Enumerable.Range(0, 200).Select(index => Judged(index, $"prompt {index / 20}"))];
+        Verdict[] apart = [.. Enumerable.Range(0, 200).Select(index => Judged(index, ""))];
+        Score clustered = Score.Of(together, 2000), independent = Score.Of(apart, 2000);
+        Assert.Equal(clustered.Mean, independent.Mean);
+        Assert.True(clustered.High - clustered.Low > 2 * (independent.High - independent.Low));
+
+        // All pairs of a prompt are right or all are wrong.
+        static Verdict Judged(int index, string cluster) => new(Pair(cluster), index / 20 % 2, Consistent: true);
+        static PreferencePair Pair(string cluster) => new() { Prompt = Message.Question("q"), Chosen = "a", Rejected = "b", Cluster = cluster };
+    }
+
+    [Theory]
+    [InlineData("pairs", """{"prompt":"a","chosen":"b"}""", "line 1: 'rejected' is missing; the fields are prompt, chosen")]
+    [InlineData("pairs", """{"prompt":1,"chosen":"b","rejected":"c"}""", "line 1: 'prompt' must be a string or a list of messages")]
+    [InlineData("pairs", """{"prompt":"a","chosen":[{"role":"x"}],"rejected":"c"}""", "'chosen' must hold messages")]
+    [InlineData("pairs", "[1]", "a JSON object is expected")]
+    [InlineData("pairs", "{", "line 1: not JSON")]
+    [InlineData("pairs", "", "holds no example")]
+    [InlineData("rm-bench", """{"prompt":"a","chosen":["b"],"rejected":["c"]}""", "three styles")]
+    public void Wrong_files_are_refused_with_their_place(string name, string text, string complaint)
+    {
+        File.WriteAllText(file, text);
+        Assert.Contains(complaint, Assert.Throws<DataException>(() => Benchmark.Read(name, file)).Message, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => File.Delete(file);
+
+    private sealed class GoodIsBetter : IRewardModel
+    {
+        public Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default) =>
+            Task.FromResult<IReadOnlyList<double>>([.. responses.Select(response => response.Contains("good", StringComparison.Ordinal) ? 1.0 : 0.0)]);
+    }
+}
