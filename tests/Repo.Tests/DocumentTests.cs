@@ -46,10 +46,10 @@ public sealed partial class DocumentTests
     private static IEnumerable<IEnumerable<string>> CommandNames() =>
         Repository.Files("src/Cli", "*.cs").Select(file => Definitions().Matches(Repository.Read(file)).Select(match => match.Groups[1].Value));
 
-    [GeneratedRegex("(?:: base|new Command)\\(\"([a-z]+)\"")]
+    [GeneratedRegex("(?:: base|new Command)\\(\"([a-z-]+)\"")]
     private static partial Regex Definitions();
 
-    [GeneratedRegex(@"(?:^|[\s`])(?:xds|dotnet run [^\n]*src/Cli --) ([a-z]+)\b", RegexOptions.Multiline)]
+    [GeneratedRegex(@"(?:^|[\s`])(?:xds|dotnet run [^\n]*src/Cli --) ([a-z][a-z-]*)\b", RegexOptions.Multiline)]
     private static partial Regex Calls();
 
     [GeneratedRegex(@"\]\(([^)\s]+)\)")]

@@ -4,15 +4,31 @@ using System.Text.Json;
 
 namespace XDeepServe.Cli.Reward;
 
-/// <summary><c>xds score</c> and <c>xds rank</c>: how good answers are, in their order or in order of merit.</summary>
-internal sealed class ScoreCommand : Command
+/// <summary><c>xds score</c>: how good answers are.</summary>
+internal sealed class ScoreCommand : AnswersCommand
+{
+    public ScoreCommand() : base("score", "Scores answers to a question with a reward model: higher is better.", least: 1, sorts: false)
+    {
+    }
+}
+
+/// <summary><c>xds rank</c>: answers in order of merit.</summary>
+internal sealed class RankCommand : AnswersCommand
+{
+    public RankCommand() : base("rank", "Ranks answers to a question with a reward model, the best first.", least: 2, sorts: true)
+    {
+    }
+}
+
+/// <summary>Scores the answers to each question and prints them, in their order or the best first.</summary>
+internal abstract class AnswersCommand : Command
 {
     private readonly Option<bool> json = new("--json") { Description = "Print one JSON object for each question." };
     private readonly AnswerFlags answers;
     private readonly RewardFlags reward;
     private readonly bool sorts;
 
-    private ScoreCommand(string name, string description, int least, bool sorts) : base(name, description)
+    protected AnswersCommand(string name, string description, int least, bool sorts) : base(name, description)
     {
         this.sorts = sorts;
         Options.Add(json);
@@ -20,12 +36,6 @@ internal sealed class ScoreCommand : Command
         reward = new RewardFlags(this);
         SetAction((result, cancel) => RunAsync(result));
     }
-
-    /// <summary><c>xds score</c>.</summary>
-    public static ScoreCommand Score() => new("score", "Scores answers to a question with a reward model: higher is better.", least: 1, sorts: false);
-
-    /// <summary><c>xds rank</c>.</summary>
-    public static ScoreCommand Rank() => new("rank", "Ranks answers to a question with a reward model, the best first.", least: 2, sorts: true);
 
     private Task<int> RunAsync(ParseResult result) => reward.UseAsync(result, async (model, cancel) =>
     {
