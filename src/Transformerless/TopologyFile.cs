@@ -1,0 +1,131 @@
+using System.Globalization;
+using YamlDotNet.Core;
+using YamlDotNet.RepresentationModel;
+
+namespace XDeepServe.Transformerless;
+
+/// <summary>
+/// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend) and, if
+/// need be, <c>count</c>, <c>groups</c>, <c>cores</c> (0-3,8), <c>device</c>, <c>memory</c> (bytes, or 512MiB) and
+/// <c>block-size</c>. What is not known is refused.
+/// </summary>
+public static class TopologyFile
+{
+    /// <summary>Reads a file's text.</summary>
+    /// <exception cref="ArgumentException">It says what is wrong, and in which line.</exception>
+    public static Topology Read(string text)
+    {
+        YamlStream stream = [];
+        try
+        {
+            stream.Load(new StringReader(text));
+        }
+        catch (YamlException broken)
+        {
+            throw new ArgumentException($"The topology file is no YAML: line {broken.Start.Line}: {broken.Message}");
+        }
+        if (stream.Documents.Count != 1 || stream.Documents[0].RootNode is not YamlMappingNode root)
+            throw new ArgumentException("A topology file holds one mapping, with a list 'workers'.");
+        YamlSequenceNode? listed = null;
+        foreach ((YamlNode key, YamlNode value) in root.Children)
+            listed = Scalar(key) == "workers" && value is YamlSequenceNode sequence ? sequence : throw Wrong(key, $"'{key}' is not known here; the file holds a list 'workers'");
+        List<WorkerSpec> workers = [];
+        foreach (YamlNode entry in listed ?? throw new ArgumentException("The topology file has no list 'workers'."))
+            AddAll(entry as YamlMappingNode ?? throw Wrong(entry, "a worker is a mapping with a role"), workers);
+        return new Topology(workers);
+    }
+
+    private static void AddAll(YamlMappingNode entry, List<WorkerSpec> workers)
+    {
+        WorkerRole? role = null;
+        int count = 1;
+        WorkerSpec spec = new() { Name = "", Role = default };
+        foreach ((YamlNode key, YamlNode value) in entry.Children)
+        {
+            switch (Scalar(key))
+            {
+                case "role":
+                    role = Enum.TryParse(Scalar(value), ignoreCase: true, out WorkerRole parsed) && Enum.IsDefined(parsed) && !char.IsAsciiDigit(Scalar(value)[0])
+                        ? parsed
+                        : throw Wrong(value, $"'{value}' is no role; there are {string.Join(", ", Enum.GetNames<WorkerRole>()).ToLowerInvariant()}");
+                    break;
+                case "count":
+                    count = Number(value, 1, Topology.MaxWorkers);
+                    break;
+                case "groups":
+                    spec = spec with { Groups = Number(value, 1, Topology.MaxGroups) };
+                    break;
+                case "cores":
+                    spec = spec with { Cores = Cores(value) };
+                    break;
+                case "device":
+                    spec = spec with { Device = Scalar(value) };
+                    break;
+                case "memory":
+                    spec = spec with { Memory = Bytes(value) };
+                    break;
+                case "block-size":
+                    spec = spec with { BlockSize = Number(value, 1, 256) };
+                    break;
+                default:
+                    throw Wrong(key, $"a worker has no '{key}'; it has role, count, groups, cores, device, memory and block-size");
+            }
+        }
+        if (role is not { } known)
+            throw Wrong(entry, "a worker needs a role");
+        for (int number = 0; number < count; number++)
+            workers.Add(spec with { Role = known, Name = Topology.NameOf(known, workers.Count(worker => worker.Role == known)) });
+    }
+
+    private static string Scalar(YamlNode node) => node is YamlScalarNode { Value: { Length: > 0 } value } ? value : throw Wrong(node, "a single value is needed here");
+
+    private static int Number(YamlNode node, int least, int most) =>
+        int.TryParse(Scalar(node), NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number >= least && number <= most
+            ? number
+            : throw Wrong(node, $"a number between {least} and {most} is needed, not '{node}'");
+
+    /// <summary>Reads a list of cores such as <c>0-3,8</c>.</summary>
+    /// <exception cref="ArgumentException">It is none.</exception>
+    public static IReadOnlyList<int> ParseCores(string text)
+    {
+        SortedSet<int> cores = [];
+        foreach (string part in text.Split(','))
+        {
+            string[] ends = part.Split('-');
+            if (ends.Length > 2 || !TryCore(ends[0], out int first) || !TryCore(ends[^1], out int last) || last < first)
+                throw new ArgumentException($"'{text}' is no list of cores; write them as 0-3,8.");
+            for (int core = first; core <= last; core++)
+                cores.Add(core);
+        }
+        return [.. cores];
+    }
+
+    private static bool TryCore(string text, out int core) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out core) && core < 4096;
+
+    private static IReadOnlyList<int> Cores(YamlNode node)
+    {
+        try
+        {
+            return ParseCores(node is YamlSequenceNode list ? string.Join(',', list.Select(Scalar)) : Scalar(node));
+        }
+        catch (ArgumentException wrong)
+        {
+            throw Wrong(node, wrong.Message);
+        }
+    }
+
+    private static long Bytes(YamlNode node)
+    {
+        string text = Scalar(node);
+        foreach ((string unit, int shift) in new[] { ("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0) })
+        {
+            if (!text.EndsWith(unit, StringComparison.OrdinalIgnoreCase))
+                continue;
+            if (long.TryParse(text.AsSpan(0, text.Length - unit.Length).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long number) && number >= 1 && number <= long.MaxValue >> shift)
+                return number << shift;
+        }
+        throw Wrong(node, $"'{text}' is no amount of memory; write bytes, or 512MiB, or 4GiB");
+    }
+
+    private static ArgumentException Wrong(YamlNode node, string complaint) => new($"Topology file, line {node.Start.Line}: {complaint.TrimEnd('.')}.");
+}

@@ -1,0 +1,86 @@
+namespace XDeepServe.Transformerless.Tests;
+
+/// <summary>Who runs where, as a user writes it.</summary>
+public sealed class TopologyTests
+{
+    [Theory]
+    [InlineData("1", "colocated-0:1")]
+    [InlineData("3", "colocated-0:1 colocated-1:1 colocated-2:1")]
+    [InlineData("2xDP", "colocated-0:2")]
+    [InlineData("1P1D", "prefill-0:1 decode-0:1")]
+    [InlineData("2p1d", "prefill-0:1 prefill-1:1 decode-0:1")]
+    [InlineData("2P3D", "prefill-0:1 prefill-1:1 decode-0:1 decode-1:1 decode-2:1")]
+    public void Short_forms_name_their_workers(string text, string workers) =>
+        Assert.Equal(workers, string.Join(' ', Topology.Parse(text).Workers.Select(worker => $"{worker.Name}:{worker.Groups}")));
+
+    [Theory]
+    [InlineData("", "is no topology")]
+    [InlineData("P1D", "is no topology")]
+    [InlineData("1P", "is no topology")]
+    [InlineData("2P2DX", "is no topology")]
+    [InlineData("-1", "is no topology")]
+    [InlineData("1.5", "is no topology")]
+    [InlineData("0", "between 1 and 256")]
+    [InlineData("0P1D", "between 1 and 256")]
+    [InlineData("1P99999999999999999999D", "between 1 and 256")]
+    [InlineData("0xDP", "between 1 and 256")]
+    [InlineData("2A2E", "not there yet")]
+    [InlineData("1P1D2A2E", "not there yet")]
+    [InlineData("nowhere.yaml", "is not there")]
+    [InlineData("200P100D", "between 1 and 256")]
+    public void What_cannot_be_is_refused(string text, string complaint) =>
+        Assert.Contains(complaint, Assert.Throws<ArgumentException>(() => Topology.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_file_says_more()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(file, """
+                # two kinds of prefill
+                workers:
+                  - role: prefill
+                    count: 2
+                    cores: 0-1,5
+                    block-size: 32
+                  - role: prefill
+                    device: cuda:1
+                    memory: 3 GiB
+                    groups: 4
+                  - { role: Decode, memory: 1024, cores: [3, 2] }
+                  - role: frontend
+                """);
+            IReadOnlyList<WorkerSpec> workers = Topology.Parse(file).Workers;
+            Assert.Equal(["prefill-0", "prefill-1", "prefill-2", "decode-0", "frontend-0"], workers.Select(worker => worker.Name));
+            Assert.Equal([0, 1, 5], workers[1].Cores);
+            Assert.Equal((32, null, null, 1), (workers[1].BlockSize, workers[1].Memory, workers[1].Device, workers[1].Groups));
+            Assert.Equal((null, 3L << 30, "cuda:1", 4), (workers[2].BlockSize, workers[2].Memory, workers[2].Device, workers[2].Groups));
+            Assert.Equal((WorkerRole.Decode, 1024L), (workers[3].Role, workers[3].Memory));
+            Assert.Equal([2, 3], workers[3].Cores);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Theory]
+    [InlineData("workers: [", "is no YAML")]
+    [InlineData("- a", "one mapping")]
+    [InlineData("worker: []", "line 1")]
+    [InlineData("workers: []", "between 1 and 256")]
+    [InlineData("{}", "no list")]
+    [InlineData("workers:\n  - count: 2", "line 2: a worker needs a role")]
+    [InlineData("workers:\n  - role: boss", "is no role")]
+    [InlineData("workers:\n  - role: 1", "is no role")]
+    [InlineData("workers:\n  - role: colocated\n    speed: 9", "line 3: a worker has no 'speed'")]
+    [InlineData("workers:\n  - role: colocated\n    groups: 0", "line 3: a number between 1")]
+    [InlineData("workers:\n  - role: colocated\n    cores: 3-1", "line 3: '3-1' is no list of cores.")]
+    [InlineData("workers:\n  - role: colocated\n    memory: 4 horses", "no amount of memory")]
+    [InlineData("workers:\n  - role: colocated\n    memory: 99999999999GiB", "no amount of memory")]
+    [InlineData("workers:\n  - role: prefill", "needs decode workers")]
+    [InlineData("workers:\n  - role: frontend", "runs the model")]
+    public void A_wrong_file_is_told_apart_by_line(string text, string complaint) =>
+        Assert.Contains(complaint.Split('.')[0], Assert.Throws<ArgumentException>(() => TopologyFile.Read(text)).Message, StringComparison.Ordinal);
+}
