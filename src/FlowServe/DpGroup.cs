@@ -65,6 +65,12 @@ internal sealed class DpGroup : IDisposable
     /// <summary>The key-value cache. The executor's thread alone writes blocks that a step uses.</summary>
     public KvCache Cache => executor.Cache;
 
+    /// <summary>Carries positions in and out of the cache; only in <see cref="PostToExecutor"/>.</summary>
+    public KvPort Port => executor.Port;
+
+    /// <summary>Has the executor's thread do something short between steps; it must not throw. Any thread.</summary>
+    public void PostToExecutor(Action job) => executor.Post(job);
+
     /// <summary>Blocks of requests that go on elsewhere.</summary>
     public KvHolds Holds { get; }
 

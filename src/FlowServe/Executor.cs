@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 
@@ -21,6 +22,7 @@ internal sealed class Executor : IDisposable
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
     private readonly Queue<StepPlan> plans = new(4);
+    private readonly ConcurrentQueue<Action> jobs = new(); // run between steps; short
     private volatile bool stopped;
 
     /// <summary>Takes memory and starts the thread.</summary>
@@ -34,12 +36,23 @@ internal sealed class Executor : IDisposable
         readouts = new ReadoutStage(model, backend, options.MaxSequences);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
         decode = Decode;
+        Port = new KvPort(backend, cache);
         thread = new Thread(Loop) { IsBackground = true, Name = "executor" };
         thread.Start();
     }
 
     /// <summary>The key-value cache.</summary>
     public KvCache Cache => cache;
+
+    /// <summary>Carries positions in and out of the cache, in jobs.</summary>
+    public KvPort Port { get; }
+
+    /// <summary>Has the executor's thread do something short before the next step. It must not throw. Any thread.</summary>
+    public void Post(Action job)
+    {
+        jobs.Enqueue(job);
+        launched.Release();
+    }
 
     /// <summary>Bytes of the key-value cache.</summary>
     public long CacheBytes => KvCache.BytesPerBlock(model.Cache, options.BlockSize) * cache.Blocks;
@@ -75,6 +88,11 @@ internal sealed class Executor : IDisposable
         while (true)
         {
             launched.Wait();
+            if (jobs.TryDequeue(out Action? job))
+            {
+                job();
+                continue;
+            }
             StepPlan? plan;
             lock (plans)
                 plans.TryDequeue(out plan);

@@ -1,3 +1,4 @@
+using XDeepServe.FlowServe.DistFlow;
 using XDeepServe.Models.Images;
 
 namespace XDeepServe.FlowServe;
@@ -31,6 +32,9 @@ public sealed record GenerationRequest
 
     /// <summary>Names the random stream, whatever seed and number of choices say; null to derive it from them. A request that goes on elsewhere keeps its stream.</summary>
     public ulong? Stream { get; init; }
+
+    /// <summary>Names keys and values that another Task Executor holds for it; what cannot be fetched is computed.</summary>
+    public KvTicket? Ticket { get; init; }
 
     /// <summary>Number of tokens after which the request is to go on elsewhere: its cache is then held (<see cref="IOutput.HandOver"/>). Null: it stays to its end.</summary>
     public int? HandOverAfter { get; init; }

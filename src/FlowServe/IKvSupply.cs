@@ -18,6 +18,9 @@ internal interface IKvSupply
     /// <summary>Asks to stop. The fetch still ends by <see cref="TryComplete"/>: until then the blocks may be written.</summary>
     void Cancel(Sequence sequence);
 
+    /// <summary>The sequence ends before a fetch began: what is kept for it elsewhere may go.</summary>
+    void Drop(Sequence sequence);
+
     /// <summary>Takes a fetch that has ended, however.</summary>
     /// <param name="sequence">Its sequence.</param>
     /// <param name="computed">Positions that are there now; what is missing will be computed.</param>

@@ -57,8 +57,9 @@ public sealed class Scheduler
             supply.Cancel(sequence); // until the fetch has ended its blocks may be written
             return;
         }
-        if (!running.Remove(sequence))
-            waiting.Remove(sequence);
+        if (!running.Remove(sequence) && waiting.Remove(sequence))
+            foreach (IKvSupply each in Supplies)
+                each.Drop(sequence);
         Free(sequence);
     }
 

@@ -121,6 +121,9 @@ public sealed class Sequence
 
     internal OutputStage? Output { get; init; }
 
+    /// <summary>Whether what its request's ticket names was asked for or given up.</summary>
+    internal bool TicketUsed { get; set; }
+
     /// <summary>Where its keys and values are coming from; null unless it is arriving.</summary>
     internal IKvSupply? Supply { get; set; }
 

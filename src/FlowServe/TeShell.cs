@@ -61,6 +61,8 @@ public sealed class TeShell : IEngine, IDisposable
 
     internal DpGroup Group => group;
 
+    internal IReadOnlyList<DpGroup> Groups => [group];
+
     /// <inheritdoc/>
     public Generation Submit(GenerationRequest request)
     {

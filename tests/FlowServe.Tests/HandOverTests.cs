@@ -18,14 +18,14 @@ public sealed class HandOverTests
 
         Gathered begun = new();
         first.Shell.Submit(Request(prompt, sampling) with { HandOverAfter = after }, begun);
-        KvHold hold = await begun.HandedOver.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        KvHold hold = await begun.Hold;
         Assert.Equal(whole[..after], begun.Tokens);
         Assert.Equal(37 + after - 1, hold.Positions);
         Assert.Equal(0, first.Shell.Unfinished);
 
         Gathered rest = new();
         second.Shell.Submit(Request(prompt, sampling) with { Produced = [.. begun.Tokens] }, rest);
-        Assert.Equal("length", await rest.Ended.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.Equal("length", await rest.End);
         Assert.Equal(whole[after..], rest.Tokens);
     }
 
@@ -82,10 +82,10 @@ public sealed class HandOverTests
         int[] whole = await source.Tokens(prompt, TestEngine.Greedy(12));
         Gathered begun = new();
         source.Shell.Submit(Request(prompt, TestEngine.Greedy(12)) with { HandOverAfter = 1 }, begun);
-        supply.Hold = await begun.HandedOver.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        supply.Hold = await begun.Hold;
         Gathered rest = new();
         target.Shell.Submit(Request(prompt, TestEngine.Greedy(12)) with { Produced = [.. begun.Tokens] }, rest);
-        Assert.Equal("length", await rest.Ended.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.Equal("length", await rest.End);
         Assert.Equal(whole[1..], rest.Tokens);
         Assert.Equal(broughtAtMost ?? 61, supply.Brought);
         await target.Idle();
@@ -101,7 +101,7 @@ public sealed class HandOverTests
         Submission submission = target.Shell.Submit(Request(target.Prompt(50, 2), TestEngine.Greedy(3)), output);
         await supply.Begun.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
         submission.Abort();
-        Assert.Equal("abort", await output.Ended.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.Equal("abort", await output.End);
         await target.Shell.PingAsync();
         Assert.Equal((1, true), (target.Metrics.Arriving, target.Metrics.CacheUsage > 0));
         supply.End = true;
@@ -116,34 +116,7 @@ public sealed class HandOverTests
     {
         Gathered output = new();
         engine.Shell.Submit(Request(engine.Prompt(40, 1), TestEngine.Greedy(8)) with { HandOverAfter = 1 }, output);
-        return await output.HandedOver.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
-    }
-
-    private sealed class Gathered : IOutput
-    {
-        public List<int> Tokens { get; } = [];
-
-        public TaskCompletionSource<string> Ended { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public TaskCompletionSource<KvHold> HandedOver { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public bool Aborted => false;
-
-        public void Start(int group, int cachedTokens, TokenLogprob?[]? promptLogprobs)
-        {
-        }
-
-        public void Push(in OutputEvent item)
-        {
-            if (item.Token >= 0)
-                Tokens.Add(item.Token);
-            if (item.Finish is not null)
-                Ended.TrySetResult(item.Finish);
-        }
-
-        public void Fail(Exception failure) => Ended.TrySetException(failure);
-
-        public void HandOver(KvHold hold) => HandedOver.TrySetResult(hold);
+        return await output.Hold;
     }
 
     /// <summary>Copies a held request's blocks from one engine's cache into another's, at once.</summary>
@@ -176,6 +149,10 @@ public sealed class HandOverTests
         {
         }
 
+        public void Drop(Sequence sequence)
+        {
+        }
+
         public bool TryComplete(out Sequence sequence, out int computed)
         {
             computed = Brought;
@@ -202,6 +179,10 @@ public sealed class HandOverTests
         }
 
         public void Cancel(Sequence sequence) => Cancelled = true;
+
+        public void Drop(Sequence sequence)
+        {
+        }
 
         public bool TryComplete(out Sequence sequence, out int computed)
         {

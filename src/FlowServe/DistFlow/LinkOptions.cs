@@ -1,0 +1,26 @@
+using XDeepServe.Xccl;
+using XDeepServe.Xccl.Regions;
+using XDeepServe.Xccl.Waiting;
+
+namespace XDeepServe.FlowServe.DistFlow;
+
+/// <summary>Settings of links between Task Executors; both ends have the same.</summary>
+public sealed record LinkOptions
+{
+    /// <summary>Bytes that are copied out of the cache, sent and copied in at a time.</summary>
+    public int ChunkBytes { get; init; } = 512 << 10;
+
+    /// <summary>Longest wait for a peer that lives but does not answer; then the link is given up.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>A group of two, with rings small enough for many links: sleeping while nothing is asked.</summary>
+    internal GroupOptions Group(string name, int rank) => new()
+    {
+        Name = name,
+        Rank = rank,
+        Geometry = new RegionGeometry { Ranks = 2, Slots = 16, SlotBytes = 64 << 10 },
+        Strategy = WaitStrategy.Block,
+        Timeout = Patience,
+        JoinTimeout = Patience,
+    };
+}
