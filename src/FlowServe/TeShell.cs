@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
-using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 
 namespace XDeepServe.FlowServe;
@@ -15,6 +14,7 @@ public sealed class TeShell : IEngine, IDisposable
     private readonly Model model;
     private readonly Tokenizer? tokenizer;
     private readonly DpGroup group;
+    private readonly RequestRules rules;
     private int queued; // requests that have not ended
     private long submitted;
     private long rejections;
@@ -39,6 +39,7 @@ public sealed class TeShell : IEngine, IDisposable
             throw new ArgumentException($"The model was loaded for {model.MaxLength} tokens; the engine cannot serve {options.MaxModelLength}.");
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);
         group = new DpGroup(0, model, backend, options, published, threaded);
+        rules = new RequestRules(model.Config, options, (long)group.Blocks * options.BlockSize);
     }
 
     /// <inheritdoc/>
@@ -85,6 +86,15 @@ public sealed class TeShell : IEngine, IDisposable
         return submission;
     }
 
+    /// <summary>Frees what a DP group holds for a request that goes on elsewhere, because nobody will come for it. Any thread.</summary>
+    /// <param name="number">The DP group.</param>
+    /// <param name="hold">The hold's number; one that is free already is passed over.</param>
+    public void Free(int number, long hold)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(number, group.Number);
+        group.Post(() => group.Holds.Free(hold));
+    }
+
     /// <summary>Ends when every DP group has turned once: one that hangs leaves it open (paper §6.1).</summary>
     public Task PingAsync() => group.Ping();
 
@@ -111,12 +121,7 @@ public sealed class TeShell : IEngine, IDisposable
     private Submission Prepare(GenerationRequest request, IOutput output)
     {
         SamplingParameters sampling = request.Sampling;
-        sampling.Validate(model.Config.VocabularySize, Options.MaxLogprobs);
-        int maxNew = CheckLength(request);
-        CheckReadout(request);
-        CheckIds(request.Prompt, "prompt");
-        CheckIds(request.Produced, "produced");
-        CheckImages(request);
+        int maxNew = rules.Check(request);
         if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences)
         {
             if (!draining)
@@ -142,73 +147,6 @@ public sealed class TeShell : IEngine, IDisposable
         }
         group.Metrics.Accept(request.Prompt.Length, sampling.MaxTokens, sampling.N);
         return submission;
-    }
-
-    private void CheckReadout(GenerationRequest request)
-    {
-        if (request.Readout is not { } readout)
-        {
-            if (!model.CanGenerate)
-                throw new InvalidRequestException("This model scores texts; it has no output matrix to generate with. Ask for scores instead.", "model");
-            return;
-        }
-        if (request.Sampling is not { N: 1, MaxTokens: 1, PromptLogprobs: null } || request.Produced.Length > 0 || request.HandOverAfter is not null)
-            throw new InvalidRequestException("What is read behind a prompt takes one choice of one token, and nothing beside it.", "max_tokens");
-        if (readout.LabelIds is { } ids)
-        {
-            if (ids.Count is < 1 or > Readout.MaxLabels)
-                throw new InvalidRequestException($"Between 1 and {Readout.MaxLabels} label tokens can be read, not {ids.Count}.", "label_token_ids");
-            if (!model.CanGenerate)
-                throw new InvalidRequestException("This model has no output matrix whose labels could be read; ask for its scores.", "label_token_ids");
-            CheckIds([.. ids], "label_token_ids");
-        }
-        else if (!readout.IsHidden && model.Config.Labels == 0)
-        {
-            throw new InvalidRequestException("This model has no score head: its config.json names no *ForSequenceClassification architecture. Read label tokens instead.", "model");
-        }
-    }
-
-    private void CheckIds(int[] ids, string field)
-    {
-        foreach (int id in ids)
-            if ((uint)id >= (uint)model.Config.VocabularySize)
-                throw new InvalidRequestException($"The {field} holds token {id}; the vocabulary has {model.Config.VocabularySize}.", field);
-    }
-
-    private int CheckLength(GenerationRequest request)
-    {
-        int length = request.Prompt.Length;
-        if (length == 0)
-            throw new InvalidRequestException("The prompt is empty; it must have at least one token.", "prompt");
-        if (length >= Options.MaxModelLength)
-            throw new InvalidRequestException($"The prompt has {length} tokens, but the longest context is {Options.MaxModelLength}, of which at least one must be left for the answer. Shorten the prompt.", "prompt");
-        int room = Options.MaxModelLength - length;
-        if (request.Sampling.MaxTokens > room)
-            throw new InvalidRequestException($"The prompt has {length} tokens and max_tokens is {request.Sampling.MaxTokens}, but the longest context is {Options.MaxModelLength}. Ask for at most {room}.", "max_tokens");
-        int maxNew = request.Sampling.MaxTokens ?? room;
-        if (request.Produced.Length >= maxNew)
-            throw new InvalidRequestException($"{request.Produced.Length} tokens were produced already; at most {maxNew} may be.", "produced");
-        if (request.HandOverAfter is < 1)
-            throw new InvalidRequestException($"A request can go on elsewhere after at least one token, not {request.HandOverAfter}.", "hand_over_after");
-        if (request.Sampling.N > 1 && (request.Produced.Length > 0 || request.HandOverAfter is not null || request.Stream is not null))
-            throw new InvalidRequestException("A request that goes on elsewhere has one choice; send each choice on its own.", "n");
-        if ((length + maxNew - 1 + Options.BlockSize - 1) / Options.BlockSize > group.Blocks)
-            throw new InvalidRequestException($"The prompt has {length} tokens and up to {maxNew} are to follow, but the key-value cache holds {group.Blocks * Options.BlockSize} positions. Ask for fewer, or give the cache more memory.", "max_tokens");
-        return maxNew;
-    }
-
-    private void CheckImages(GenerationRequest request)
-    {
-        if (request.Images.Count > 0 && model.Config.Images is null)
-            throw new InvalidRequestException("This model takes text only; leave the images out.", "prompt");
-        int from = 0;
-        foreach (PromptImage image in request.Images)
-        {
-            ImageConfig shape = model.Config.Images!;
-            if (image.Start < from || image.End > request.Prompt.Length || image.Rows != shape.Rows || image.Pixels.Length != shape.Pixels)
-                throw new InvalidRequestException($"An image must take {shape.Rows} tokens of the prompt, not shared with others, and have {shape.Pixels} values.", "prompt");
-            from = image.End;
-        }
     }
 
     /// <summary>The random stream of a choice: equal for equal seeds, different for all others.</summary>
