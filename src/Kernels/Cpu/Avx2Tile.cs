@@ -23,8 +23,8 @@ internal static unsafe class Avx2Tile
                     lowSum += Product(Weights<TRecord>(record, pair, 0), pairs[pair]);
                     highSum += Product(Weights<TRecord>(record, pair, 8), pairs[pair]);
                 }
-                low += Vector256.ConvertToSingle(lowSum) * (TRecord.Scales(record, part, 0) * *(float*)activations);
-                high += Vector256.ConvertToSingle(highSum) * (TRecord.Scales(record, part, 8) * *(float*)activations);
+                low = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(lowSum), TRecord.Scales(record, part, 0) * *(float*)activations, low);
+                high = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(highSum), TRecord.Scales(record, part, 8) * *(float*)activations, high);
             }
             if (!TRecord.HasMinimums)
                 continue;
@@ -66,10 +66,10 @@ internal static unsafe class Avx2Tile
                     i3 += Product(weights, pairs[3]);
                 }
                 Vector256<float> scales = TRecord.Scales(record, part, row);
-                s0 += Vector256.ConvertToSingle(i0) * (scales * factors[0]);
-                s1 += Vector256.ConvertToSingle(i1) * (scales * factors[1]);
-                s2 += Vector256.ConvertToSingle(i2) * (scales * factors[2]);
-                s3 += Vector256.ConvertToSingle(i3) * (scales * factors[3]);
+                s0 = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(i0), scales * factors[0], s0);
+                s1 = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(i1), scales * factors[1], s1);
+                s2 = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(i2), scales * factors[2], s2);
+                s3 = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(i3), scales * factors[3], s3);
             }
             if (!TRecord.HasMinimums)
                 continue;

@@ -28,7 +28,7 @@ internal static unsafe class Avx512Tile
                     even += Product(Weights<TRecord>(record, pair + 2), pairs[pair + 2]);
                     odd += Product(Weights<TRecord>(record, pair + 3), pairs[pair + 3]);
                 }
-                sum += Vector512.ConvertToSingle(even + odd) * (Scales<TRecord>(record, part) * *(float*)activations);
+                sum = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(even + odd), Scales<TRecord>(record, part) * *(float*)activations, sum);
             }
             if (TRecord.HasMinimums)
                 sum -= Minimums(record) * ((float*)activations)[1];
@@ -57,10 +57,10 @@ internal static unsafe class Avx512Tile
                     i3 += Product(weights, pairs[3]);
                 }
                 Vector512<float> scales = Scales<TRecord>(record, part);
-                s0 += Vector512.ConvertToSingle(i0) * (scales * factors[0]);
-                s1 += Vector512.ConvertToSingle(i1) * (scales * factors[1]);
-                s2 += Vector512.ConvertToSingle(i2) * (scales * factors[2]);
-                s3 += Vector512.ConvertToSingle(i3) * (scales * factors[3]);
+                s0 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i0), scales * factors[0], s0);
+                s1 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i1), scales * factors[1], s1);
+                s2 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i2), scales * factors[2], s2);
+                s3 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i3), scales * factors[3], s3);
             }
             if (!TRecord.HasMinimums)
                 continue;
@@ -102,14 +102,14 @@ internal static unsafe class Avx512Tile
                     i7 += Product(weights, pairs[7]);
                 }
                 Vector512<float> scales = Scales<TRecord>(record, part);
-                s0 += Vector512.ConvertToSingle(i0) * (scales * factors[0]);
-                s1 += Vector512.ConvertToSingle(i1) * (scales * factors[1]);
-                s2 += Vector512.ConvertToSingle(i2) * (scales * factors[2]);
-                s3 += Vector512.ConvertToSingle(i3) * (scales * factors[3]);
-                s4 += Vector512.ConvertToSingle(i4) * (scales * factors[4]);
-                s5 += Vector512.ConvertToSingle(i5) * (scales * factors[5]);
-                s6 += Vector512.ConvertToSingle(i6) * (scales * factors[6]);
-                s7 += Vector512.ConvertToSingle(i7) * (scales * factors[7]);
+                s0 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i0), scales * factors[0], s0);
+                s1 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i1), scales * factors[1], s1);
+                s2 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i2), scales * factors[2], s2);
+                s3 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i3), scales * factors[3], s3);
+                s4 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i4), scales * factors[4], s4);
+                s5 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i5), scales * factors[5], s5);
+                s6 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i6), scales * factors[6], s6);
+                s7 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i7), scales * factors[7], s7);
             }
             if (!TRecord.HasMinimums)
                 continue;

@@ -103,7 +103,7 @@ public sealed unsafe partial class CpuBackend
         part = Math.Max(1, Math.Min(total > 4 * rows.Active ? WideTiles : part, tiles / (3 * pool.Threads)));
         int parts = (packed.TilesPerGroup + part - 1) / part;
         long roomBytes = (long)rows.Tallest * PackedWeight.TileRows * sizeof(float);
-        float* room = packed.Layout.Blocks is null ? null : (float*)Scratch(roomBytes);
+        float* room = PackedProduct.Expands(packed.Layout, rows.Tallest) ? (float*)Scratch(roomBytes) : null;
         pool.Run(parts * rows.Active, new PackedProduct(rows, packed, packedInput, output, parts, path, room, roomBytes / sizeof(float)));
     }
 }

@@ -15,7 +15,7 @@ namespace XDeepServe.Kernels.Cpu;
 internal readonly unsafe struct PackedProduct(
     ProductRows rows, PackedWeight weight, byte* input, Tensor output, int partsPerGroup, CpuPath path, float* room, long roomFloats) : IPoolWork
 {
-    private const int ExpandedRecords = 8;
+    private const int ExpandedRecords = 16;
 
     /// <inheritdoc/>
     public void Execute(int part, int worker)
@@ -24,11 +24,17 @@ internal readonly unsafe struct PackedProduct(
         int slice = part % partsPerGroup;
         int first = (int)((long)weight.TilesPerGroup * slice / partsPerGroup);
         int end = (int)((long)weight.TilesPerGroup * (slice + 1) / partsPerGroup);
-        if (weight.Layout.Blocks is null)
+        if (!Expands(weight.Layout, rows.Starts[group + 1] - rows.Starts[group]))
             InPlace(group, first, end);
         else
             Expanded(group, first, end, room + worker * roomFloats);
     }
+
+    /// <summary>
+    /// Whether a tile is expanded before it meets its rows: types of fewer bits always, Q8_0 where there are so many rows that widening its
+    /// scales once for all of them pays.
+    /// </summary>
+    public static bool Expands(TileLayout layout, int inputRows) => layout.Blocks is not null || (layout.Type == ElementType.Q8_0 && inputRows > 8);
 
     /// <summary>8-bit types are read as they are packed.</summary>
     private void InPlace(int group, int first, int end)
@@ -59,7 +65,7 @@ internal readonly unsafe struct PackedProduct(
         }
     }
 
-    /// <summary>Smaller integers become signed bytes, a few records at a time for all input rows.</summary>
+    /// <summary>Integers become signed bytes and scales singles, a few records at a time for all input rows.</summary>
     private void Expanded(int group, int first, int end, float* sums)
     {
         int start = rows.Starts[group], last = rows.Starts[group + 1], total = weight.RecordsPerRow;
@@ -76,7 +82,7 @@ internal readonly unsafe struct PackedProduct(
                     height = ProductRows.TileHeight(last - place);
                     byte* activations = input + ((long)place * total + (long)record * height) * PackedActivations.BlockBytes;
                     float* results = sums + (long)(place - start) * PackedWeight.TileRows;
-                    if (weight.Layout.Blocks!.MinimumAt >= 0)
+                    if (weight.Layout.Blocks is { MinimumAt: >= 0 })
                         Add<OffsetRecord>(expanded, activations, count, height, results);
                     else if (weight.Layout.PartBytes > 0)
                         Add<SplitRecord>(expanded, activations, count, height, results);

@@ -32,7 +32,7 @@ internal static unsafe class PortableTile
                     integers += ((weights << 16) >> 16) * (short)*pairs + (weights >> 16) * (*pairs >> 16);
                 }
                 Vector256<float> eight = TRecord.Scales(record, part, row & 8);
-                sum += Vector128.ConvertToSingle(integers) * ((row % 8 == 0 ? eight.GetLower() : eight.GetUpper()) * factors[0]);
+                sum = Vector128.FusedMultiplyAdd(Vector128.ConvertToSingle(integers), (row % 8 == 0 ? eight.GetLower() : eight.GetUpper()) * factors[0], sum);
             }
             if (TRecord.HasMinimums)
                 sum -= Vector128.Load((float*)record + TileLayout.Rows + row) * factors[height];
