@@ -22,7 +22,7 @@ public sealed class Model : IDisposable
 
     private Model(
         Backend backend, WeightLoader weights, ModelConfig config, ModelOptions options,
-        Weight embedding, Weight? positions, Weight? head, Weight? scores, Norm finalNorm, Layer[] layers, int maxLength)
+        Weight embedding, Weight? positions, Weight? head, Weight? scores, Norm finalNorm, Layer[] layers, IReadOnlyList<DraftModule> drafts, int maxLength)
     {
         this.backend = backend;
         this.weights = weights;
@@ -34,7 +34,8 @@ public sealed class Model : IDisposable
         this.layers = layers;
         Config = config;
         MaxLength = maxLength;
-        Cache = new CacheLayout(options.Cache, [.. layers.Select(layer => layer.Attention.CacheRows)]);
+        Drafts = drafts;
+        Cache = new CacheLayout(options.Cache, [.. layers.Concat(drafts.Take(1).Select(draft => draft.Layer)).Select(layer => layer.Attention.CacheRows)]);
     }
 
     /// <summary>The shape of the network.</summary>
@@ -43,7 +44,7 @@ public sealed class Model : IDisposable
     /// <summary>Longest context that is served, in tokens.</summary>
     public int MaxLength { get; }
 
-    /// <summary>What the layers keep of every position.</summary>
+    /// <summary>What the layers keep of every position; the first draft module's layer, if there is one, behind the others.</summary>
     public CacheLayout Cache { get; }
 
     /// <summary>Bytes of all weights and tables, mapped or copied.</summary>
@@ -56,7 +57,7 @@ public sealed class Model : IDisposable
     public IReadOnlyList<Layer> Layers => layers;
 
     /// <summary>The modules for multi-token prediction that the file holds, if <see cref="ModelOptions.Drafts"/> asked for them.</summary>
-    public IReadOnlyList<DraftModule> Drafts { get; private init; } = [];
+    public IReadOnlyList<DraftModule> Drafts { get; }
 
     /// <summary>Turns images into rows of a step; null if the model takes text alone.</summary>
     public ImageEncoder? Images { get; private init; }
@@ -104,7 +105,7 @@ public sealed class Model : IDisposable
             ImageEncoder? images = family.LoadImages(config, loader);
             backend.Synchronize();
             progress?.Report(1);
-            return new Model(backend, loader, config, options, embedding, positions, head, scores, finalNorm, layers, maxLength) { Drafts = drafts, Images = images };
+            return new Model(backend, loader, config, options, embedding, positions, head, scores, finalNorm, layers, drafts, maxLength) { Images = images };
         }
         catch
         {
@@ -119,8 +120,8 @@ public sealed class Model : IDisposable
     public Workspace CreateWorkspace(int maxTokens, int maxLogitRows)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
-        long scratch = layers.Max(layer => Math.Max(layer.Attention.ScratchBytes(maxTokens), layer.FeedForward.ScratchBytes(maxTokens)));
-        return new Workspace(backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch);
+        long scratch = layers.Concat(Drafts.Select(draft => draft.Layer)).Max(layer => Math.Max(layer.Attention.ScratchBytes(maxTokens), layer.FeedForward.ScratchBytes(maxTokens)));
+        return new Workspace(backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch, drafts: Drafts.Count > 0);
     }
 
     /// <summary>Runs a step's rows through all layers: writes the cache and <see cref="Workspace.Hidden"/>. Allocates nothing.</summary>
@@ -151,16 +152,41 @@ public sealed class Model : IDisposable
         workspace.Hidden = normed;
     }
 
+    /// <summary>
+    /// Runs the first draft module behind <see cref="Forward"/>, or behind itself: <see cref="Workspace.Hidden"/> becomes what
+    /// <see cref="DraftLogits"/> makes drafts of. Allocates nothing.
+    /// </summary>
+    /// <param name="rows">I32 <c>[n, 1]</c>: rows of the last pass whose hidden states go in.</param>
+    /// <param name="nextIds">I32 <c>[n, 1]</c>: the token behind each of them.</param>
+    /// <param name="paged">Where they belong: each at the position of its hidden state.</param>
+    /// <param name="cache">Holds the module's earlier positions.</param>
+    /// <param name="workspace">The workspace of the last pass.</param>
+    /// <param name="chained">Whether the last pass was the module's own.</param>
+    public void Draft(Tensor rows, Tensor nextIds, PagedBatch paged, KvCache cache, Workspace workspace, bool chained)
+    {
+        int tokens = rows.Rows;
+        Tensor given = workspace.Given.Take(tokens), residual = workspace.Residual.Take(tokens), normed = workspace.Normed.Take(tokens);
+        backend.GatherRows(given, chained && !ChainNormed ? workspace.Residual : workspace.Normed, rows);
+        Drafts[0].Run(
+            backend, given, nextIds, workspace.Joined.Take(tokens), residual, normed, workspace.Delta.Take(tokens), paged, cache, layers.Length, workspace.Scratch);
+        workspace.Hidden = normed;
+    }
+
+    /// <summary>Whether a chained draft takes the hidden state behind the module's norm.</summary>
+    public bool ChainNormed { get; set; }
+
+    /// <summary>Logits of some rows of <see cref="Workspace.Hidden"/> behind <see cref="Draft"/>: of the token after the next.</summary>
+    /// <param name="logits">F32 <c>[n, vocabulary]</c>.</param>
+    /// <param name="rows">I32 <c>[n, 1]</c>; n is at most <see cref="Workspace.MaxLogitRows"/>.</param>
+    /// <param name="workspace">The workspace of the step.</param>
+    public void DraftLogits(Tensor logits, Tensor rows, Workspace workspace) => Logits(logits, rows, workspace, Drafts[0].Head);
+
     /// <summary>Logits of some rows of <see cref="Workspace.Hidden"/>.</summary>
     /// <param name="logits">F32 <c>[n, vocabulary]</c>.</param>
     /// <param name="rows">I32 <c>[n, 1]</c>: rows of the hidden states; n is at most <see cref="Workspace.MaxLogitRows"/>.</param>
     /// <param name="workspace">The workspace of the step.</param>
-    public void Logits(Tensor logits, Tensor rows, Workspace workspace)
-    {
-        Tensor picked = workspace.Picked.Take(rows.Rows);
-        backend.GatherRows(picked, workspace.Hidden, rows);
-        backend.Linear(logits, picked, head ?? throw new InvalidOperationException("The model has a score head, but no output matrix."));
-    }
+    public void Logits(Tensor logits, Tensor rows, Workspace workspace) =>
+        Logits(logits, rows, workspace, head ?? throw new InvalidOperationException("The model has a score head, but no output matrix."));
 
     /// <summary>What the score head says of some rows.</summary>
     /// <param name="output">F32 <c>[n, labels]</c>.</param>
@@ -171,6 +197,13 @@ public sealed class Model : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => weights.Dispose();
+
+    private void Logits(Tensor logits, Tensor rows, Workspace workspace, Weight output)
+    {
+        Tensor picked = workspace.Picked.Take(rows.Rows);
+        backend.GatherRows(picked, workspace.Hidden, rows);
+        backend.Linear(logits, picked, output);
+    }
 
     private void Embed(ForwardBatch batch, Tensor residual, Tensor delta)
     {

@@ -7,7 +7,7 @@ public sealed class Workspace : IDisposable
 {
     private readonly Arena arena;
 
-    internal Workspace(Backend backend, int hiddenSize, int maxTokens, int maxLogitRows, long scratchBytes)
+    internal Workspace(Backend backend, int hiddenSize, int maxTokens, int maxLogitRows, long scratchBytes, bool drafts = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxLogitRows);
@@ -15,11 +15,16 @@ public sealed class Workspace : IDisposable
         MaxLogitRows = maxLogitRows;
         long stream = Arena.BytesFor(ElementType.F32, maxTokens, hiddenSize);
         long picked = Arena.BytesFor(ElementType.F32, maxLogitRows, hiddenSize);
-        arena = backend.CreateArena((3 * stream) + picked + Scratch.ArenaBytes(scratchBytes));
+        arena = backend.CreateArena(((drafts ? 6 : 3) * stream) + picked + Scratch.ArenaBytes(scratchBytes));
         Residual = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
         Normed = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
         Delta = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
         Picked = arena.Allocate(ElementType.F32, maxLogitRows, hiddenSize);
+        if (drafts)
+        {
+            Given = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
+            Joined = arena.Allocate(ElementType.F32, maxTokens, 2 * hiddenSize);
+        }
         Scratch = new Scratch(arena, scratchBytes);
     }
 
@@ -45,6 +50,10 @@ public sealed class Workspace : IDisposable
     internal Tensor Delta { get; } // [maxTokens, hidden]: output of a unit
 
     internal Tensor Picked { get; } // [maxLogitRows, hidden]: rows that get logits
+
+    internal Tensor Given { get; } // [maxTokens, hidden]: hidden states that go into the draft module
+
+    internal Tensor Joined { get; } // [maxTokens, 2·hidden]: its input; both empty without one
 
     /// <inheritdoc/>
     public void Dispose() => arena.Dispose();

@@ -24,10 +24,14 @@ internal sealed class Runner : IDisposable
         free = new Stack<int>(order);
     }
 
+    /// <summary>Whether rows get the draft module's logits, of the token after the next: the next must be known.</summary>
+    public bool Drafts { get; set; }
+
     /// <summary>Runs the next rows of some sequences in one step and returns the logits of every row.</summary>
     public float[][] Step(params (Sequence Sequence, int Count)[] parts)
     {
         var ids = new List<int>();
+        var next = new List<int>();
         var positions = new List<int>();
         var starts = new List<int> { 0 };
         var contexts = new List<int>();
@@ -46,6 +50,7 @@ internal sealed class Runner : IDisposable
             for (int i = 0; i < count; i++)
             {
                 ids.Add(sequence.Tokens[sequence.Done]);
+                next.Add(Drafts ? sequence.Tokens[sequence.Done + 1] : 0);
                 positions.Add(sequence.Done++);
             }
             starts.Add(ids.Count);
@@ -56,7 +61,7 @@ internal sealed class Runner : IDisposable
         }
 
         int rows = ids.Count;
-        using Arena arena = backend.CreateArena((64 * 8) + ((rows * 3) + (parts.Length * 3) + blocks.Length) * 4
+        using Arena arena = backend.CreateArena((64 * 9) + ((rows * 4) + (parts.Length * 3) + blocks.Length) * 4
             + Arena.BytesFor(ElementType.F32, rows, model.Config.VocabularySize));
         var batch = new ForwardBatch(
             Put(arena, [.. ids], 1),
@@ -65,7 +70,15 @@ internal sealed class Runner : IDisposable
         Tensor picked = Put(arena, [.. Enumerable.Range(0, rows)], 1);
         Tensor logits = arena.Allocate(ElementType.F32, rows, model.Config.VocabularySize);
         model.Forward(batch, cache, workspace);
-        model.Logits(logits, picked, workspace);
+        if (Drafts)
+        {
+            model.Draft(picked, Put(arena, [.. next], 1), batch.Paged, cache, workspace, chained: false);
+            model.DraftLogits(logits, picked, workspace);
+        }
+        else
+        {
+            model.Logits(logits, picked, workspace);
+        }
         float[] all = new float[rows * logits.Columns];
         backend.Download<float>(logits, all);
         return [.. all.Chunk(logits.Columns)];
@@ -77,6 +90,17 @@ internal sealed class Runner : IDisposable
         var rows = new List<float[]>();
         while (sequence.Left > 0)
             rows.AddRange(Step((sequence, Math.Min(chunk, sequence.Left))));
+        return [.. rows];
+    }
+
+    /// <summary>What the draft module makes of every token but the last: the token after the next.</summary>
+    public float[][] DraftAll(Sequence sequence, int chunk = int.MaxValue)
+    {
+        Drafts = true;
+        var rows = new List<float[]>();
+        while (sequence.Left > 1)
+            rows.AddRange(Step((sequence, Math.Min(chunk, sequence.Left - 1))));
+        Drafts = false;
         return [.. rows];
     }
 
