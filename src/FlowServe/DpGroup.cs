@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 
@@ -23,7 +24,7 @@ internal sealed class DpGroup : IDisposable
     private readonly StepPlan[] plans;
     private readonly Thread? thread;
     private StepPlan? running;
-    private long step;
+    private long step, lastStep = -2, lastStepAt;
     private volatile bool stopped;
 
     /// <summary>Takes memory; starts the thread unless the caller steps the group itself.</summary>
@@ -37,10 +38,13 @@ internal sealed class DpGroup : IDisposable
     {
         (this.options, this.published, Number) = (options, published, number);
         Blocks = BlocksFor(model, backend, options);
-        Metrics = new EngineMetrics(options.MaxModelLength);
+        Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
-        scheduler = new Scheduler(options, cache);
         executor = new Executor(model, backend, options, Blocks, model.Config.EosIds);
+        scheduler = new Scheduler(options, cache)
+        {
+            Proposals = executor.Speculation is { } speculation ? new Proposals(speculation, options.Speculation!.DisableBySequences) : null,
+        };
         Holds = new KvHolds(number, cache, options.HoldLease);
         int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
         plans = [new StepPlan(options.MaxSequences, maxBlocks), new StepPlan(options.MaxSequences, maxBlocks)];
@@ -114,13 +118,21 @@ internal sealed class DpGroup : IDisposable
     public bool Step()
     {
         Receive();
+        bool busy = running is not null;
+        scheduler.Proposals?.Begin(Math.Min(scheduler.Running.Count + scheduler.Waiting.Count, options.MaxSequences));
+        if (running is not null && scheduler.Proposals is { Active: true })
+        {
+            // How far proposals were accepted decides where the next step begins.
+            Publish(running);
+            running = null;
+        }
         StepPlan? planned = Schedule();
         if (planned is not null)
             executor.Launch(planned);
-        bool busy = planned is not null || running is not null;
         if (running is not null)
             Publish(running);
         running = planned;
+        busy |= planned is not null;
         Holds.Sweep();
         Report();
         published?.Invoke(Number);
@@ -222,19 +234,25 @@ internal sealed class DpGroup : IDisposable
             output.PromptLogprobs ??= new TokenLogprob?[sequence.PromptLength];
             output.PromptLogprobs[position] = entry;
         }
-        int sample = 0;
+        int sample = 0, sampling = 0;
         long now = Stopwatch.GetTimestamp();
         for (int i = 0; i < plan.Work.Count; i++)
         {
             PlannedWork work = plan.Work[i];
-            int place = work.Samples ? sample++ : -1;
+            int place = sample, accepted = 0;
+            if (work.Samples)
+            {
+                sample += 1 + work.Drafts;
+                accepted = results.Failure is null ? results.Accepted[sampling++] : 0;
+            }
             if (work.Sequence.Finished)
                 continue;
             if (results.Failure is { } failure)
                 Fail(work.Sequence, failure);
             else
-                Publish(work, results, place, now);
+                Publish(work, results, place, accepted, now);
         }
+        Learn(plan, now);
         foreach ((Sequence sequence, float[] values) in results.Readouts)
             Publish(sequence, values);
     }
@@ -248,16 +266,19 @@ internal sealed class DpGroup : IDisposable
         Finish(sequence, "stop", pushed: true);
     }
 
-    private void Publish(PlannedWork work, StepResults results, int place, long now)
+    private void Publish(PlannedWork work, StepResults results, int place, int accepted, long now)
     {
         Sequence sequence = work.Sequence;
         if (!sequence.PromptDone)
             Metrics.PromptTokens += Math.Min(work.Length, sequence.PromptLength) - work.Start + (work.Start == sequence.CachedTokens ? sequence.CachedTokens : 0);
         sequence.PromptDone |= work.Length >= sequence.PromptLength;
         cache.Commit(sequence, Math.Min(work.Length, sequence.Known.Length));
-        if (place < 0)
+        if (!work.Samples)
             return;
-        int token = results.Ids[place];
+        sequence.Reject(work.Drafts - accepted);
+        sequence.Drafted = work.Next;
+        if (work.Drafts > 0)
+            Metrics.Speculation!.Observe(work.Drafts, accepted);
         Submission output = sequence.Submission!;
         output.CachedTokens = Math.Max(0, sequence.CachedTokens);
         if (output.FirstTokenAt == 0)
@@ -274,16 +295,37 @@ internal sealed class DpGroup : IDisposable
             Metrics.InterToken.Observe(EngineMetrics.Seconds(output.LastTokenAt, now));
         }
         output.LastTokenAt = now;
+        output.Start(Number);
+        for (int i = place; i <= place + accepted && !sequence.Finished; i++)
+            Publish(sequence, results, i);
+    }
+
+    private void Publish(Sequence sequence, StepResults results, int place)
+    {
+        int token = results.Ids[place];
         Metrics.GenerationTokens++;
         sequence.AddKnown(token);
         TokenLogprob? logprob = sequence.Request.Sampling.Logprobs is { } top
             ? StepTensors.Entry(token, results.Chosen, results.TopIds, results.TopValues, place, results.TopCount, top)
             : null;
-        output.Start(Number);
         if (sequence.Output!.Take(token, logprob) is { } reason)
             Finish(sequence, reason, pushed: true);
         else if (sequence.Known.Length == sequence.Limit)
             HandOver(sequence);
+    }
+
+    /// <summary>Tells the gate what a step of decoding took.</summary>
+    private void Learn(StepPlan plan, long now)
+    {
+        bool decoded = scheduler.Proposals is not null && plan.Step == lastStep + 1 && plan.Samples - plan.Drafts == plan.Work.Count && plan.Tokens == plan.Samples;
+        if (decoded)
+        {
+            int tokens = plan.Work.Count;
+            for (int i = 0; i < plan.Work.Count && plan.Drafts > 0; i++)
+                tokens += plan.Results.Accepted[i];
+            scheduler.Proposals!.Gate.Observe(plan.Work.Count, plan.Drafts > 0, tokens, EngineMetrics.Seconds(lastStepAt, now));
+        }
+        (lastStep, lastStepAt) = (plan.Step, now);
     }
 
     /// <summary>The sequence goes on elsewhere; its blocks stay until they were fetched.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using XDeepServe.FlowServe.Speculating;
 
 namespace XDeepServe.FlowServe;
 
@@ -53,6 +54,9 @@ public sealed class EngineMetrics
 
     /// <summary>Sequences that had to start over.</summary>
     public long Preemptions { get; internal set; }
+
+    /// <summary>Proposed and accepted tokens; null without speculation.</summary>
+    public SpeculationMetrics? Speculation { get; internal init; }
 
     /// <summary>Steps run.</summary>
     public long StepCount { get; internal set; }

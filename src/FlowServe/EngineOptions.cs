@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Speculating;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>Settings of the engine.</summary>
@@ -36,6 +38,12 @@ public sealed record EngineOptions
     /// <summary>Most log-probabilities per token.</summary>
     public int MaxLogprobs { get; init; } = 20;
 
+    /// <summary>Speculative decoding; null for none.</summary>
+    public SpeculationOptions? Speculation { get; init; }
+
+    /// <summary>Most tokens that one sequence samples in a step.</summary>
+    public int SamplesPerSequence => 1 + (Speculation?.Tokens ?? 0);
+
     /// <summary>How long the cache of a request that goes on elsewhere is held for whoever fetches it.</summary>
     public TimeSpan HoldLease { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -47,6 +55,7 @@ public sealed record EngineOptions
         Require(MaxSequences is >= 1 and <= 4096, "Between 1 and 4096 sequences can run at once (--max-num-seqs).");
         Require(BlockSize is >= 1 and <= 256 && 256 % BlockSize == 0, "A cache block must hold 1, 2, 4, … 256 positions (--block-size).");
         Require(MaxBatchedTokens >= MaxSequences, $"A step of {MaxBatchedTokens} tokens (--max-num-batched-tokens) must hold one of each of the {MaxSequences} sequences (--max-num-seqs).");
+        Require(MaxBatchedTokens / SamplesPerSequence >= MaxSequences, $"A step of {MaxBatchedTokens} tokens (--max-num-batched-tokens) must hold {SamplesPerSequence} of each of the {MaxSequences} sequences (--max-num-seqs) with that many proposals.");
         Require(ChunkedPrefill || MaxBatchedTokens >= MaxModelLength, $"Without chunked prefill a step (--max-num-batched-tokens {MaxBatchedTokens}) must hold a whole prompt (--max-model-len {MaxModelLength}).");
         Require(QueueLimit >= 1, "At least one request must be able to wait (--max-queued-requests).");
         Require(MaxLogprobs is >= 0 and <= 1000, "Between 0 and 1000 log-probabilities per token can be kept (--max-logprobs).");

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 
@@ -18,11 +19,13 @@ internal sealed class Executor : IDisposable
     private readonly Workspace workspace;
     private readonly ImageStage? images;
     private readonly ReadoutStage readouts;
+    private readonly Speculation? speculation;
     private readonly Action decode;
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
     private readonly Queue<StepPlan> plans = new(4);
     private readonly ConcurrentQueue<Action> jobs = new(); // run between steps; short
+    private Exception? draftFailure;
     private volatile bool stopped;
 
     /// <summary>Takes memory and starts the thread.</summary>
@@ -31,15 +34,19 @@ internal sealed class Executor : IDisposable
         (this.model, this.backend, this.options) = (model, backend, options);
         Arena arena = backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count);
         cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
-        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences);
+        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences * options.SamplesPerSequence);
         images = model.Images is null ? null : new ImageStage(backend, model.Images, options.MaxBatchedTokens);
         readouts = new ReadoutStage(model, backend, options.MaxSequences);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
+        speculation = Speculation.Create(options, model, backend, cache);
         decode = Decode;
         Port = new KvPort(backend, cache);
         thread = new Thread(Loop) { IsBackground = true, Name = "executor" };
         thread.Start();
     }
+
+    /// <summary>Who proposes tokens; null for nobody.</summary>
+    public Speculation? Speculation => speculation;
 
     /// <summary>The key-value cache.</summary>
     public KvCache Cache => cache;
@@ -74,6 +81,7 @@ internal sealed class Executor : IDisposable
         stopped = true;
         launched.Release();
         thread.Join();
+        speculation?.Dispose();
         tensors.Dispose();
         images?.Dispose();
         readouts.Dispose();
@@ -116,11 +124,34 @@ internal sealed class Executor : IDisposable
                 plan.Results.Failure = failure;
             }
             completed.Release();
+            Draft(plan);
+        }
+    }
+
+    /// <summary>Proposes what follows a step, while the DP group publishes it and plans the next.</summary>
+    private void Draft(StepPlan plan)
+    {
+        if (speculation is null || plan.Results.Failure is not null)
+            return;
+        try
+        {
+            speculation.Draft(plan, tensors.TokenTable, workspace);
+        }
+#pragma warning disable CA1031 // The sequences whose proposals failed are those of the next step, which ends with the error.
+        catch (Exception failure)
+#pragma warning restore CA1031
+        {
+            draftFailure = failure;
         }
     }
 
     private void Run(StepPlan plan)
     {
+        if (draftFailure is { } failure)
+        {
+            draftFailure = null;
+            throw failure;
+        }
         tensors.Upload(plan);
         // Images are encoded outside a recorded step.
         IReadOnlyList<EmbeddedRows>? embedded = images?.Gather(plan);

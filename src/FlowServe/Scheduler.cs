@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Speculating;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>
@@ -35,6 +37,9 @@ public sealed class Scheduler
 
     /// <summary>What can bring keys and values, in order of preference.</summary>
     internal List<IKvSupply> Supplies { get; } = [];
+
+    /// <summary>Proposed tokens; null without speculation.</summary>
+    internal Proposals? Proposals { get; init; }
 
     /// <summary>Times that a sequence had to start over.</summary>
     public long Preemptions { get; private set; }
@@ -107,10 +112,12 @@ public sealed class Scheduler
                 int count = Math.Min(sequence.Wanted, budget);
                 if (count == 0 || (count < sequence.Wanted && !options.ChunkedPrefill))
                     continue;
-                if (!TryMakeRoom(sequence, count, step))
+                ReadOnlySpan<int> proposed = default;
+                int drafts = decoding && Proposals is not null ? Proposals.For(sequence, budget, out proposed) : 0;
+                if (!TryMakeRoom(sequence, count + drafts + Next(sequence, count, drafts), step))
                     continue;
                 i = running.IndexOf(sequence); // others may have left the list
-                budget -= Schedule(plan, sequence, count);
+                budget -= Schedule(plan, sequence, count, drafts, proposed);
             }
         }
         if (preemptions == Preemptions)
@@ -146,8 +153,8 @@ public sealed class Scheduler
             }
             int wanted = sequence.Wanted, count = Math.Min(wanted, budget);
             bool fits = (count == wanted || options.ChunkedPrefill)
-                && HasRoom(count)
-                && cache.TryExtend(sequence, sequence.Computed + count);
+                && HasRoom(count + Next(sequence, count, 0))
+                && cache.TryExtend(sequence, sequence.Computed + count + Next(sequence, count, 0));
             if (!fits)
             {
                 cache.Release(sequence);
@@ -194,15 +201,22 @@ public sealed class Scheduler
         sequence.Slot = -1;
     }
 
-    private static int Schedule(StepPlan plan, Sequence sequence, int count)
+    /// <summary>Tokens to propose behind these rows of a sequence; they may need positions of their own.</summary>
+    private int Next(Sequence sequence, int count, int drafts) =>
+        Proposals?.Behind(sequence, sequence.Computed + count + drafts, Samples(sequence, count)) ?? 0;
+
+    private static bool Samples(Sequence sequence, int count) => sequence.Computed + count == sequence.Length && sequence.Request.Readout is null;
+
+    private int Schedule(StepPlan plan, Sequence sequence, int count, int drafts = 0, ReadOnlySpan<int> proposed = default)
     {
-        bool last = sequence.Computed + count == sequence.Length, reads = last && sequence.Request.Readout is not null, samples = last && !reads;
-        plan.Add(new PlannedWork(sequence, sequence.Computed, count, samples, Admitted: !sequence.OnDevice, reads));
+        bool samples = Samples(sequence, count), reads = !samples && sequence.Computed + count == sequence.Length;
+        plan.Add(new PlannedWork(sequence, sequence.Computed, count + drafts, samples, Admitted: !sequence.OnDevice, reads, drafts, Next(sequence, count, drafts)), proposed);
         sequence.OnDevice = true;
-        sequence.Computed += count;
-        sequence.Length += samples ? 1 : 0;
+        sequence.Drafted = 0;
+        sequence.Computed += count + drafts;
+        sequence.Length += samples ? 1 + drafts : 0; // at most: what is not accepted is taken back
         sequence.PlannedInStep = plan.Step;
-        return count;
+        return count + drafts;
     }
 
     /// <summary>Gives a running sequence blocks for more positions; takes them from newer ones if it must.</summary>

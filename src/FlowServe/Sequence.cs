@@ -89,6 +89,12 @@ public sealed class Sequence
     /// <summary>The tokens it came with.</summary>
     public ReadOnlySpan<int> Initial => tokens.AsSpan(0, InitialLength);
 
+    /// <summary>Whether tokens may be proposed for it. Penalties depend on the tokens before, which the next step knows only when it has verified them.</summary>
+    public bool MaySpeculate => Request.Sampling is { RepetitionPenalty: 1, PresencePenalty: 0, FrequencyPenalty: 0 } && Request.Readout is null;
+
+    /// <summary>Tokens that a device has proposed behind its last one, or will have before the next step.</summary>
+    public int Drafted { get; internal set; }
+
     /// <summary>Tokens that the host knows.</summary>
     public ReadOnlySpan<int> Known => tokens.AsSpan(0, known);
 
@@ -135,6 +141,13 @@ public sealed class Sequence
 
     internal long PlannedInStep { get; set; } = -1;
 
+    /// <summary>Takes proposed tokens back that were not accepted.</summary>
+    internal void Reject(int count)
+    {
+        Length -= count;
+        Computed -= count;
+    }
+
     internal void AddKnown(int token) => keys[known] = tokens[known++] = token;
 
     internal void AddBlock(int block) => blocks[BlockCount++] = block;
@@ -151,7 +164,7 @@ public sealed class Sequence
 
     internal void ClearBlocks()
     {
-        BlockCount = CommittedBlocks = Computed = 0;
+        BlockCount = CommittedBlocks = Computed = Drafted = 0;
         CommittedHash = SaltHash;
     }
 }

@@ -9,10 +9,15 @@ namespace XDeepServe.FlowServe;
 /// <param name="Samples">Whether a token is sampled behind the last of them.</param>
 /// <param name="Admitted">Whether the sequence's tokens must go to the device first.</param>
 /// <param name="Reads">Whether something other than a token is read behind the last of them.</param>
-public readonly record struct PlannedWork(Sequence Sequence, int Start, int Count, bool Samples, bool Admitted, bool Reads = false)
+/// <param name="Drafts">How many of the positions, the last ones, hold proposed tokens: a token is sampled behind each, and before the first.</param>
+/// <param name="Next">Tokens to propose behind this step.</param>
+public readonly record struct PlannedWork(Sequence Sequence, int Start, int Count, bool Samples, bool Admitted, bool Reads = false, int Drafts = 0, int Next = 0)
 {
-    /// <summary>Tokens before the sampled one: its index in the sequence.</summary>
+    /// <summary>Tokens before the (last) sampled one, proposed ones included: its index in the sequence.</summary>
     public int Length => Start + Count;
+
+    /// <summary>Whether all positions but proposed ones are one that was sampled in the step before, or as good as that.</summary>
+    public bool Decodes => Samples && Count - Drafts == 1;
 }
 
 /// <summary>One step: counts from the scheduler, later the executor's results. Two plans are used in turn.</summary>
@@ -22,6 +27,8 @@ public sealed class StepPlan
     private readonly List<int> slots;
     private readonly List<int> blocks; // of all sequences, one behind the other
     private readonly List<int> blockStarts;
+    private readonly List<int> proposed; // by the host, of all sequences, one behind the other
+    private readonly List<int> proposedStarts;
 
     /// <summary>An empty plan.</summary>
     /// <param name="maxSequences">Most sequences in a step.</param>
@@ -33,6 +40,8 @@ public sealed class StepPlan
         blockStarts = new List<int>(maxSequences);
         work = new List<PlannedWork>(maxSequences);
         slots = new List<int>(maxSequences);
+        proposedStarts = new List<int>(maxSequences);
+        proposed = [];
     }
 
     /// <summary>Number of the step.</summary>
@@ -47,6 +56,9 @@ public sealed class StepPlan
     /// <summary>Tokens sampled.</summary>
     public int Samples { get; private set; }
 
+    /// <summary>Proposed tokens that are verified.</summary>
+    public int Drafts { get; private set; }
+
     /// <summary>Whether a sequence of the step has a <see cref="Readout"/>.</summary>
     public bool HasReadouts { get; private set; }
 
@@ -60,7 +72,9 @@ public sealed class StepPlan
         slots.Clear();
         blocks.Clear();
         blockStarts.Clear();
-        (Step, Tokens, Samples, HasReadouts) = (step, 0, 0, false);
+        proposed.Clear();
+        proposedStarts.Clear();
+        (Step, Tokens, Samples, Drafts, HasReadouts) = (step, 0, 0, 0, false);
     }
 
     // The sequence may change hands while the step runs, so its slot and blocks are written down.
@@ -72,14 +86,24 @@ public sealed class StepPlan
         return CollectionsMarshal.AsSpan(blocks)[blockStarts[place]..end];
     }
 
-    internal void Add(PlannedWork entry)
+    /// <summary>Proposed tokens of a place that the host knows; none where a device drafted them.</summary>
+    internal ReadOnlySpan<int> Proposed(int place)
     {
+        int end = place + 1 < proposedStarts.Count ? proposedStarts[place + 1] : proposed.Count;
+        return CollectionsMarshal.AsSpan(proposed)[proposedStarts[place]..end];
+    }
+
+    internal void Add(PlannedWork entry, ReadOnlySpan<int> proposals = default)
+    {
+        proposedStarts.Add(proposed.Count);
+        proposed.AddRange(proposals);
         work.Add(entry);
         slots.Add(entry.Sequence.Slot);
         blockStarts.Add(blocks.Count);
         blocks.AddRange(entry.Sequence.Blocks);
         Tokens += entry.Count;
-        Samples += entry.Samples ? 1 : 0;
+        Samples += entry.Samples ? 1 + entry.Drafts : 0;
+        Drafts += entry.Drafts;
         HasReadouts |= entry.Sequence.Request.Readout is not null;
     }
 }
@@ -87,8 +111,11 @@ public sealed class StepPlan
 /// <summary>What a step brought; filled by the executor.</summary>
 internal sealed class StepResults
 {
-    /// <summary>[samples] sampled ids.</summary>
+    /// <summary>[samples] sampled ids; a sequence with proposals has one for each, and one more.</summary>
     public int[] Ids { get; set; } = [];
+
+    /// <summary>[sequences that sample] how many of their proposed tokens were accepted.</summary>
+    public int[] Accepted { get; set; } = [];
 
     /// <summary>[samples, 2] log-probability and rank of the sampled ids, where some sequence asked.</summary>
     public float[] Chosen { get; set; } = [];

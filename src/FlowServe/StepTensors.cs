@@ -15,19 +15,20 @@ internal sealed class StepTensors : IDisposable
     private readonly EngineOptions options;
     private readonly IReadOnlyList<int> endIds;
     private readonly Arena arena;
-    private readonly Tensor tokenTable;                              // I32 [sequences, longest + 1]
     private readonly Tensor ids, rowSlots, positions;                // I32 [tokens, 1]
     private readonly Tensor starts, contexts, blocks;                // I32 [sequences + 1, 1], [sequences, 1], [sequences, blocks]
-    private readonly Tensor logitRows, promptRows, slots, lengths, promptLengths, sampled; // I32 [sequences, 1]
-    private readonly Tensor reals, integers;                         // F32 [sequences, 6], I32 [sequences, 5]
-    private readonly Tensor biasStarts, biasIds, biasValues;         // I32 [sequences + 1, 1], I32 and F32 [entries, 1]
-    private readonly Tensor chosen, topIds, topValues;               // F32 [sequences, 2], I32 and F32 [sequences, k]
+    private readonly Tensor logitRows, promptRows, slots, lengths, promptLengths, sampled; // I32 [samples, 1]
+    private readonly Tensor reals, integers;                         // F32 [samples, 6], I32 [samples, 5]
+    private readonly Tensor biasStarts, biasIds, biasValues;         // I32 [samples + 1, 1], I32 and F32 [entries, 1]
+    private readonly Tensor chosen, topIds, topValues;               // F32 [samples, 2], I32 and F32 [samples, k]
     private readonly int[] hostSlots, hostPositions, hostStarts, hostContexts, hostBlocks;
     private readonly int[] hostRows, hostPromptRows, hostRowSlots, hostLengths, hostPromptLengths, hostIntegers, hostBiasStarts;
     private readonly float[] hostReals;
     private readonly List<int> hostBiasIds = [];
     private readonly List<float> hostBiasValues = [];
+    private int[] hostIds = [];
     private int tokens, sequences, samples, blockWidth, logprobs;
+    private bool uniform; // whether all sequences have equally many rows
 
     /// <summary>Takes memory for the largest step.</summary>
     public StepTensors(Backend backend, EngineOptions options, int vocabulary, IReadOnlyList<int> endIds)
@@ -35,34 +36,38 @@ internal sealed class StepTensors : IDisposable
         (this.backend, this.options, this.endIds) = (backend, options, endIds);
         int most = options.MaxSequences, rows = options.MaxBatchedTokens;
         int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
-        int biases = most * (SamplingParameters.MaxBiases + SamplingParameters.MaxStops + endIds.Count);
+        int draws = most * options.SamplesPerSequence;
+        int biases = draws * (SamplingParameters.MaxBiases + SamplingParameters.MaxStops + endIds.Count);
         int top = Math.Max(1, Math.Min(options.MaxLogprobs, vocabulary));
         long bytes = Arena.BytesFor(ElementType.I32, most, options.MaxModelLength + 1L) + 3 * Arena.BytesFor(ElementType.I32, rows, 1)
-            + Arena.BytesFor(ElementType.I32, most, maxBlocks) + 10 * Arena.BytesFor(ElementType.I32, most + 1, 1)
-            + Arena.BytesFor(ElementType.F32, most, Reals) + Arena.BytesFor(ElementType.I32, most, Integers)
-            + 2 * Arena.BytesFor(ElementType.F32, biases, 1) + Arena.BytesFor(ElementType.F32, most, 2)
-            + 2 * Arena.BytesFor(ElementType.F32, most, top) + Arena.BytesFor(ElementType.F32, most, vocabulary);
+            + Arena.BytesFor(ElementType.I32, most, maxBlocks) + 2 * Arena.BytesFor(ElementType.I32, most + 1, 1) + 7 * Arena.BytesFor(ElementType.I32, draws + 1, 1)
+            + Arena.BytesFor(ElementType.F32, draws, Reals) + Arena.BytesFor(ElementType.I32, draws, Integers)
+            + 2 * Arena.BytesFor(ElementType.F32, biases, 1) + Arena.BytesFor(ElementType.F32, draws, 2)
+            + 2 * Arena.BytesFor(ElementType.F32, draws, top) + Arena.BytesFor(ElementType.F32, draws, vocabulary);
         arena = backend.CreateArena(bytes);
-        tokenTable = arena.Allocate(ElementType.I32, most, options.MaxModelLength + 1);
+        TokenTable = arena.Allocate(ElementType.I32, most, options.MaxModelLength + 1);
         Tensor Column(int count) => arena.Allocate(ElementType.I32, count, 1);
         (ids, rowSlots, positions) = (Column(rows), Column(rows), Column(rows));
         (starts, contexts, blocks) = (Column(most + 1), Column(most), arena.Allocate(ElementType.I32, most, maxBlocks));
-        (logitRows, promptRows, slots, lengths, promptLengths, sampled) = (Column(most), Column(most), Column(most), Column(most), Column(most), Column(most));
-        (reals, integers) = (arena.Allocate(ElementType.F32, most, Reals), arena.Allocate(ElementType.I32, most, Integers));
-        (biasStarts, biasIds, biasValues) = (Column(most + 1), Column(biases), arena.Allocate(ElementType.F32, biases, 1));
-        chosen = arena.Allocate(ElementType.F32, most, 2);
-        (topIds, topValues) = (arena.Allocate(ElementType.I32, most, top), arena.Allocate(ElementType.F32, most, top));
-        Logits = arena.Allocate(ElementType.F32, most, vocabulary);
+        (logitRows, promptRows, slots, lengths, promptLengths, sampled) = (Column(draws), Column(draws), Column(draws), Column(draws), Column(draws), Column(draws));
+        (reals, integers) = (arena.Allocate(ElementType.F32, draws, Reals), arena.Allocate(ElementType.I32, draws, Integers));
+        (biasStarts, biasIds, biasValues) = (Column(draws + 1), Column(biases), arena.Allocate(ElementType.F32, biases, 1));
+        chosen = arena.Allocate(ElementType.F32, draws, 2);
+        (topIds, topValues) = (arena.Allocate(ElementType.I32, draws, top), arena.Allocate(ElementType.F32, draws, top));
+        Logits = arena.Allocate(ElementType.F32, draws, vocabulary);
         (hostSlots, hostPositions, hostStarts, hostContexts) = (new int[rows], new int[rows], new int[most + 1], new int[most]);
-        (hostBlocks, hostRows, hostPromptRows, hostRowSlots, hostLengths) = (new int[most * maxBlocks], new int[most], new int[most], new int[most], new int[most]);
-        (hostPromptLengths, hostIntegers, hostBiasStarts, hostReals) = (new int[most], new int[most * Integers], new int[most + 1], new float[most * Reals]);
+        (hostBlocks, hostRows, hostPromptRows, hostRowSlots, hostLengths) = (new int[most * maxBlocks], new int[draws], new int[draws], new int[draws], new int[draws]);
+        (hostPromptLengths, hostIntegers, hostBiasStarts, hostReals) = (new int[draws], new int[draws * Integers], new int[draws + 1], new float[draws * Reals]);
     }
 
-    /// <summary>F32 <c>[sequences, vocabulary]</c>.</summary>
+    /// <summary>I32 <c>[sequences, longest + 1]</c>: the tokens of every sequence.</summary>
+    public Tensor TokenTable { get; }
+
+    /// <summary>F32 <c>[samples, vocabulary]</c>.</summary>
     public Tensor Logits { get; }
 
-    /// <summary>Names the shape of a step in which every sequence has one row and samples behind it; null for any other step.</summary>
-    public long? DecodeShape => tokens == sequences && sequences == samples ? (long)tokens << 32 | (uint)blockWidth : null;
+    /// <summary>Names the shape of a step in which all sequences have equally many rows and sample behind each; null for any other step.</summary>
+    public long? DecodeShape => tokens == samples && sequences > 0 && uniform ? (long)sequences << 32 | (uint)(tokens / sequences - 1) << 24 | (uint)blockWidth : null;
 
     /// <summary>Where the step's rows belong.</summary>
     public PagedBatch Batch => new(
@@ -80,13 +85,13 @@ internal sealed class StepTensors : IDisposable
 
     /// <summary>How to sample.</summary>
     public SamplingBatch Sampling => new(
-        slots.Take(samples), lengths.Take(samples), promptLengths.Take(samples), tokenTable, reals.Take(samples), integers.Take(samples),
+        slots.Take(samples), lengths.Take(samples), promptLengths.Take(samples), TokenTable, reals.Take(samples), integers.Take(samples),
         biasStarts.Take(samples + 1), biasIds, biasValues);
 
     /// <summary>Fills the tensors for a step.</summary>
     public void Upload(StepPlan plan)
     {
-        (tokens, sequences, samples, logprobs) = (0, 0, 0, -1);
+        (tokens, sequences, samples, logprobs, uniform) = (0, 0, 0, -1, true);
         hostBiasIds.Clear();
         hostBiasValues.Clear();
         blockWidth = 1;
@@ -99,7 +104,11 @@ internal sealed class StepTensors : IDisposable
             Sequence sequence = work.Sequence;
             int slot = plan.Slot(sequences);
             if (work.Admitted)
-                backend.Upload<int>(tokenTable.Slice(slot, 1), sequence.Initial);
+                backend.Upload<int>(TokenTable.Slice(slot, 1), sequence.Initial);
+            uniform &= work.Count == plan.Entries[0].Count;
+            ReadOnlySpan<int> proposed = plan.Proposed(sequences);
+            if (proposed.Length > 0)
+                backend.Upload(TokenTable.Slice(slot, 1).Cut(work.Length - work.Drafts, work.Drafts), proposed);
             hostStarts[sequences] = tokens;
             hostContexts[sequences] = work.Length;
             plan.Blocks(sequences)[..Blocks(work.Length)].CopyTo(hostBlocks.AsSpan(sequences++ * blockWidth));
@@ -107,8 +116,8 @@ internal sealed class StepTensors : IDisposable
             for (int i = 0; i < work.Count; i++)
                 hostPositions[tokens + i] = work.Start + i;
             tokens += work.Count;
-            if (work.Samples)
-                AddSample(work, slot);
+            for (int draft = work.Samples ? 0 : int.MaxValue; draft <= work.Drafts; draft++)
+                AddSample(work, slot, work.Drafts - draft);
         }
         hostStarts[sequences] = tokens;
         hostBiasStarts[samples] = hostBiasIds.Count;
@@ -124,7 +133,7 @@ internal sealed class StepTensors : IDisposable
     /// <summary>The step's token ids, from the table.</summary>
     public Tensor GatherIds()
     {
-        backend.GatherTokens(ids.Take(tokens), tokenTable, rowSlots.Take(tokens), positions.Take(tokens));
+        backend.GatherTokens(ids.Take(tokens), TokenTable, rowSlots.Take(tokens), positions.Take(tokens));
         return ids.Take(tokens);
     }
 
@@ -142,7 +151,7 @@ internal sealed class StepTensors : IDisposable
     {
         StepResults results = plan.Results;
         if (results.Ids.Length < samples)
-            results.Ids = new int[options.MaxSequences];
+            (results.Ids, results.Accepted) = (new int[Logits.Rows], new int[options.MaxSequences]);
         if (logprobs >= 0)
         {
             Score(logits, SampledIds, logprobs);
@@ -153,6 +162,30 @@ internal sealed class StepTensors : IDisposable
         }
         results.TopCount = Math.Max(0, logprobs);
         backend.Download<int>(sampled, results.Ids.AsSpan(0, samples));
+        Accept(plan, results);
+    }
+
+    /// <summary>Proposed tokens stand as far as they equal what was sampled in their places.</summary>
+    private void Accept(StepPlan plan, StepResults results)
+    {
+        if (plan.Drafts > 0)
+        {
+            if (hostIds.Length < tokens)
+                hostIds = new int[options.MaxBatchedTokens];
+            backend.Download<int>(ids, hostIds.AsSpan(0, tokens));
+        }
+        int row = 0, sample = 0, place = 0;
+        foreach (PlannedWork work in plan.Entries)
+        {
+            row += work.Count;
+            if (!work.Samples)
+                continue;
+            int accepted = 0;
+            while (accepted < work.Drafts && hostIds[row - work.Drafts + accepted] == results.Ids[sample + accepted])
+                accepted++;
+            results.Accepted[place++] = accepted;
+            sample += 1 + work.Drafts;
+        }
     }
 
     /// <summary>Scores the prompt tokens behind some positions.</summary>
@@ -188,11 +221,12 @@ internal sealed class StepTensors : IDisposable
     private void Score(Tensor logits, Tensor wanted, int top) => backend.LogProbabilities(
         chosen.Take(wanted.Rows), top == 0 ? default : Top(topIds, wanted.Rows, top), top == 0 ? default : Top(topValues, wanted.Rows, top), logits, wanted);
 
-    private void AddSample(PlannedWork work, int slot)
+    /// <summary>Adds the row that stands <paramref name="before"/> rows before the sequence's last.</summary>
+    private void AddSample(PlannedWork work, int slot, int before)
     {
         SamplingParameters sampling = work.Sequence.Request.Sampling;
-        int produced = work.Length - work.Sequence.PromptLength;
-        (hostRows[samples], hostRowSlots[samples], hostLengths[samples], hostPromptLengths[samples]) = (tokens - 1, slot, work.Length, work.Sequence.PromptLength);
+        int length = work.Length - before, produced = length - work.Sequence.PromptLength;
+        (hostRows[samples], hostRowSlots[samples], hostLengths[samples], hostPromptLengths[samples]) = (tokens - 1 - before, slot, length, work.Sequence.PromptLength);
         Span<float> real = hostReals.AsSpan(samples * Reals, Reals);
         real[0] = sampling.Temperature < 1e-5 ? 0 : (float)sampling.Temperature;
         real[1] = (float)sampling.TopP;

@@ -1,3 +1,4 @@
+using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
@@ -11,15 +12,20 @@ internal sealed class TestEngine : IDisposable
 {
     private readonly Checkpoint checkpoint;
     private readonly CpuBackend backend = new(new CpuOptions(Threads: 2, PinThreads: false));
+    private readonly Model? draftModel;
     private int requests;
 
     public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true)
     {
-        checkpoint = Checkpoint.Open(
-            Path.Combine(AppContext.BaseDirectory, "golden", family),
-            family.EndsWith("_random", StringComparison.Ordinal) ? LoadFormat.Dummy : LoadFormat.Auto);
-        Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
-        Shell = new TeShell(Model, backend, null, options ?? Options(), published: null, threaded);
+        checkpoint = Open(family);
+        options ??= Options();
+        Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512, Drafts: options.Speculation is { Method: SpeculationMethod.DraftModule }));
+        if (options.Speculation is { Method: SpeculationMethod.DraftModel } speculation)
+        {
+            draftModel = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512)); // the model itself: all its drafts are right
+            options = options with { Speculation = speculation with { DraftModel = draftModel } };
+        }
+        Shell = new TeShell(Model, backend, null, options, published: null, threaded);
     }
 
     public Model Model { get; }
@@ -78,8 +84,23 @@ internal sealed class TestEngine : IDisposable
     public void Dispose()
     {
         Shell.Dispose();
+        draftModel?.Dispose();
         Model.Dispose();
         backend.Dispose();
         checkpoint.Dispose();
+    }
+
+    /// <summary>A reference model, random weights, or (nano-moe) the model that comes with the program.</summary>
+    private static Checkpoint Open(string family)
+    {
+        if (family != "nano-moe")
+        {
+            LoadFormat format = family.EndsWith("_random", StringComparison.Ordinal) ? LoadFormat.Dummy : LoadFormat.Auto;
+            return Checkpoint.Open(Path.Combine(AppContext.BaseDirectory, "golden", family), format);
+        }
+        DirectoryInfo folder = new(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(folder.FullName, "XDeepServe.slnx")))
+            folder = folder.Parent ?? throw new DirectoryNotFoundException("The tests run outside the repository.");
+        return Checkpoint.Open(Path.Combine(folder.FullName, "models", "nano-moe"));
     }
 }

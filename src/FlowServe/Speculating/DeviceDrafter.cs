@@ -1,0 +1,82 @@
+using XDeepServe.Kernels;
+using XDeepServe.Models;
+
+namespace XDeepServe.FlowServe.Speculating;
+
+/// <summary>
+/// Drafts with a network. It first runs over the rows that the step has settled, so that it has seen all that the model has seen, and
+/// then drafts token by token.
+/// </summary>
+internal abstract class DeviceDrafter : Speculation
+{
+    private readonly DraftBatch batch;
+
+    /// <summary>Takes memory.</summary>
+    protected DeviceDrafter(int tokens, Backend backend, EngineOptions options, int mostRows, int vocabulary) : base(tokens)
+    {
+        batch = new DraftBatch(backend, options, mostRows, vocabulary);
+    }
+
+    /// <inheritdoc/>
+    public override bool OnDevice => true;
+
+    /// <inheritdoc/>
+    public override void Draft(StepPlan plan, Tensor tokenTable, Workspace workspace)
+    {
+        Collect(plan);
+        if (batch.Count == 0)
+            return;
+        batch.Upload();
+        for (int token = 0; token < Tokens; token++)
+        {
+            if (token > 0)
+                batch.Chain();
+            Forward(batch, batch.GatherIds(tokenTable), workspace, chained: token > 0);
+            if (batch.Drafting == 0)
+                break;
+            Score(batch.Logits.Take(batch.Drafting), batch.Last, workspace);
+            batch.Choose(tokenTable);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        batch.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>Adds the rows of a sequence that the drafter must see.</summary>
+    /// <param name="batch">Receives them.</param>
+    /// <param name="plan">The step.</param>
+    /// <param name="place">The sequence's place in it.</param>
+    /// <param name="row">The sequence's first row in it.</param>
+    /// <param name="settled">How many of its rows stand: all but rejected proposals.</param>
+    protected abstract void Add(DraftBatch batch, StepPlan plan, int place, int row, int settled);
+
+    /// <summary>Runs a pass.</summary>
+    protected abstract void Forward(DraftBatch batch, Tensor ids, Workspace workspace, bool chained);
+
+    /// <summary>Logits of some rows of the pass.</summary>
+    protected abstract void Score(Tensor logits, Tensor rows, Workspace workspace);
+
+    private void Collect(StepPlan plan)
+    {
+        int longest = 1;
+        foreach (PlannedWork work in plan.Entries)
+            longest = Math.Max(longest, work.Length + work.Next);
+        batch.Clear(longest);
+        int row = 0, sampled = 0;
+        for (int place = 0; place < plan.Entries.Length; place++)
+        {
+            PlannedWork work = plan.Entries[place];
+            int settled = work.Count;
+            if (work.Samples)
+                settled += plan.Results.Accepted[sampled++] - work.Drafts;
+            // Who decodes and is not to draft goes without; prompts are always read, so that drafting can begin behind them.
+            if (!work.Reads && (work.Next > 0 || !work.Decodes))
+                Add(batch, plan, place, row, settled);
+            row += work.Count;
+        }
+    }
+}
