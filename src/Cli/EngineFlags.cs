@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Kernels.Cuda;
@@ -29,6 +30,7 @@ internal sealed class EngineFlags
     private readonly Option<bool> prefixCaching = new("--enable-prefix-caching") { Description = "Share the cache of equal prefixes (the default)." };
     private readonly Option<bool> noChunks = new("--no-enable-chunked-prefill") { Description = "Read every prompt in one step." };
     private readonly Option<bool> chunks = new("--enable-chunked-prefill") { Description = "Cut prompts into pieces that fit beside others (the default)." };
+    private readonly Option<string?> speculation = new("--speculative-config") { Description = "JSON: propose tokens and verify them in one step. method: mtp (the model's own module), ngram, draft_model (with model); num_speculative_tokens; disable_by_batch_size." };
     private readonly Option<bool> skipTokenizer = new("--skip-tokenizer-init") { Description = "Work on token ids only." };
     private readonly Option<long> seed = new("--seed") { Description = "Names the random streams of requests without a seed." };
     private readonly Option<int> maxLogprobs = new("--max-logprobs") { Description = "Most log-probabilities per token.", DefaultValueFactory = _ => 20 };
@@ -42,7 +44,7 @@ internal sealed class EngineFlags
         foreach (Option option in new Option[]
         {
             model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
-            prefixCaching, noPrefixCaching, chunks, noChunks, skipTokenizer, maxLogprobs,
+            prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs,
         })
             command.Options.Add(option);
         if (!withoutSeed)
@@ -106,13 +108,16 @@ internal sealed class EngineFlags
         int sequences = result.GetValue(maxSequences);
         if (result.GetValue(threads) < 0)
             throw new ArgumentException($"--threads must be at least 1, or 0 for all cores, not {result.GetValue(threads)}.");
+        SpeculativeConfig? proposals = result.GetValue(speculation) is { } json ? SpeculativeConfig.Parse(json) : null;
         return new EngineSettings
         {
             Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),
             Format = ReadFormat(result, format),
             Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
             Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder) : null,
-            Model = new ModelOptions(type, result.GetValue(quantization) is { } name ? TypeOf(name) : null, result.GetValue(maxModelLength)),
+            Model = new ModelOptions(type, result.GetValue(quantization) is { } name ? TypeOf(name) : null, result.GetValue(maxModelLength),
+                Drafts: proposals?.Options.Method == SpeculationMethod.DraftModule),
+            DraftModel = proposals?.DraftModel,
             SkipTokenizer = result.GetValue(skipTokenizer),
             Engine = new EngineOptions
             {
@@ -127,6 +132,7 @@ internal sealed class EngineFlags
                 ChunkedPrefill = !result.GetValue(noChunks),
                 Seed = HasSeed ? result.GetValue(seed) : 0,
                 MaxLogprobs = result.GetValue(maxLogprobs),
+                Speculation = proposals?.Options,
             },
         };
     }
@@ -149,6 +155,9 @@ internal sealed record EngineSettings
 
     /// <summary>The weights.</summary>
     public required ModelOptions Model { get; init; }
+
+    /// <summary>Folder or GGUF file of the model that proposes tokens; null for none.</summary>
+    public string? DraftModel { get; init; }
 
     /// <summary>The engine; its longest sequence is set when the model is known.</summary>
     public required EngineOptions Engine { get; init; }

@@ -14,8 +14,13 @@ namespace XDeepServe.Cli;
 /// <summary>A model and all that it needs to run. Owns it all.</summary>
 internal sealed class LoadedEngine : IDisposable
 {
-    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, TeShell shell) =>
+    private readonly DraftModel? drafts;
+
+    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, DraftModel? drafts, TeShell shell)
+    {
         (Checkpoint, Backend, Model, Tokenizer, Shell) = (checkpoint, backend, model, tokenizer, shell);
+        this.drafts = drafts;
+    }
 
     /// <summary>The opened files.</summary>
     public Checkpoint Checkpoint { get; }
@@ -39,6 +44,7 @@ internal sealed class LoadedEngine : IDisposable
         Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
         Backend? backend = null;
         Model? model = null;
+        DraftModel? drafts = null;
         try
         {
             Tokenizer? tokenizer = settings.SkipTokenizer ? null : checkpoint.LoadTokenizer()
@@ -47,17 +53,24 @@ internal sealed class LoadedEngine : IDisposable
             model = WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
             if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
                 throw new ModelLoadException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model only {model.Config.VocabularySize}: they do not belong together.");
-            TeShell shell = new(model, backend, tokenizer, settings.Engine with { MaxModelLength = model.MaxLength });
+            EngineOptions options = settings.Engine with { MaxModelLength = model.MaxLength };
+            if (settings.DraftModel is { } path)
+            {
+                drafts = DraftModel.Load(path, backend, settings.Model, model.MaxLength);
+                options = options with { Speculation = options.Speculation! with { DraftModel = drafts.Model } };
+            }
+            TeShell shell = new(model, backend, tokenizer, options);
             long positions = (long)shell.CacheBlocks * shell.Options.BlockSize;
             if (positions < shell.Options.MaxModelLength)
             {
                 shell.Dispose();
                 throw new ModelLoadException($"The key-value cache holds {positions} positions, fewer than the {shell.Options.MaxModelLength} tokens of the longest context. Give it more memory, or lower --max-model-len.");
             }
-            return new LoadedEngine(checkpoint, backend, model, tokenizer, shell);
+            return new LoadedEngine(checkpoint, backend, model, tokenizer, drafts, shell);
         }
         catch
         {
+            drafts?.Dispose();
             model?.Dispose();
             backend?.Dispose();
             checkpoint.Dispose();
@@ -89,6 +102,7 @@ internal sealed class LoadedEngine : IDisposable
     public void Dispose()
     {
         Shell.Dispose();
+        drafts?.Dispose();
         Model.Dispose();
         Backend.Dispose();
         Checkpoint.Dispose();

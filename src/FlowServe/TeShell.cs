@@ -34,8 +34,8 @@ public sealed class TeShell : IEngine, IDisposable
 
     internal TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published, bool threaded)
     {
-        options.Validate();
         options.Speculation?.Validate(model, options.MaxModelLength);
+        options.Validate();
         if (options.MaxModelLength > model.MaxLength)
             throw new ArgumentException($"The model was loaded for {model.MaxLength} tokens; the engine cannot serve {options.MaxModelLength}.");
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);

@@ -38,6 +38,19 @@ public sealed class CommandTests
         Assert.Matches("[a-z]{3}", output);
     }
 
+    [Fact]
+    public async Task Proposed_tokens_change_nothing_but_the_speed()
+    {
+        string[] arguments = ["generate", "--prompt", "The capital of France is", "--max-tokens", "16", "--temperature", "0", "--json"];
+        (int _, string plain, string _) = await Run(arguments);
+        foreach (string config in (string[])["""{"method":"mtp","num_speculative_tokens":2}""", """{"method":"ngram","prompt_lookup_max":3}"""])
+        {
+            (int code, string output, string errors) = await Run([.. arguments, "--speculative-config", config]);
+            Assert.True(code == 0, errors);
+            Assert.Equal(JsonDocument.Parse(plain).RootElement.GetProperty("token_ids").ToString(), JsonDocument.Parse(output).RootElement.GetProperty("token_ids").ToString());
+        }
+    }
+
     [Theory]
     [InlineData("not there", "generate", "--prompt", "a", "--model", "nowhere")]
     [InlineData("temperature", "generate", "--prompt", "a", "--temperature", "NaN", "--model", "nowhere")]
@@ -45,6 +58,10 @@ public sealed class CommandTests
     [InlineData("logprobs", "generate", "--prompt", "a", "--logprobs", "99", "--model", "nowhere")]
     [InlineData("token ids", "generate", "--prompt-ids", "1,x", "--model", "nowhere")]
     [InlineData("either", "generate")]
+    [InlineData("not valid JSON", "generate", "--prompt", "a", "--speculative-config", "mtp")]
+    [InlineData("no key 'tokens'", "generate", "--prompt", "a", "--speculative-config", """{"tokens":1}""")]
+    [InlineData("num_speculative_tokens", "generate", "--prompt", "a", "--speculative-config", """{"num_speculative_tokens":99}""")]
+    [InlineData("names no model", "generate", "--prompt", "a", "--speculative-config", """{"method":"draft_model"}""")]
     [InlineData("--port", "serve", "--port", "99999")]
     [InlineData("--threads", "generate", "--prompt", "a", "--threads", "-3")]
     [InlineData("--metric-prefix", "serve", "--metric-prefix", "a b")]

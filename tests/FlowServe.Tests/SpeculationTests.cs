@@ -30,20 +30,23 @@ public sealed class SpeculationTests
         EngineOptions plain = TestEngine.Options() with { Speculation = Always(method, tokens) };
         foreach (EngineOptions options in new[]
         {
+            plain with { MaxBatchedTokens = 512, PrefixCaching = false },                 // prompts in one piece
             plain,                                                                        // batched, chunked
             plain with { MaxBatchedTokens = 18, MaxSequences = 3 },                       // small chunks
-            plain with { NumBlocksOverride = 16, PrefixCaching = false },                 // too few blocks: preempted
+            plain with { NumBlocksOverride = 12, PrefixCaching = false },                 // too few blocks: preempted
         })
         {
             using TestEngine engine = new("nano-moe", options);
             for (int round = 0; round < 2; round++) // the second finds prefixes in the cache
             {
-                int[][] together = await Task.WhenAll(Lengths.Select((_, i) => engine.Tokens(Prompt(engine, i), round == 0 ? Sampled(24, i) : TestEngine.Greedy(24))));
+                // Draws fall on the other side of a border more easily than best tokens change: only where the formulas are the same.
+                bool draws = round == 1 && options.MaxBatchedTokens == 512;
+                int[][] together = await Task.WhenAll(Lengths.Select((_, i) => engine.Tokens(Prompt(engine, i), draws ? Sampled(24, i) : TestEngine.Greedy(24))));
                 for (int i = 0; i < Lengths.Length; i++)
-                    Assert.Equal(round == 0 ? sampled[i] : greedy[i], together[i]);
+                    Assert.Equal(draws ? sampled[i] : greedy[i], together[i]);
             }
             await engine.Idle();
-            Assert.Equal(options.NumBlocksOverride == 16, engine.Metrics.Preemptions > 0);
+            Assert.Equal(options.NumBlocksOverride == 12, engine.Metrics.Preemptions > 0);
             SpeculationMetrics found = engine.Metrics.Speculation!;
             Assert.InRange(found.AcceptedTokens, 1, found.DraftTokens);
             Assert.Equal(found.AcceptedTokens, found.AcceptedByPlace.Sum());

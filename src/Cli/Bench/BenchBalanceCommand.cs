@@ -1,8 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.IO.Compression;
-using System.Text;
 using System.Text.Json.Nodes;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels.Cpu;
@@ -59,9 +57,9 @@ internal sealed class BenchBalanceCommand : Command
         using CpuBackend backend = new(new CpuOptions());
         using Model loaded = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: null));
         using ExpertCounts counts = new(loaded, backend);
-        int[][] texts = [.. Prompts(file).Select(prompt => tokenizer.Encode(template.Render(new JsonObject
+        int[][] texts = [.. PromptFile.Read(file).Select(prompt => tokenizer.Encode(template.Render(new JsonObject
         {
-            ["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = prompt }),
+            ["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = prompt.Text }),
             ["add_generation_prompt"] = true,
         })).Take(512).ToArray())];
         using WindowRunner runner = new(loaded, backend, Math.Max(2, texts.Max(text => text.Length)));
@@ -73,15 +71,6 @@ internal sealed class BenchBalanceCommand : Command
             counts.Take(halves[place / slices], (int)(place % slices));
         }
         return (halves[0], halves[1]);
-    }
-
-    private static IEnumerable<string> Prompts(string file)
-    {
-        using Stream raw = File.OpenRead(file);
-        using Stream content = file.EndsWith(".gz", StringComparison.Ordinal) ? new GZipStream(raw, CompressionMode.Decompress) : raw;
-        using StreamReader reader = new(content, Encoding.UTF8);
-        while (reader.ReadLine() is { } line)
-            yield return JsonNode.Parse(line)!["prompt"]!.GetValue<string>();
     }
 
     /// <summary>Loads of 8 layers and 64 experts whose sizes follow Zipf's law.</summary>

@@ -29,6 +29,7 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
         Each("prefix_cache_queries_total", "counter", "Prefix cache queries, in terms of number of queried tokens.", groups, group => group.PrefixQueries);
         Each("prefix_cache_hits_total", "counter", "Prefix cache hits, in terms of number of cached tokens.", groups, group => group.PrefixHits);
         Each("num_preemptions_total", "counter", "Cumulative number of preemption from the engine.", groups, group => group.Preemptions);
+        Proposals(groups);
         Head("request_success_total", "counter", "Count of successfully processed requests.");
         for (int number = 0; number < groups.Count; number++)
         {
@@ -48,6 +49,24 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
                 Histogram histogram = groups[number].Histograms[place];
                 text.Histogram(prefix + histogram.Name, Labels(number), histogram.Bounds, histogram.Counts(), histogram.Sum);
             }
+        }
+    }
+
+    /// <summary>Speculative decoding, where it is on.</summary>
+    private void Proposals(IReadOnlyList<EngineMetrics> groups)
+    {
+        if (groups.Count == 0 || groups[0].Speculation is not { } first)
+        {
+            return;
+        }
+        Each("spec_decode_num_drafts_total", "counter", "Number of spec decoding drafts.", groups, group => group.Speculation!.Drafts);
+        Each("spec_decode_num_draft_tokens_total", "counter", "Number of draft tokens.", groups, group => group.Speculation!.DraftTokens);
+        Each("spec_decode_num_accepted_tokens_total", "counter", "Number of accepted tokens.", groups, group => group.Speculation!.AcceptedTokens);
+        Head("spec_decode_num_accepted_tokens_per_pos_total", "counter", "Accepted tokens per draft position.");
+        for (int position = 0; position < first.AcceptedByPlace.Count; position++)
+        {
+            int place = position;
+            Samples("spec_decode_num_accepted_tokens_per_pos_total", groups, group => group.Speculation!.AcceptedByPlace[place], ("position", place.ToString(CultureInfo.InvariantCulture)));
         }
     }
 
