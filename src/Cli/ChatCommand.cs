@@ -31,7 +31,7 @@ internal sealed class ChatCommand : Command
         if (loaded.Tokenizer?.ChatTemplate is not { } source)
             throw new ModelLoadException($"{settings.Name} has no chat template; continue text with 'xds generate' instead.");
         ChatTemplate template = ChatTemplate.Parse(source);
-        ImageInput? images = loaded.ImagesFor(template);
+        ImageInput? images = FrontModel.ImagesFor(loaded.Checkpoint, loaded.Model.Config, loaded.Tokenizer, template);
         JsonArray messages = [];
         if (result.GetValue(system) is { } instructions)
             messages.Add(Message("system", instructions, images));

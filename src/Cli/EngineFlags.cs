@@ -7,6 +7,7 @@ using XDeepServe.Kernels.Cpu;
 using XDeepServe.Kernels.Cuda;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
+using XDeepServe.Transformerless;
 
 namespace XDeepServe.Cli;
 
@@ -35,24 +36,52 @@ internal sealed class EngineFlags
     private readonly Option<long> seed = new("--seed") { Description = "Names the random streams of requests without a seed." };
     private readonly Option<int> maxLogprobs = new("--max-logprobs") { Description = "Most log-probabilities per token.", DefaultValueFactory = _ => 20 };
 
+    private readonly List<Option> all = [];
+
     /// <summary>Adds the flags to a command.</summary>
     /// <param name="command">The command.</param>
     /// <param name="withoutSeed">The command has a --seed of its own.</param>
     public EngineFlags(Command command, bool withoutSeed = false)
     {
         quantization.AcceptOnlyFromAmong("q8_0", "q4_k", "q5_0", "q4_0", "fp8", "int8");
-        foreach (Option option in new Option[]
-        {
+        all.AddRange(
+        [
             model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
             prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs,
-        })
-            command.Options.Add(option);
+        ]);
         if (!withoutSeed)
-            command.Options.Add(seed);
+            all.Add(seed);
+        foreach (Option option in all)
+            command.Options.Add(option);
         HasSeed = !withoutSeed;
     }
 
     private bool HasSeed { get; }
+
+    /// <summary>Folder or GGUF file of the model, as given or by default.</summary>
+    public string PathOf(ParseResult result, string? path) => System.IO.Path.GetFullPath(path ?? result.GetValue(model) ?? EmbeddedModel.Find());
+
+    /// <summary>Flags that hand what was given down to a worker, with what its place in the topology says instead.</summary>
+    /// <param name="result">What was given.</param>
+    /// <param name="spec">The worker.</param>
+    /// <param name="workers">Workers that compute: by default they share the cores.</param>
+    public IEnumerable<string> ForWorkers(ParseResult result, WorkerSpec spec, int workers)
+    {
+        List<(Option Option, string? Value)> own =
+        [
+            (device, spec.Device),
+            (cacheBytes, spec.Memory?.ToString(CultureInfo.InvariantCulture)),
+            (blockSize, spec.BlockSize?.ToString(CultureInfo.InvariantCulture)),
+            (threads, spec.Cores.Count > 0 ? Text(spec.Cores.Count) : result.GetValue(threads) > 0 ? null : Text(Math.Max(1, Environment.ProcessorCount / workers))),
+        ];
+        own.RemoveAll(pair => pair.Value is null);
+        HashSet<Option> replaced = [model, .. own.Select(pair => pair.Option)];
+        if (spec.Memory is not null)
+            replaced.Add(blocks);
+        return [.. GivenFlags.Of(result, all.Where(option => !replaced.Contains(option))), .. own.SelectMany(pair => new[] { pair.Option.Name, pair.Value! })];
+
+        static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+    }
 
     /// <summary>A flag with a few possible values.</summary>
     public static Option<string> Choice(string name, string description, string fallback, params string[] values)

@@ -5,10 +5,17 @@ namespace XDeepServe.Cli;
 /// <summary>Ctrl-C and SIGTERM: the first asks to stop, the second to hurry, the third ends the process.</summary>
 internal sealed class Interruption : IDisposable
 {
+    private readonly bool launched;
+
     private readonly CancellationTokenSource stop = new(), hurry = new();
     private readonly PosixSignalRegistration[] signals;
 
-    public Interruption() => signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
+    /// <param name="launched">A launcher ends this process: Ctrl-C, which a terminal sends to both, is the launcher's.</param>
+    public Interruption(bool launched = false)
+    {
+        this.launched = launched;
+        signals = [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
+    }
 
     /// <summary>Cancelled by the first.</summary>
     public CancellationToken Stop => stop.Token;
@@ -27,6 +34,11 @@ internal sealed class Interruption : IDisposable
 
     private void Handle(PosixSignalContext context)
     {
+        if (launched && context.Signal == PosixSignal.SIGINT)
+        {
+            context.Cancel = true;
+            return;
+        }
         context.Cancel = !hurry.IsCancellationRequested;
         (stop.IsCancellationRequested ? hurry : stop).Cancel();
     }

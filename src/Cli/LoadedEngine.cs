@@ -38,8 +38,10 @@ internal sealed class LoadedEngine : IDisposable
     public TeShell Shell { get; }
 
     /// <summary>Opens a model and starts an engine; shows progress on the error stream where that is a terminal.</summary>
+    /// <param name="settings">What to load and how to run it.</param>
+    /// <param name="published">Called with a DP group's number when all output of a turn has been pushed.</param>
     /// <exception cref="ModelLoadException">The model cannot be served; says what to do.</exception>
-    public static LoadedEngine Open(EngineSettings settings)
+    public static LoadedEngine Open(EngineSettings settings, Action<int>? published = null)
     {
         Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
         Backend? backend = null;
@@ -47,8 +49,7 @@ internal sealed class LoadedEngine : IDisposable
         DraftModel? drafts = null;
         try
         {
-            Tokenizer? tokenizer = settings.SkipTokenizer ? null : checkpoint.LoadTokenizer()
-                ?? throw new ModelLoadException($"{settings.Path} brings no tokenizer. Put its tokenizer.json there, or work on token ids only with --skip-tokenizer-init.");
+            Tokenizer? tokenizer = FrontModel.LoadTokenizer(checkpoint, settings);
             backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
             model = WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
             if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
@@ -59,7 +60,7 @@ internal sealed class LoadedEngine : IDisposable
                 drafts = DraftModel.Load(path, backend, settings.Model, model.MaxLength);
                 options = options with { Speculation = options.Speculation! with { DraftModel = drafts.Model } };
             }
-            TeShell shell = new(model, backend, tokenizer, options);
+            TeShell shell = new(model, backend, tokenizer, options, published);
             long positions = (long)shell.CacheBlocks * shell.Options.BlockSize;
             if (positions < shell.Options.MaxModelLength)
             {
@@ -77,13 +78,6 @@ internal sealed class LoadedEngine : IDisposable
             throw;
         }
     }
-
-    /// <summary>How the model takes images in messages; null if it takes text alone.</summary>
-    /// <param name="template">The chat template in use.</param>
-    /// <exception cref="ModelLoadException">Its preprocessor_config.json asks for what is not supported.</exception>
-    public ImageInput? ImagesFor(ChatTemplate? template) => Model.Config.Images is { } shape && Tokenizer is not null
-        ? new ImageInput(shape, ImageProcessor.Read(Checkpoint.PreprocessorConfig, shape), Tokenizer, template)
-        : null;
 
     /// <summary>Runs something that reports fractions from 0 to 1, with a bar on the error stream where that is a terminal.</summary>
     public static T WithProgress<T>(string title, Func<IProgress<double>?, T> work)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using XDeepServe.Cli.Bench;
 using XDeepServe.Cli.Reward;
+using XDeepServe.Cli.Service;
 
 namespace XDeepServe.Cli;
 
@@ -11,7 +12,7 @@ internal static class Program
     {
         RootCommand root = new("Serves large language models from .NET.")
         {
-            new ServeCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
+            new ServeCommand(), new WorkerCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
             new TokenizeCommand(), new RenderCommand(),
             new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(),
             new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand(), new BenchPerplexityCommand(), new BenchXcclCommand(), new BenchTokenizerCommand(), new BenchBalanceCommand(), new BenchSpeculationCommand() },

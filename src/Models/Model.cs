@@ -219,7 +219,9 @@ public sealed class Model : IDisposable
         backend.Add(residual, delta);
     }
 
-    private static int MaxLengthFor(ModelConfig config, ModelOptions options)
+    /// <summary>Longest context that a model is served with.</summary>
+    /// <exception cref="ModelLoadException">The options ask for what the model was not made for.</exception>
+    public static int MaxLengthFor(ModelConfig config, ModelOptions options)
     {
         int asked = options.MaxModelLength ?? config.MaxPositions;
         if (asked < 1)

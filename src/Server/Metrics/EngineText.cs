@@ -4,7 +4,7 @@ using XDeepServe.FlowServe;
 namespace XDeepServe.Server.Metrics;
 
 /// <summary>The engine's metrics under the names, labels and buckets that vLLM's dashboards read; one sample for each DP group.</summary>
-internal sealed class EngineText(PrometheusText text, string prefix, string modelName)
+internal sealed class EngineText(PrometheusText text, string prefix, string modelName, params (string, string)[] place)
 {
     /// <summary>Writes all families of an engine.</summary>
     public void Write(IEngine engine)
@@ -70,7 +70,7 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
         }
     }
 
-    private (string, string)[] Labels(int group) => [("engine", group.ToString(CultureInfo.InvariantCulture)), ("model_name", modelName)];
+    private (string, string)[] Labels(int group) => [("engine", group.ToString(CultureInfo.InvariantCulture)), ("model_name", modelName), .. place];
 
     private void Head(string name, string type, string help) => text.Head(prefix + name, type, help);
 

@@ -1,0 +1,124 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Net;
+using Microsoft.Extensions.Logging;
+using XDeepServe.Server;
+using XDeepServe.Server.Control;
+using XDeepServe.Server.Control.Frontend;
+using XDeepServe.Transformerless;
+
+namespace XDeepServe.Cli.Service;
+
+/// <summary><c>xds worker</c>: one process of a service of many.</summary>
+internal sealed class WorkerCommand : Command
+{
+    private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), or frontend (answers clients).", "colocated", "colocated", "prefill", "decode", "frontend");
+    private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
+    private readonly Option<string?> cores = new("--cores") { Description = "Processor cores to keep to, such as 0-3,8." };
+    private readonly Option<bool> untilEof = new("--until-eof") { Description = "End when standard input ends: a launcher's workers end with it." };
+    private readonly ClusterFlags cluster;
+    private readonly ServerFlags server;
+    private readonly EngineFlags engine;
+
+    public WorkerCommand() : base("worker", "Runs one process of a service: xds worker --role decode --cluster redis://host:port.")
+    {
+        Arguments.Add(model);
+        foreach (Option option in new Option[] { role, name, cores, untilEof })
+            Options.Add(option);
+        cluster = new ClusterFlags(this);
+        server = new ServerFlags(this);
+        engine = new EngineFlags(this);
+        SetAction(Run);
+    }
+
+    private async Task<int> Run(ParseResult result, CancellationToken cancel)
+    {
+        WorkerRole mine = Enum.Parse<WorkerRole>(result.GetValue(role)!, ignoreCase: true);
+        if (result.GetValue(cores) is { } list)
+            KeepTo(TopologyFile.ParseCores(list));
+        EngineSettings settings = engine.Read(result, result.GetValue(model));
+        ServiceOptions service = cluster.Read(result, result.GetValue(name) ?? $"{mine}-{Dns.GetHostName()}-{Environment.ProcessId}".ToLowerInvariant())
+            ?? throw new ArgumentException("A worker needs --cluster: redis://host:port, or the host:port that 'xds serve --topology' shows.");
+        bool launched = result.GetValue(untilEof);
+        using Interruption interruption = new(launched);
+        using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(interruption.Stop);
+        if (launched)
+            _ = StopAtEndOfInput(stop);
+        try
+        {
+            return mine == WorkerRole.Frontend
+                ? await AnswerAsync(await server.ReadAsync(result, settings, cancel), settings, service, stop.Token, interruption.Hurry)
+                : await ExecuteAsync(mine, settings, service, stop.Token);
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            return 0;
+        }
+    }
+
+    private static async Task<int> ExecuteAsync(WorkerRole role, EngineSettings settings, ServiceOptions service, CancellationToken stop)
+    {
+        // The silo starts while the model is loaded.
+        Task<ServiceNode> starting = Task.Run(() => ServiceNode.StartAsync(service, ServiceLog.Add, stop), stop);
+        ServiceNode? node = null;
+        LoadedEngine? loaded = null;
+        try
+        {
+            loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group));
+            Volatile.Write(ref node, await starting);
+            Task retired = await node.JoinAsync(role, loaded.Shell, settings.Name);
+            await Task.WhenAny(retired, Task.Delay(Timeout.Infinite, stop));
+            if (!stop.IsCancellationRequested)
+                await loaded.Shell.DrainAsync(TimeSpan.FromSeconds(30));
+            return 0;
+        }
+        finally
+        {
+            // First it is out of the service, so that front ends take elsewhere what still runs here.
+            if (node is not null)
+                await node.LeaveAsync();
+            loaded?.Dispose();
+            if (node is not null)
+                await node.DisposeAsync();
+        }
+    }
+
+    private static async Task<int> AnswerAsync(ServerOptions options, EngineSettings settings, ServiceOptions service, CancellationToken stop, CancellationToken hurry)
+    {
+        using FrontModel model = FrontModel.Open(settings);
+        await using ServiceNode node = await ServiceNode.StartAsync(service, ServiceLog.Add, stop);
+        await using ClusterEngine engine = node.OpenFrontEnd(model.Config, model.Engine);
+        await using XdsServer server = XdsServer.Build(options, ServiceLog.Add);
+        await server.RunAsync(
+            async token =>
+            {
+                await engine.ReadyAsync(1, token);
+                return model.Serve(engine, options);
+            },
+            stop, hurry);
+        return 0;
+    }
+
+    private static async Task StopAtEndOfInput(CancellationTokenSource stop)
+    {
+        await using Stream input = Console.OpenStandardInput();
+        byte[] ignored = new byte[256];
+        while (await input.ReadAsync(ignored) > 0)
+        {
+            // Nothing is said this way; only its end counts.
+        }
+        await stop.CancelAsync();
+    }
+
+    private static void KeepTo(IReadOnlyList<int> cores)
+    {
+        if (cores[^1] >= 64)
+            throw new ArgumentException($"Cores 0 to 63 can be named, not {cores[^1]}.");
+        long mask = cores.Aggregate(0L, (bits, core) => bits | 1L << core);
+        using Process self = Process.GetCurrentProcess();
+#pragma warning disable CA1416 // Where a process cannot be bound, .NET says so.
+        self.ProcessorAffinity = (nint)mask; // threads that are started from here on inherit it
+#pragma warning restore CA1416
+    }
+}

@@ -1,0 +1,94 @@
+using System.Diagnostics;
+using System.Globalization;
+using XDeepServe.Transformerless;
+
+namespace XDeepServe.Cli.Service;
+
+/// <summary>
+/// A worker process: this program again, started anew when it ends. It holds its standard input open: however this process
+/// ends, the worker's input ends with it, and so does the worker.
+/// </summary>
+internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> arguments, Action<string> say, Func<string, string, Task> exited)
+{
+    private static readonly TimeSpan s_firstDelay = TimeSpan.FromMilliseconds(200), s_longestDelay = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_steady = TimeSpan.FromSeconds(30), s_stopPatience = TimeSpan.FromSeconds(8);
+
+    /// <summary>What it is.</summary>
+    public WorkerSpec Spec => spec;
+
+    /// <summary>Times that it ended within a moment of its start, one behind the other.</summary>
+    public int Failures { get; private set; }
+
+    /// <summary>Keeps the worker running until it is asked to stop, then ends it.</summary>
+    public async Task RunAsync(CancellationToken stop)
+    {
+        TimeSpan delay = s_firstDelay;
+        while (!stop.IsCancellationRequested)
+        {
+            long start = Stopwatch.GetTimestamp();
+            using Process process = Start();
+            say($"{spec.Name}: process {process.Id.ToString(CultureInfo.InvariantCulture)}");
+            Task output = Task.WhenAll(RelayAsync(process.StandardError), RelayAsync(process.StandardOutput));
+            using (stop.Register(() => process.StandardInput.Close()))
+            {
+                await WaitAsync(process, stop);
+            }
+            await Task.WhenAny(output, Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None));
+            if (stop.IsCancellationRequested)
+                return;
+            bool steady = Stopwatch.GetElapsedTime(start) > s_steady;
+            (Failures, delay) = steady ? (0, s_firstDelay) : (Failures + 1, delay);
+            say($"{spec.Name}: ended with status {process.ExitCode.ToString(CultureInfo.InvariantCulture)}; it is started again in {delay.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture)} s");
+            await exited(spec.Name, $"its process ended with status {process.ExitCode}");
+            try
+            {
+                await Task.Delay(delay, stop);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            delay = delay * 2 < s_longestDelay ? delay * 2 : s_longestDelay;
+        }
+    }
+
+    private static async Task WaitAsync(Process process, CancellationToken stop)
+    {
+        try
+        {
+            await process.WaitForExitAsync(stop);
+        }
+        catch (OperationCanceledException)
+        {
+            // Its input has ended; it has a moment to leave the service.
+            using CancellationTokenSource patience = new(s_stopPatience);
+            try
+            {
+                await process.WaitForExitAsync(patience.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                process.Kill();
+                await process.WaitForExitAsync(CancellationToken.None);
+            }
+        }
+    }
+
+    private Process Start()
+    {
+        // Under "dotnet xds.dll" the first argument is the program; the program's own file has none such.
+        bool hosted = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet";
+        ProcessStartInfo start = new(Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        if (hosted)
+            start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
+        foreach (string argument in arguments)
+            start.ArgumentList.Add(argument);
+        return Process.Start(start) ?? throw new IOException($"{spec.Name} could not be started.");
+    }
+
+    private async Task RelayAsync(StreamReader lines)
+    {
+        while (await lines.ReadLineAsync() is { } line)
+            say($"{spec.Name}: {line}");
+    }
+}

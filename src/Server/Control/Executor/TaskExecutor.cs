@@ -1,0 +1,168 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Microsoft.Extensions.Logging;
+using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.DistFlow;
+using XDeepServe.Server.Control.Grains;
+using XDeepServe.Server.Control.Messages;
+using XDeepServe.Server.Metrics;
+
+namespace XDeepServe.Server.Control.Executor;
+
+/// <summary>
+/// This process's Task Executor: an engine whose requests come from front ends elsewhere and whose output goes back to them.
+/// Any thread. The engine stays the caller's.
+/// </summary>
+internal sealed class TaskExecutor
+{
+    private readonly TeShell _shell;
+    private readonly DistFlow _flow;
+    private readonly ServiceOptions _options;
+    private readonly ILogger _log;
+    private readonly ConcurrentDictionary<string, Outbox> _outboxes = new();
+    private readonly ConcurrentDictionary<(string FrontEnd, long Task), TaskOutput> _tasks = new();
+    private readonly TaskCompletionSource _retired = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Task _ping = Task.CompletedTask;
+    private long _askedAt = Stopwatch.GetTimestamp(), _pingedAt;
+    private volatile Outbox[] _open = []; // those of _outboxes, to be walked by every turn without a word to the collector
+    private volatile bool _draining;
+
+    /// <summary>A Task Executor. Its engine must call <see cref="Flush"/> when a DP group has turned.</summary>
+    public TaskExecutor(ExecutorInfo info, TeShell shell, DistFlow flow, ServiceOptions options, ILogger log) =>
+        (Info, _shell, _flow, _options, _log) = (info, shell, flow, options, log);
+
+    /// <summary>What it is.</summary>
+    public ExecutorInfo Info { get; }
+
+    /// <summary>Ends when it was told to retire.</summary>
+    public Task Retired => _retired.Task;
+
+    /// <summary>When it was last asked how it fares (<see cref="Stopwatch"/>): the cluster knows it.</summary>
+    public long AskedAt => Volatile.Read(ref _askedAt);
+
+    /// <summary>How it fares, without asking its DP groups.</summary>
+    public ExecutorReport Report
+    {
+        get
+        {
+            IReadOnlyList<EngineMetrics> groups = _shell.Metrics;
+            return new ExecutorReport
+            {
+                Requests = _shell.Unfinished,
+                Waiting = groups.Sum(group => group.Waiting),
+                KvUsage = groups.Average(group => group.CacheUsage),
+                Draining = _draining,
+            };
+        }
+    }
+
+    /// <summary>Takes a task in.</summary>
+    public Admission Submit(long task, GenerationRequest request, IFrontEnd frontEnd, string frontEndId)
+    {
+        if (_draining)
+        {
+            return new Admission(AdmissionKind.Full, null, null);
+        }
+        if (!_outboxes.TryGetValue(frontEndId, out Outbox? outbox))
+        {
+            outbox = _outboxes.GetOrAdd(frontEndId, _ => new Outbox(frontEndId, frontEnd, this, _options.HeartbeatPatience, _log));
+            _open = [.. _outboxes.Values];
+        }
+        TaskOutput output = new(task, outbox, this);
+        _tasks[(frontEndId, task)] = output;
+        try
+        {
+            output.Submission = _shell.Submit(request, output);
+        }
+        catch (QueueFullException)
+        {
+            Forget(output);
+            return new Admission(AdmissionKind.Full, null, null);
+        }
+        catch (InvalidRequestException invalid)
+        {
+            Forget(output);
+            return new Admission(AdmissionKind.Invalid, invalid.Message, invalid.Param);
+        }
+        if (outbox.Closed || output.Aborted)
+        {
+            output.Abort();
+        }
+        return new Admission(AdmissionKind.Taken, null, null);
+    }
+
+    /// <summary>Ends a task.</summary>
+    public void Abort(long task, string frontEndId)
+    {
+        if (_tasks.TryGetValue((frontEndId, task), out TaskOutput? output))
+        {
+            output.Abort();
+        }
+    }
+
+    /// <summary>Frees what is held for a request that will not come for it.</summary>
+    public void Free(KvTicket ticket) => _shell.Free(ticket.Group, ticket.Number);
+
+    /// <summary>Comes to a link over which another Task Executor will pull keys and values.</summary>
+    public void Link(string name) => _flow.Serve(name);
+
+    /// <summary>Asks the DP groups' loops for an answer and tells how it fares.</summary>
+    public async Task<ExecutorReport> ReportAsync()
+    {
+        Volatile.Write(ref _askedAt, Stopwatch.GetTimestamp());
+        // One question at a time: a loop that hangs finds one when it turns again, not a heap of them.
+        Task ping = _ping;
+        if (ping.IsCompleted)
+        {
+            _pingedAt = Stopwatch.GetTimestamp();
+            _ping = ping = _shell.PingAsync();
+        }
+        await Task.WhenAny(ping, Task.Delay(_options.HeartbeatInterval)).ConfigureAwait(false);
+        return Report with { Silence = ping.IsCompleted ? 0 : (int)Stopwatch.GetElapsedTime(_pingedAt).TotalMilliseconds };
+    }
+
+    /// <summary>What it has done, as Prometheus' text.</summary>
+    public string Metrics(string prefix, string modelName)
+    {
+        PrometheusText text = new();
+        new EngineText(text, prefix, modelName, ("worker", Info.Name), ("role", Info.Role.ToString().ToLowerInvariant())).Write(_shell);
+        WorkerText.Write(text, Info, _flow.Metrics);
+        return text.ToString();
+    }
+
+    /// <summary>Forgets cached prefixes.</summary>
+    public Task<bool> ResetPrefixCacheAsync() => _shell.ResetPrefixCacheAsync();
+
+    /// <summary>Takes no new requests; whoever runs the process ends it when those that run have ended.</summary>
+    public void Retire()
+    {
+        _draining = true;
+        _retired.TrySetResult();
+    }
+
+    /// <summary>A DP group has turned: what it put out is sent.</summary>
+    public void Flush()
+    {
+        foreach (Outbox outbox in _open)
+        {
+            outbox.Flush();
+        }
+    }
+
+    /// <summary>A task has ended.</summary>
+    public void Forget(TaskOutput output) => _tasks.TryRemove((output.Outbox.FrontEndId, output.Task), out _);
+
+    /// <summary>A front end has gone: its tasks end.</summary>
+    public void Close(Outbox outbox)
+    {
+        _outboxes.TryRemove(new KeyValuePair<string, Outbox>(outbox.FrontEndId, outbox));
+        _open = [.. _outboxes.Values];
+        foreach ((_, TaskOutput output) in _tasks)
+        {
+            if (output.Outbox == outbox)
+            {
+                output.Abort();
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+using System.Diagnostics;
+using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Server.Control.Grains;
+using XDeepServe.Server.Control.Messages;
+using XDeepServe.Transformerless;
+
+namespace XDeepServe.Server.Control.Frontend;
+
+/// <summary>
+/// One choice of a request on its way through Task Executors: a task that computes the prompt, one that goes on behind the first
+/// token, and from the beginning if a Task Executor is lost, with the tokens that came before, so that the reader sees no break.
+/// </summary>
+internal sealed class ChoiceRun
+{
+    private readonly ClusterEngine _engine;
+    private readonly GenerationRequest _request; // of one choice, with its stream
+    private readonly Generation _generation;
+    private readonly CancellationToken _aborted;
+    private readonly int _choice;
+    private readonly ulong[] _chain;
+    private readonly Lock _gate = new(); // what comes in belongs to the task that is current
+    private readonly List<int> _produced = [];
+    private readonly List<string> _avoid = []; // refused or lost this one just now
+    private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private CurrentTask? _task;
+    private bool _started;
+
+    /// <summary>A choice that waits.</summary>
+    /// <param name="engine">Its front end.</param>
+    /// <param name="request">The request, for this choice alone.</param>
+    /// <param name="choice">0 to n - 1.</param>
+    /// <param name="generation">Where its output goes.</param>
+    /// <param name="aborted">Cancelled when nobody reads the answer.</param>
+    public ChoiceRun(ClusterEngine engine, GenerationRequest request, int choice, Generation generation, CancellationToken aborted)
+    {
+        (_engine, _request, _choice, _generation, _aborted) = (engine, request, choice, generation, aborted);
+        _chain = request.Images.Count > 0 ? [] : PrefixChain.Of(request.Prompt, request.CacheSalt);
+    }
+
+    /// <summary>Ends when its first token has come, or it has ended.</summary>
+    public Task Begun => _begun.Task;
+
+    /// <summary>Runs it to its end.</summary>
+    public async Task RunAsync()
+    {
+        int lost = 0;
+        HoldRecord? hold = null;
+        try
+        {
+            while (true)
+            {
+                TaskEnd end = await RunTaskAsync(hold).ConfigureAwait(false);
+                switch (end.Kind)
+                {
+                    case TaskEndKind.HandedOver:
+                        hold = end.Hold;
+                        _avoid.Clear();
+                        continue;
+                    case TaskEndKind.Lost when lost++ < _engine.Service.Retries:
+                        _engine.CountRetry();
+                        _engine.Free(hold);
+                        hold = null;
+                        continue;
+                    case TaskEndKind.Lost:
+                        Fail(new ServiceException($"The request was given up after its Task Executors were lost {lost} times; the last time because {end.Reason}."));
+                        break;
+                    case TaskEndKind.Failed:
+                        Fail(new ServiceException(end.Reason!));
+                        break;
+                    case TaskEndKind.Aborted:
+                        _generation.Push(new OutputEvent(_choice, -1, "", null, "abort", null));
+                        break;
+                }
+                if (end.Kind != TaskEndKind.Finished)
+                {
+                    _engine.Free(hold);
+                }
+                return;
+            }
+        }
+        finally
+        {
+            _begun.TrySetResult();
+        }
+    }
+
+    /// <summary>Takes what a task put out; what comes from a task that is over is passed over.</summary>
+    public void Take(in OutputRecord record)
+    {
+        lock (_gate)
+        {
+            if (_task is not { } task || task.Number != record.Task || task.End.Task.IsCompleted)
+            {
+                _engine.Free(record.Hold);
+                return;
+            }
+            if (record.Start is { } start)
+            {
+                if (!_started)
+                {
+                    _generation.Start(start.Group, start.CachedTokens, start.PromptLogprobs);
+                }
+                _started = true;
+                task.Compute();
+                _engine.Free(task.Hold); // whatever was to be fetched has been
+                return;
+            }
+            if (record.Failure is { } failure)
+            {
+                _generation.Fail(new InvalidOperationException(failure));
+                return;
+            }
+            if (record.Hold is { } hold)
+            {
+                task.End.TrySetResult(new TaskEnd(TaskEndKind.HandedOver, hold));
+                return;
+            }
+            if (record.Finish == "abort")
+            {
+                // Nobody here asked for that: its Task Executor is about to end.
+                task.End.TrySetResult(new TaskEnd(TaskEndKind.Lost, Reason: "its Task Executor gave it up"));
+                return;
+            }
+            if (record.Token >= 0)
+            {
+                _produced.Add(record.Token);
+            }
+            _generation.Push(new OutputEvent(_choice, record.Token, record.Text, record.Logprob, record.Finish, (object?)record.StopText ?? record.StopId, record.Values));
+            if (record.Finish is not null)
+            {
+                task.End.TrySetResult(new TaskEnd(TaskEndKind.Finished));
+            }
+        }
+        _begun.TrySetResult();
+    }
+
+    /// <summary>A Task Executor has gone.</summary>
+    public void Lose(Departure departure)
+    {
+        lock (_gate)
+        {
+            if (_task is { } task && task.Executor == departure.Id)
+            {
+                task.End.TrySetResult(new TaskEnd(TaskEndKind.Lost, Reason: departure.Reason));
+            }
+        }
+    }
+
+    private async Task<TaskEnd> RunTaskAsync(HoldRecord? hold)
+    {
+        long start = Stopwatch.GetTimestamp();
+        WorkerRole role = hold is null ? WorkerRole.Prefill : WorkerRole.Decode;
+        while (!_aborted.IsCancellationRequested)
+        {
+            Task changed = _engine.View.Changed;
+            int tokens = _request.Prompt.Length + _produced.Count;
+            string? chosen = await _engine.JobExecutor.Place(new PlacementRequest(role, tokens, _chain, [.. _avoid])).ConfigureAwait(false);
+            if (chosen is not null && _engine.View.Find(chosen) is { } executor)
+            {
+                if (await RunOnAsync(executor, hold, tokens).ConfigureAwait(false) is { } end)
+                {
+                    return end;
+                }
+                continue; // refused: another, if there is one
+            }
+            TimeSpan left = _engine.Service.PlacementPatience - Stopwatch.GetElapsedTime(start);
+            if (left <= TimeSpan.Zero)
+            {
+                return new TaskEnd(TaskEndKind.Failed, Reason: $"No Task Executor could take the request ({role.ToString().ToLowerInvariant()}) within {_engine.Service.PlacementPatience.TotalSeconds:0} s; try again later.");
+            }
+            // Back-pressure: it waits here until somebody has room.
+            _avoid.Clear();
+            await WaitAsync(changed, left).ConfigureAwait(false);
+        }
+        return new TaskEnd(TaskEndKind.Aborted);
+    }
+
+    /// <summary>Has a Task Executor do a task.</summary>
+    /// <returns>How it ended; null if the Task Executor has no room.</returns>
+    private async Task<TaskEnd?> RunOnAsync(ClusterView.Seen executor, HoldRecord? hold, int tokens)
+    {
+        ITaskExecutor grain = _engine.Executor(executor.Info.Id);
+        CurrentTask task = new(_engine.NextTask(), executor, hold is null ? tokens : 0, hold);
+        lock (_gate)
+        {
+            _task = task;
+        }
+        _engine.Register(task.Number, this);
+        executor.Begin(tokens, task.ToCompute);
+        // Gone between being picked and here: nobody will tell any more.
+        if (_engine.View.Find(task.Executor) is null)
+        {
+            task.End.TrySetResult(new TaskEnd(TaskEndKind.Lost, Reason: "it has gone"));
+        }
+        using CancellationTokenRegistration abort = _aborted.UnsafeRegister(static state => ((CurrentTask)state!).End.TrySetResult(new TaskEnd(TaskEndKind.Aborted)), task);
+        TaskEnd? end = null;
+        try
+        {
+            Task<Admission> submitted = grain.Submit(task.Number, RequestFor(executor.Info.Role, hold), _engine.Reference, _engine.Id);
+            // Output may come before the answer to Submit; and who is lost does not answer.
+            await Task.WhenAny(submitted, task.End.Task).ConfigureAwait(false);
+            if (submitted.IsCompleted)
+            {
+                Admission admission = await submitted.ConfigureAwait(false);
+                if (admission.Kind == AdmissionKind.Full)
+                {
+                    _avoid.Add(task.Executor);
+                    return null;
+                }
+                if (admission.Kind == AdmissionKind.Invalid)
+                {
+                    return end = new TaskEnd(TaskEndKind.Failed, Reason: admission.Complaint);
+                }
+            }
+            else
+            {
+                Unreachable.Watch(submitted);
+            }
+            end = await task.End.Task.ConfigureAwait(false);
+        }
+        catch (Exception failure) when (Unreachable.Is(failure))
+        {
+            end = new TaskEnd(TaskEndKind.Lost, Reason: failure.Message);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                _task = null;
+            }
+            _engine.Unregister(task.Number);
+            task.Compute();
+            executor.End();
+            _engine.View.Notify();
+        }
+        if (end.Kind is TaskEndKind.Lost or TaskEndKind.Aborted)
+        {
+            _avoid.Add(task.Executor);
+            Unreachable.Watch(grain.Abort(task.Number, _engine.Id)); // it may live after all
+        }
+        return end;
+    }
+
+    private GenerationRequest RequestFor(WorkerRole role, HoldRecord? hold)
+    {
+        lock (_gate)
+        {
+            return _request with
+            {
+                Produced = [.. _produced],
+                HandOverAfter = role == WorkerRole.Prefill && _request.Readout is null ? 1 : null,
+                Ticket = hold?.Ticket,
+            };
+        }
+    }
+
+    private async Task WaitAsync(Task changed, TimeSpan most)
+    {
+        try
+        {
+            await changed.WaitAsync(most < TimeSpan.FromSeconds(1) ? most : TimeSpan.FromSeconds(1), _aborted).ConfigureAwait(false);
+        }
+        catch (Exception over) when (over is TimeoutException or OperationCanceledException)
+        {
+            // The loop looks again at time and abort.
+        }
+    }
+
+    private void Fail(Exception failure)
+    {
+        _generation.Fail(failure);
+        _generation.Push(new OutputEvent(_choice, -1, "", null, "error", null));
+    }
+
+    private sealed class CurrentTask(long number, ClusterView.Seen executor, int toCompute, HoldRecord? hold)
+    {
+        private int _computed;
+
+        public long Number { get; } = number;
+
+        public string Executor { get; } = executor.Info.Id;
+
+        public int ToCompute { get; } = toCompute;
+
+        public HoldRecord? Hold { get; } = hold;
+
+        public TaskCompletionSource<TaskEnd> End { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>The prompt has been computed; counts once.</summary>
+        public void Compute()
+        {
+            if (Interlocked.Exchange(ref _computed, 1) == 0)
+            {
+                executor.Computed(ToCompute);
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+using XDeepServe.Server.Control.Messages;
+
+namespace XDeepServe.Server.Control.Frontend;
+
+/// <summary>How a task ended.</summary>
+internal enum TaskEndKind
+{
+    /// <summary>The answer is complete.</summary>
+    Finished,
+    /// <summary>It goes on elsewhere.</summary>
+    HandedOver,
+    /// <summary>Its Task Executor has gone, or gave it up.</summary>
+    Lost,
+    /// <summary>Nobody reads the answer.</summary>
+    Aborted,
+    /// <summary>It cannot be done.</summary>
+    Failed,
+}
+
+/// <summary>How a task ended.</summary>
+/// <param name="Kind">How.</param>
+/// <param name="Hold">What is held for it, where it goes on elsewhere.</param>
+/// <param name="Reason">Why, where it did not end well.</param>
+internal sealed record TaskEnd(TaskEndKind Kind, HoldRecord? Hold = null, string? Reason = null);

@@ -1,0 +1,46 @@
+using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.DistFlow;
+using XDeepServe.Server.Control.Executor;
+using XDeepServe.Server.Control.Messages;
+
+namespace XDeepServe.Server.Control.Grains;
+
+/// <summary>See <see cref="ITaskExecutor"/>: the way from other processes to this one's Task Executor.</summary>
+[OwnSilo]
+internal sealed class TaskExecutorGrain(ExecutorSlot slot) : Grain, ITaskExecutor
+{
+    public Task<Admission> Submit(long task, GenerationRequest request, IFrontEnd frontEnd, string frontEndId) =>
+        Task.FromResult(Executor.Submit(task, request, frontEnd, frontEndId));
+
+    public Task Abort(long task, string frontEndId)
+    {
+        Executor.Abort(task, frontEndId);
+        return Task.CompletedTask;
+    }
+
+    public Task Free(KvTicket ticket)
+    {
+        Executor.Free(ticket);
+        return Task.CompletedTask;
+    }
+
+    public Task Link(string name)
+    {
+        Executor.Link(name);
+        return Task.CompletedTask;
+    }
+
+    public Task<ExecutorReport> Report() => Executor.ReportAsync();
+
+    public Task<string> Metrics(string prefix, string modelName) => Task.FromResult(Executor.Metrics(prefix, modelName));
+
+    public Task<bool> ResetPrefixCache() => Executor.ResetPrefixCacheAsync();
+
+    public Task Retire()
+    {
+        Executor.Retire();
+        return Task.CompletedTask;
+    }
+
+    private TaskExecutor Executor => slot.Find(this.GetPrimaryKeyString());
+}

@@ -1,0 +1,21 @@
+namespace XDeepServe.Server.Control.Messages;
+
+/// <summary>How a Task Executor fares.</summary>
+[GenerateSerializer, Immutable]
+internal sealed record ExecutorReport
+{
+    /// <summary>Requests that have not ended.</summary>
+    [Id(0)] public int Requests { get; init; }
+
+    /// <summary>Of these, those that wait.</summary>
+    [Id(1)] public int Waiting { get; init; }
+
+    /// <summary>Share of the cache in use, 0 to 1, the mean of the DP groups.</summary>
+    [Id(2)] public double KvUsage { get; init; }
+
+    /// <summary>Milliseconds since all DP groups' loops have last answered; 0 if they do now (paper §6.1).</summary>
+    [Id(3)] public int Silence { get; init; }
+
+    /// <summary>Whether it takes no new requests, because it is about to end.</summary>
+    [Id(4)] public bool Draining { get; init; }
+}

@@ -1,0 +1,232 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Orleans.Clustering.Redis;
+using Orleans.Configuration;
+using Orleans.Runtime;
+using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.DistFlow;
+using XDeepServe.Models;
+using XDeepServe.Server.Control.Executor;
+using XDeepServe.Server.Control.Frontend;
+using XDeepServe.Server.Control.Grains;
+using XDeepServe.Server.Control.Messages;
+using XDeepServe.Transformerless;
+
+namespace XDeepServe.Server.Control;
+
+/// <summary>This process as a member of a service: an Orleans silo. Decisions travel through it; keys and values never do.</summary>
+public sealed class ServiceNode : IAsyncDisposable
+{
+    private const int PortAttempts = 8;
+    private static readonly TimeSpan s_rejoinInterval = TimeSpan.FromSeconds(1);
+    private readonly IHost _host;
+    private readonly ServiceOptions _options;
+    private readonly CancellationTokenSource _stop = new();
+    private volatile TaskExecutor? _executor;
+    private Task _joining = Task.CompletedTask;
+    private DistFlow? _flow;
+
+    private ServiceNode(IHost host, ServiceOptions options, IPEndPoint endPoint) => (_host, _options, EndPoint) = (host, options, endPoint);
+
+    /// <summary>Where other processes reach this one.</summary>
+    public IPEndPoint EndPoint { get; }
+
+    /// <summary>Task Executors that are known here, by worker name.</summary>
+    public IReadOnlyList<string> Executors => [.. View.Executors.Select(seen => seen.Info.Name)];
+
+    /// <summary>Called with a worker's name when its Task Executor is ready.</summary>
+    public event Action<string>? Joined
+    {
+        add => View.Joined += value;
+        remove => View.Joined -= value;
+    }
+
+    /// <summary>Becomes a member.</summary>
+    /// <param name="options">Settings.</param>
+    /// <param name="logging">Adds log providers.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="IOException">The service cannot be reached, or no port is free.</exception>
+    public static async Task<ServiceNode> StartAsync(ServiceOptions options, Action<ILoggingBuilder>? logging, CancellationToken cancel)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            IPEndPoint endPoint = new(options.Address, options.Port == 0 ? FreePort(options.Address) : options.Port);
+            IHost host = Build(options, endPoint, logging);
+            try
+            {
+                await host.StartAsync(cancel).ConfigureAwait(false);
+                return new ServiceNode(host, options, endPoint);
+            }
+            catch (Exception failure) when (failure is SocketException or IOException or OrleansException or AggregateException)
+            {
+                host.Dispose();
+                bool taken = failure is SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse } or IOException { InnerException: SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse } };
+                if (!taken || options.Port != 0 || attempt == PortAttempts)
+                {
+                    throw new IOException($"{options.Worker} cannot join the service at {options.Redis ?? (options.Primary ?? endPoint).ToString()}: {failure.Message}", failure);
+                }
+            }
+        }
+    }
+
+    /// <summary>Makes this process a front end.</summary>
+    /// <param name="model">The model that the service runs.</param>
+    /// <param name="options">Settings of the engines.</param>
+    public ClusterEngine OpenFrontEnd(ModelConfig model, EngineOptions options) =>
+        new(_options, _host.Services.GetRequiredService<IGrainFactory>(), View, model, options, Log);
+
+    /// <summary>A DP group of this process's engine has turned: its output is sent. For <see cref="TeShell"/>.</summary>
+    public void Published(int group) => _executor?.Flush();
+
+    /// <summary>Makes this process's engine a Task Executor of the service.</summary>
+    /// <param name="role">What it does.</param>
+    /// <param name="shell">The engine, which calls <see cref="Published"/>; stays the caller's.</param>
+    /// <param name="model">Names the model.</param>
+    /// <returns>Ends when the Task Executor was told to retire.</returns>
+    public async Task<Task> JoinAsync(WorkerRole role, TeShell shell, string model)
+    {
+        SiloAddress silo = _host.Services.GetRequiredService<ILocalSiloDetails>().SiloAddress;
+        ExecutorInfo info = new()
+        {
+            Id = ExecutorId.Of(_options.Worker, silo),
+            Name = _options.Worker,
+            Role = role,
+            Pid = Environment.ProcessId,
+            Host = Dns.GetHostName(),
+            Model = model,
+            Groups = shell.Metrics.Count,
+            RequestLimit = shell.Options.QueueLimit + shell.Options.MaxSequences,
+            CacheBlocks = shell.CacheBlocks,
+            BlockSize = shell.Options.BlockSize,
+            MaxModelLength = shell.Options.MaxModelLength,
+            MaxBatchedTokens = shell.Options.MaxBatchedTokens,
+        };
+        IGrainFactory grains = _host.Services.GetRequiredService<IGrainFactory>();
+        _flow = new DistFlow(shell, info.Id, (owner, link, cancel) => grains.GetGrain<ITaskExecutor>(owner).Link(link).WaitAsync(cancel));
+        TaskExecutor executor = new(info, shell, _flow, _options, Log);
+        _host.Services.GetRequiredService<ExecutorSlot>().Fill(executor);
+        _executor = executor;
+        await Cluster.Join(info).ConfigureAwait(false);
+        _joining = KeepJoinedAsync(executor);
+        return executor.Retired;
+    }
+
+    /// <summary>Tells the service that a worker's process has ended, before anyone waits for it.</summary>
+    /// <param name="worker">The worker's name.</param>
+    /// <param name="reason">Why.</param>
+    public async Task ReportExitAsync(string worker, string reason)
+    {
+        foreach (ClusterView.Seen seen in View.Executors.Where(seen => seen.Info.Name == worker))
+        {
+            View.Apply(new ClusterUpdate { Members = [], Gone = [new Departure(seen.Info.Id, reason)] });
+            await Cluster.Leave(seen.Info.Id, reason).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Takes this process's Task Executor out of the service and ends its links; before its engine is disposed.</summary>
+    public async Task LeaveAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await _joining.ConfigureAwait(false);
+        if (_executor is { } executor)
+        {
+            _executor = null;
+            _host.Services.GetRequiredService<ExecutorSlot>().Empty();
+            try
+            {
+                await Cluster.Leave(executor.Info.Id, "it was stopped").WaitAsync(TimeSpan.FromSeconds(1)).ConfigureAwait(false);
+            }
+            catch (Exception failure) when (Unreachable.Is(failure))
+            {
+                // Heart-beats that are not answered say it too.
+            }
+        }
+        _flow?.Dispose();
+    }
+
+    /// <summary>Leaves the service.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await LeaveAsync().ConfigureAwait(false);
+        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(3));
+        await _host.StopAsync(patience.Token).ConfigureAwait(false);
+        _host.Dispose();
+        _stop.Dispose();
+    }
+
+    private ClusterView View => _host.Services.GetRequiredService<ClusterView>();
+
+    private ICluster Cluster => _host.Services.GetRequiredService<IGrainFactory>().GetGrain<ICluster>(0);
+
+    private ILogger Log => _host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("XDeepServe.Control");
+
+    /// <summary>A cluster grain that began a new life does not ask: then this says again that it is here.</summary>
+    private async Task KeepJoinedAsync(TaskExecutor executor)
+    {
+        using PeriodicTimer timer = new(s_rejoinInterval);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false))
+            {
+                if (Stopwatch.GetElapsedTime(executor.AskedAt) < s_rejoinInterval * 2)
+                {
+                    continue;
+                }
+                try
+                {
+                    await Cluster.Join(executor.Info).ConfigureAwait(false);
+                }
+                catch (Exception failure) when (Unreachable.Is(failure))
+                {
+                    Log.LogDebug(failure, "The cluster did not answer.");
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // This process leaves.
+        }
+    }
+
+    private static IHost Build(ServiceOptions options, IPEndPoint endPoint, Action<ILoggingBuilder>? logging)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ApplicationName = "XDeepServe" });
+        logging?.Invoke(builder.Logging);
+        builder.Services.AddSingleton(options).AddSingleton<ExecutorSlot>().AddSingleton<ClusterView>();
+        builder.UseOrleans(silo =>
+        {
+            silo.Configure<ClusterOptions>(cluster => (cluster.ClusterId, cluster.ServiceId) = (options.Name, options.Name));
+            silo.Configure<SiloOptions>(self => self.SiloName = options.Worker);
+            silo.ConfigureEndpoints(endPoint.Address, endPoint.Port, gatewayPort: 0);
+            silo.Configure<SiloMessagingOptions>(messaging => messaging.ResponseTimeout = options.HeartbeatPatience * 2);
+            silo.Configure<ClusterMembershipOptions>(membership =>
+            {
+                membership.ProbeTimeout = TimeSpan.FromSeconds(1);
+                membership.NumMissedProbesLimit = 3;
+                membership.DefunctSiloExpiration = TimeSpan.FromHours(1);
+            });
+            silo.AddPlacementDirector<OwnSilo, OwnSiloDirector>();
+            silo.AddPlacementDirector<OldestSilo, OldestSiloDirector>();
+            if (options.Redis is { } redis)
+            {
+                silo.UseRedisClustering(redis);
+            }
+            else
+            {
+                silo.UseDevelopmentClustering(options.Primary ?? endPoint);
+            }
+        });
+        return builder.Build();
+    }
+
+    private static int FreePort(IPAddress address)
+    {
+        using Socket probe = new(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        probe.Bind(new IPEndPoint(address, 0));
+        return ((IPEndPoint)probe.LocalEndPoint!).Port;
+    }
+}
