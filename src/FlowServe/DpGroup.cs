@@ -34,13 +34,14 @@ internal sealed class DpGroup : IDisposable
     /// <param name="options">Settings.</param>
     /// <param name="published">Called with the group's number when all output of a turn has been pushed.</param>
     /// <param name="threaded">Whether to start a thread.</param>
-    public DpGroup(int number, Model model, Backend backend, EngineOptions options, Action<int>? published, bool threaded)
+    /// <param name="domain">Groups that take their steps together with this one; null for none.</param>
+    public DpGroup(int number, Model model, Backend backend, EngineOptions options, Action<int>? published, bool threaded, IStepDomain? domain = null)
     {
         (this.options, this.published, Number) = (options, published, number);
         Blocks = BlocksFor(model, backend, options);
         Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
-        executor = new Executor(model, backend, options, Blocks, model.Config.EosIds);
+        executor = new Executor(model, backend, options, Blocks, model.Config.EosIds, domain);
         scheduler = new Scheduler(options, cache)
         {
             Proposals = executor.Speculation is { } speculation ? new Proposals(speculation, options.Speculation!.DisableBySequences) : null,

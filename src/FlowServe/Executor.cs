@@ -20,6 +20,7 @@ internal sealed class Executor : IDisposable
     private readonly ImageStage? images;
     private readonly ReadoutStage readouts;
     private readonly Speculation? speculation;
+    private readonly IStepDomain? domain;
     private readonly Action decode;
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
@@ -29,9 +30,9 @@ internal sealed class Executor : IDisposable
     private volatile bool stopped;
 
     /// <summary>Takes memory and starts the thread.</summary>
-    public Executor(Model model, Backend backend, EngineOptions options, int blocks, IReadOnlyList<int> endIds)
+    public Executor(Model model, Backend backend, EngineOptions options, int blocks, IReadOnlyList<int> endIds, IStepDomain? domain)
     {
-        (this.model, this.backend, this.options) = (model, backend, options);
+        (this.model, this.backend, this.options, this.domain) = (model, backend, options, domain);
         Arena arena = backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count);
         cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
         workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences * options.SamplesPerSequence);
@@ -59,6 +60,7 @@ internal sealed class Executor : IDisposable
     {
         jobs.Enqueue(job);
         launched.Release();
+        domain?.Wake();
     }
 
     /// <summary>Bytes of the key-value cache.</summary>
@@ -70,6 +72,7 @@ internal sealed class Executor : IDisposable
         lock (plans)
             plans.Enqueue(plan);
         launched.Release();
+        domain?.Wake();
     }
 
     /// <summary>Waits for the oldest step that was not waited for. Steps end in order.</summary>
@@ -80,6 +83,7 @@ internal sealed class Executor : IDisposable
     {
         stopped = true;
         launched.Release();
+        domain?.Wake();
         thread.Join();
         speculation?.Dispose();
         tensors.Dispose();
@@ -95,7 +99,10 @@ internal sealed class Executor : IDisposable
     {
         while (true)
         {
-            launched.Wait();
+            if (domain is null)
+                launched.Wait();
+            else
+                Accompany(domain);
             if (jobs.TryDequeue(out Action? job))
             {
                 job();
@@ -145,6 +152,14 @@ internal sealed class Executor : IDisposable
         }
     }
 
+    /// <summary>Takes part in the steps of other groups until this one has a step of its own.</summary>
+    private void Accompany(IStepDomain others)
+    {
+        while (!launched.Wait(0))
+            if (others.WaitForPeers())
+                others.Accompany();
+    }
+
     private void Run(StepPlan plan)
     {
         if (draftFailure is { } failure)
@@ -155,7 +170,8 @@ internal sealed class Executor : IDisposable
         tensors.Upload(plan);
         // Images are encoded outside a recorded step.
         IReadOnlyList<EmbeddedRows>? embedded = images?.Gather(plan);
-        if (embedded is null && tensors.DecodeShape is { } shape)
+        domain?.Enter(plan.Tokens);
+        if (embedded is null && domain is null && tensors.DecodeShape is { } shape)
         {
             backend.Repeat(shape, decode);
         }

@@ -26,20 +26,21 @@ public sealed class TeShell : IEngine, IDisposable
     /// <param name="tokenizer">Makes text; null to serve ids only.</param>
     /// <param name="options">Settings.</param>
     /// <param name="published">Called with a DP group's number, by its thread, when all output of a turn has been pushed: whoever gathers output sends it then.</param>
+    /// <param name="domain">DP groups elsewhere that take their steps together with this engine's; null for none. Stays the caller's, and must outlive the engine.</param>
     /// <exception cref="ArgumentException">The settings cannot work together.</exception>
-    public TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published = null)
-        : this(model, backend, tokenizer, options, published, threaded: true)
+    public TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published = null, IStepDomain? domain = null)
+        : this(model, backend, tokenizer, options, published, threaded: true, domain)
     {
     }
 
-    internal TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published, bool threaded)
+    internal TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published, bool threaded, IStepDomain? domain = null)
     {
         options.Speculation?.Validate(model, options.MaxModelLength);
         options.Validate();
         if (options.MaxModelLength > model.MaxLength)
             throw new ArgumentException($"The model was loaded for {model.MaxLength} tokens; the engine cannot serve {options.MaxModelLength}.");
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);
-        group = new DpGroup(0, model, backend, options, published, threaded);
+        group = new DpGroup(0, model, backend, options, published, threaded, domain);
         rules = new RequestRules(model.Config, options, (long)group.Blocks * options.BlockSize);
     }
 

@@ -74,7 +74,7 @@ public sealed class Model : IDisposable
         int maxLength = MaxLengthFor(config, options);
         CheckTypes(options);
         Family family = Family.Of(config.Family);
-        var loader = new WeightLoader(checkpoint, backend, options.Quantization, family);
+        var loader = new WeightLoader(checkpoint, backend, options.Quantization, family) { Elsewhere = options.Experts };
         try
         {
             var vocabulary = new WeightPart("model.embed_tokens.weight", config.VocabularySize);
@@ -96,6 +96,7 @@ public sealed class Model : IDisposable
                 layers[i] = family.LoadLayer(i, config, loader, rope);
                 progress?.Report((i + 2) / steps);
             }
+            loader.Elsewhere = null; // a draft module keeps its experts beside it
             Norm finalNorm = family.LoadNorm("model.norm", config, loader);
             Weight? head = tied ? embedding : scoring ? null : loader.Linear(config.HiddenSize, output);
             Weight? scores = scoring ? loader.Single(config.HiddenSize, new WeightPart("score.weight", config.Labels)) : null;

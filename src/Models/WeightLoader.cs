@@ -1,5 +1,6 @@
 using XDeepServe.Kernels;
 using XDeepServe.Models.Families;
+using XDeepServe.Models.Layers;
 using XDeepServe.Models.Loading;
 
 namespace XDeepServe.Models;
@@ -20,6 +21,9 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
 
     /// <summary>The backend that takes the weights.</summary>
     public Backend Backend => backend;
+
+    /// <summary>Gives a layer's routed experts where they are not loaded; null to load them.</summary>
+    public Func<int, ExpertBank>? Elsewhere { get; set; }
 
     /// <summary>Bytes of everything loaded so far.</summary>
     public long Bytes { get; private set; }
@@ -146,6 +150,17 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
         return backend.Prepare(source, fitting.IsPlain() ? source.Type : fitting);
     }
 
+    /// <summary>Some rows of a tensor as a piece.</summary>
+    private static WeightPiece Piece(StoredTensor stored, int first, int rows, int columns)
+    {
+        if (first == 0)
+            return new WeightPiece(stored.Address, rows, stored.File, stored.Factors, stored.Seed);
+        nint factors = stored.Factors == 0 ? 0 : stored.Factors + (nint)(stored.Type.FactorsOf(first, columns).First * sizeof(float));
+        return stored.Address == 0
+            ? new WeightPiece(0, rows, stored.File, factors, stored.Seed + (ulong)first)
+            : new WeightPiece(stored.Address + (nint)stored.Type.Bytes((long)first * columns), rows, stored.File, factors);
+    }
+
     private Weight Own(Weight weight)
     {
         owned.Push(weight);
@@ -166,7 +181,7 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
                     $"'{parts[0].Name}' holds {first} and '{stored.Name}' {stored.Type}, but they are used as one matrix. Convert the model to one type with 'xds convert'.");
             }
             type = stored.Type;
-            pieces[i] = new WeightPiece(stored.Address, parts[i].Rows, stored.File, stored.Factors, stored.Seed);
+            pieces[i] = Piece(stored, parts[i].First, parts[i].Rows, columns);
         }
         return new WeightSource(type!.Value, columns, groups, pieces);
     }
@@ -176,4 +191,5 @@ public sealed class WeightLoader(Checkpoint checkpoint, Backend backend, Element
 /// <param name="Name">Hugging Face name.</param>
 /// <param name="Rows">Output features that it must have.</param>
 /// <param name="Shape">Its dimensions where they are more than rows and columns: the experts of a layer in one tensor, a convolution's patch; null for rows and columns.</param>
-public readonly record struct WeightPart(string Name, int Rows, long[]? Shape = null);
+/// <param name="First">First row that is wanted, where <paramref name="Rows"/> are not all that the shape has.</param>
+public readonly record struct WeightPart(string Name, int Rows, long[]? Shape = null, int First = 0);

@@ -13,6 +13,7 @@ public sealed unsafe class Collectives
     private readonly int recordBytes;
     private uint generation;
     private uint sequence;
+    private int woken;
 
     internal Collectives(Communicator group)
     {
@@ -57,6 +58,50 @@ public sealed unsafe class Collectives
             if (group.Rank != root)
                 Take(root, part);
         }
+    }
+
+    /// <summary>
+    /// Sleeps until a peer has begun the next operation, or somebody calls <see cref="Wake"/>: how a rank without work waits. Does
+    /// not end by time; a group whose <see cref="Communicator.Strategy"/> is to spin spins here too.
+    /// </summary>
+    /// <param name="cancel">Ends the wait.</param>
+    /// <returns>True if a peer has begun; false if the rank was woken.</returns>
+    /// <exception cref="PeerLostException">A rank of the group died or left.</exception>
+    public bool WaitForPeer(CancellationToken cancel = default)
+    {
+        Patience patience = new(group, Awaited.Record, sequence + 1, TimeSpan.MaxValue, cancel);
+        try
+        {
+            while (true)
+            {
+                if (Interlocked.Exchange(ref woken, 0) != 0)
+                    return false;
+                if (HasBegun())
+                    return true;
+                patience.StepOfAll(group.Rank);
+            }
+        }
+        finally
+        {
+            patience.End();
+        }
+    }
+
+    /// <summary>Ends this rank's <see cref="WaitForPeer"/>, the next one if none is under way. Any thread of its process.</summary>
+    public void Wake()
+    {
+        Volatile.Write(ref woken, 1);
+        group.Bell.Ring();
+    }
+
+    private bool HasBegun()
+    {
+        group.Link(group.Rank);
+        uint next = generation == group.Generation ? sequence + 1 : 1;
+        for (int rank = 0; rank < group.Ranks; rank++)
+            if (rank != group.Rank && group.Own.Read(group.Region.Layout.Record(next, rank)) == Stamps.Make(group.Generation, next))
+                return true;
+        return false;
     }
 
     private void Gather(ReadOnlySpan<byte> record, TimeSpan? timeout, CancellationToken cancel)

@@ -28,7 +28,8 @@ public class UnitTests
         Tensor shared = arena.Allocate(ElementType.F32, Tokens, Hidden);
         Tensor actual = arena.Allocate(ElementType.F32, Tokens, Hidden);
         whole.Router.Run(backend, ids, gates, input, new Scratch(arena, whole.Router.ScratchBytes(Tokens)));
-        whole.Experts.Run(backend, rows, input, ids, new Scratch(arena, whole.Experts.ScratchBytes(Tokens * topK)));
+        var experts = Assert.IsType<Experts>(whole.Experts);
+        experts.Run(backend, rows, input, ids, new Scratch(arena, experts.ScratchBytes(Tokens * topK)));
         whole.Shared!.Run(backend, shared, input, new Scratch(arena, whole.Shared.ScratchBytes(Tokens)));
         backend.CombineExperts(actual, rows, gates, shared);
         Assert.Equal(Read(backend, expected), Read(backend, actual));

@@ -78,11 +78,19 @@ public abstract class Family
     /// <summary>Loads the feed-forward unit of a layer.</summary>
     public virtual FeedForwardUnit LoadFeedForward(int layer, ModelConfig config, WeightLoader loader)
     {
-        string prefix = $"model.layers.{layer}.mlp";
+        string prefix = FeedForwardName(layer);
         return config.Experts is { } experts && !experts.DenseLayers.Contains(layer)
-            ? Units.Mixture(prefix, config, experts, loader)
+            ? Units.Mixture(prefix, layer, config, experts, loader)
             : Units.Dense(prefix, config.FeedForwardSize, config, loader);
     }
+
+    /// <summary>Loads some routed experts of a layer.</summary>
+    /// <param name="layer">From 0; one with experts.</param>
+    /// <param name="config">The model's shape.</param>
+    /// <param name="loader">Owns what it loads.</param>
+    /// <param name="held">The expert of each place.</param>
+    public static Experts LoadExperts(int layer, ModelConfig config, WeightLoader loader, ReadOnlySpan<int> held) =>
+        Units.Experts(FeedForwardName(layer), config, config.Experts!, loader, held);
 
     /// <summary>Loads a norm of the residual stream.</summary>
     /// <param name="name">Its tensors' name without <c>.weight</c>.</param>
@@ -96,6 +104,8 @@ public abstract class Family
 
     /// <summary>Loads what turns images into rows; null if the model takes none.</summary>
     public virtual ImageEncoder? LoadImages(ModelConfig config, WeightLoader loader) => null;
+
+    private static string FeedForwardName(int layer) => $"model.layers.{layer}.mlp";
 
     /// <summary>Loads a layer.</summary>
     public Layer LoadLayer(int layer, ModelConfig config, WeightLoader loader, Tensor rope) => new(

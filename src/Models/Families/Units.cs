@@ -32,28 +32,41 @@ internal static class Units
         config.FeedForwardBias ? loader.Vector(new($"{prefix}.gate_proj.bias", width), new($"{prefix}.up_proj.bias", width)) : default,
         config.FeedForwardBias ? loader.Vector(new WeightPart($"{prefix}.down_proj.bias", config.HiddenSize)) : default);
 
-    /// <summary>Router, experts (one tensor for each, or all in one) and shared experts.</summary>
-    public static MixtureOfExperts Mixture(string prefix, ModelConfig config, ExpertConfig experts, WeightLoader loader)
+    /// <summary>Router, experts (here or elsewhere) and shared experts.</summary>
+    public static MixtureOfExperts Mixture(string prefix, int layer, ModelConfig config, ExpertConfig experts, WeightLoader loader)
     {
         (int count, int width, int hidden) = (experts.Count, experts.Width, config.HiddenSize);
-        var gateUp = new List<WeightPart>(2 * count);
-        var down = new List<WeightPart>(count);
-        if (!loader.Has($"{prefix}.experts.0.gate_proj.weight") && loader.Has($"{prefix}.experts.gate_up_proj"))
-        {
-            gateUp.Add(new WeightPart($"{prefix}.experts.gate_up_proj", count * 2 * width, [count, 2 * width, hidden]));
-            down.Add(new WeightPart($"{prefix}.experts.down_proj", count * hidden, [count, hidden, width]));
-        }
-        for (int expert = 0; expert < count && down.Count <= expert; expert++)
-        {
-            gateUp.Add(new WeightPart($"{prefix}.experts.{expert}.gate_proj.weight", width));
-            gateUp.Add(new WeightPart($"{prefix}.experts.{expert}.up_proj.weight", width));
-            down.Add(new WeightPart($"{prefix}.experts.{expert}.down_proj.weight", hidden));
-        }
         return new MixtureOfExperts(
             new Router(
                 loader.Single(hidden, new WeightPart($"{prefix}.gate.weight", count)),
                 experts.Corrected ? loader.Vector(new WeightPart($"{prefix}.gate.e_score_correction_bias", count)) : default, experts.Rule),
-            new Experts(loader.Grouped(count, hidden, gateUp), loader.Grouped(count, width, down)),
+            loader.Elsewhere?.Invoke(layer) ?? Experts(prefix, config, experts, loader, [.. Enumerable.Range(0, count)]),
             experts.Shared == 0 ? null : Dense($"{prefix}.shared_experts", experts.Shared * width, config, loader));
+    }
+
+    /// <summary>Some routed experts of a layer, from one tensor for each or from all in one.</summary>
+    /// <param name="prefix">The unit's name.</param>
+    /// <param name="config">The model's shape.</param>
+    /// <param name="experts">The experts' shape.</param>
+    /// <param name="loader">Owns what it loads.</param>
+    /// <param name="held">The expert of each place.</param>
+    public static Experts Experts(string prefix, ModelConfig config, ExpertConfig experts, WeightLoader loader, ReadOnlySpan<int> held)
+    {
+        (int count, int width, int hidden) = (experts.Count, experts.Width, config.HiddenSize);
+        bool together = !loader.Has($"{prefix}.experts.0.gate_proj.weight") && loader.Has($"{prefix}.experts.gate_up_proj");
+        List<WeightPart> gateUp = [], down = [];
+        foreach (int expert in held)
+        {
+            if (together)
+            {
+                gateUp.Add(new WeightPart($"{prefix}.experts.gate_up_proj", 2 * width, [count, 2 * width, hidden], expert * 2 * width));
+                down.Add(new WeightPart($"{prefix}.experts.down_proj", hidden, [count, hidden, width], expert * hidden));
+                continue;
+            }
+            gateUp.Add(new WeightPart($"{prefix}.experts.{expert}.gate_proj.weight", width));
+            gateUp.Add(new WeightPart($"{prefix}.experts.{expert}.up_proj.weight", width));
+            down.Add(new WeightPart($"{prefix}.experts.{expert}.down_proj.weight", hidden));
+        }
+        return new Experts(loader.Grouped(held.Length, hidden, gateUp), loader.Grouped(held.Length, width, down));
     }
 }

@@ -2,13 +2,13 @@ using XDeepServe.Kernels;
 
 namespace XDeepServe.Models.Layers;
 
-/// <summary>The routed experts of a layer: one output row per (row, chosen expert). Knows nothing of routing.</summary>
+/// <summary>Routed experts of a layer that are here: one output row per (row, chosen expert). Knows nothing of routing.</summary>
 /// <param name="gateUp">Per expert gate, then up: groups of <c>[2·width, hidden]</c>.</param>
 /// <param name="down">Per expert <c>[hidden, width]</c>.</param>
-public sealed class Experts(Weight gateUp, Weight down)
+public sealed class Experts(Weight gateUp, Weight down) : ExpertBank
 {
-    /// <summary>Columns of the residual stream.</summary>
-    public int Hidden => down.Rows;
+    /// <inheritdoc/>
+    public override int Hidden => down.Rows;
 
     /// <summary>Experts held.</summary>
     public int Count => down.Groups;
@@ -29,4 +29,19 @@ public sealed class Experts(Weight gateUp, Weight down)
         backend.GroupedSwiGlu(gated, both, input, gateUp, ids);
         backend.GroupedLinear(output, gated, down, ids);
     }
+
+    /// <inheritdoc/>
+    public override long BankBytes(int tokens, int topK) => Scratch.Size((long)tokens * topK, Hidden) + ScratchBytes(tokens * topK);
+
+    /// <inheritdoc/>
+    public override Tensor Begin(Backend backend, Tensor input, Tensor ids, Tensor gates, Scratch scratch)
+    {
+        Tensor rows = scratch.Take(input.Rows * ids.Columns, Hidden);
+        Run(backend, rows, input, ids, scratch);
+        return rows;
+    }
+
+    /// <inheritdoc/>
+    public override void End(Backend backend, Tensor output, Tensor begun, Tensor gates, Tensor shared) =>
+        backend.CombineExperts(output, begun, gates, shared);
 }

@@ -1,0 +1,22 @@
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// DP groups whose steps go hand in hand because their layers share experts: a group that has work begins a step, and all others
+/// take part in it, with rows or without. Its group's executor thread calls everything but <see cref="Wake"/>.
+/// </summary>
+public interface IStepDomain
+{
+    /// <summary>Sleeps until another group has begun a step, or <see cref="Wake"/> is called.</summary>
+    /// <returns>True if another group has begun a step: <see cref="Accompany"/> takes part in it.</returns>
+    bool WaitForPeers();
+
+    /// <summary>Ends a wait for peers, because the group has got work. Any thread.</summary>
+    void Wake();
+
+    /// <summary>Begins a step, or takes part in one that has begun.</summary>
+    /// <param name="rows">Rows of this group.</param>
+    void Enter(int rows);
+
+    /// <summary>Takes part in a step without any rows, from its beginning to its end.</summary>
+    void Accompany();
+}

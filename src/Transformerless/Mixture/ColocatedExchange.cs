@@ -1,0 +1,49 @@
+using XDeepServe.Xccl;
+using XDeepServe.Xccl.Tokens;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>
+/// Expert parallelism where every rank has attention and some of the experts: dispatch, this rank's experts, combine (paper
+/// §3.2). The rank computes for others while it waits for its own sums.
+/// </summary>
+internal sealed class ColocatedExchange : ExpertExchange
+{
+    private readonly AllToAll exchange;
+    private readonly ExpertCompute compute;
+    private readonly DispatchHandle?[] handles = new DispatchHandle?[2];
+    private readonly byte[] received; // [received rows, hidden]
+    private readonly byte[] outputs;  // [received rows, topK, hidden]
+    private uint sent, done;
+
+    /// <summary>Sets the exchange up.</summary>
+    /// <param name="group">This rank; stays the caller's.</param>
+    /// <param name="shape">Shape of the rows.</param>
+    /// <param name="layout">Where the experts are.</param>
+    /// <param name="mostRows">Most rows of this rank in a step.</param>
+    /// <param name="compute">This rank's experts; the exchange's from here on.</param>
+    public ColocatedExchange(Communicator group, TokenShape shape, ExpertLayout layout, int mostRows, ExpertCompute compute)
+        : base(shape, layout, mostRows, group.Rank)
+    {
+        exchange = new AllToAll(group, shape, layout.SlotsPerRank);
+        this.compute = compute;
+        received = new byte[(long)exchange.MaxReceived * shape.ElementBytes];
+        outputs = new byte[(long)exchange.MaxReceived * shape.TopK * shape.ElementBytes];
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose() => compute.Dispose();
+
+    /// <inheritdoc/>
+    protected override void Send(Parcel parcel) =>
+        handles[sent++ % 2] = exchange.BeginDispatch(parcel.Values, parcel.Slots, parcel.EventId);
+
+    /// <inheritdoc/>
+    protected override void Receive(Parcel parcel)
+    {
+        DispatchHandle handle = handles[done++ % 2]!;
+        exchange.EndDispatch(handle, received);
+        compute.Run(parcel.Layer, handle.Batch, received, outputs);
+        exchange.Combine(handle, outputs, parcel.Gates, parcel.Sums);
+    }
+}

@@ -1,0 +1,90 @@
+using System.Runtime.InteropServices;
+using XDeepServe.Kernels;
+using XDeepServe.Models;
+using XDeepServe.Models.Layers;
+using XDeepServe.Xccl.Tokens;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>Runs a rank's experts on rows that have come through an exchange. One thread at a time; allocates nothing while it runs.</summary>
+internal sealed class ExpertCompute : IDisposable
+{
+    private const int MostPairs = 4096; // at once; more are run in parts
+    private readonly Backend backend;
+    private readonly ExpertShelf shelf;
+    private readonly Arena arena;
+    private readonly Scratch scratch;
+    private readonly Tensor rows;          // F32 [received, hidden]
+    private readonly Tensor origins, ids;  // I32 [pairs, 1]: row and place of each (row, expert)
+    private readonly Tensor input, output; // F32 [pairs, hidden]
+    private readonly int[] hostOrigins, hostIds, targets; // [pairs]; targets: row · topK + k
+    private readonly float[] hostOutput;   // [pairs, hidden]
+    private readonly int topK, hidden;
+
+    /// <summary>Takes memory for the largest batch.</summary>
+    /// <param name="backend">Runs the experts; stays the caller's.</param>
+    /// <param name="shelf">The experts; stays the caller's.</param>
+    /// <param name="shape">Shape of the rows.</param>
+    /// <param name="mostRows">Most rows that come at once.</param>
+    public ExpertCompute(Backend backend, ExpertShelf shelf, TokenShape shape, int mostRows)
+    {
+        (this.backend, this.shelf, topK, hidden) = (backend, shelf, shape.TopK, shape.Hidden);
+        int pairs = (int)Math.Min(MostPairs, (long)mostRows * topK);
+        long scratchBytes = ExpertShelf.LayersOf(shelf.Config).Max(layer => shelf[layer].ScratchBytes(pairs));
+        arena = backend.CreateArena(
+            Arena.BytesFor(ElementType.F32, mostRows, hidden) + (2 * Arena.BytesFor(ElementType.I32, pairs, 1))
+            + (2 * Arena.BytesFor(ElementType.F32, pairs, hidden)) + Scratch.ArenaBytes(scratchBytes));
+        rows = arena.Allocate(ElementType.F32, mostRows, hidden);
+        (origins, ids) = (arena.Allocate(ElementType.I32, pairs, 1), arena.Allocate(ElementType.I32, pairs, 1));
+        (input, output) = (arena.Allocate(ElementType.F32, pairs, hidden), arena.Allocate(ElementType.F32, pairs, hidden));
+        scratch = new Scratch(arena, scratchBytes);
+        (hostOrigins, hostIds, targets, hostOutput) = (new int[pairs], new int[pairs], new int[pairs], new float[pairs * hidden]);
+    }
+
+    /// <summary>(row, expert) pairs computed so far.</summary>
+    public long Pairs { get; private set; }
+
+    /// <summary>Runs every (row, slot) of a batch whose slot is here.</summary>
+    /// <param name="layer">The layer's number in the model.</param>
+    /// <param name="batch">What has come.</param>
+    /// <param name="received">F32 <c>[rows, hidden]</c>.</param>
+    /// <param name="outputs">F32 <c>[rows, topK, hidden]</c>: a row for each pair; others stay as they are.</param>
+    public void Run(int layer, ExpertBatch batch, ReadOnlySpan<byte> received, Span<byte> outputs)
+    {
+        if (batch.Rows == 0)
+            return;
+        backend.Upload(rows, MemoryMarshal.Cast<byte, float>(received)[..(batch.Rows * hidden)]);
+        Experts experts = shelf[layer];
+        ReadOnlySpan<int> slots = batch.Slots;
+        Span<float> target = MemoryMarshal.Cast<byte, float>(outputs);
+        int count = 0;
+        for (int pair = 0; pair < slots.Length; pair++)
+        {
+            if (slots[pair] < 0)
+                continue;
+            (hostOrigins[count], hostIds[count], targets[count]) = (pair / topK, slots[pair], pair);
+            if (++count < hostIds.Length)
+                continue;
+            Run(experts, count, target);
+            count = 0;
+        }
+        if (count > 0)
+            Run(experts, count, target);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => arena.Dispose();
+
+    private void Run(Experts experts, int count, Span<float> target)
+    {
+        Pairs += count;
+        backend.Upload<int>(origins, hostOrigins.AsSpan(0, count));
+        backend.Upload<int>(ids, hostIds.AsSpan(0, count));
+        backend.GatherRows(input.Take(count), rows, origins.Take(count));
+        scratch.Rewind();
+        experts.Run(backend, output.Take(count), input.Take(count), ids.Take(count), scratch);
+        backend.Download(output.Take(count), hostOutput.AsSpan(0, count * hidden));
+        for (int i = 0; i < count; i++)
+            hostOutput.AsSpan(i * hidden, hidden).CopyTo(target.Slice(targets[i] * hidden, hidden));
+    }
+}

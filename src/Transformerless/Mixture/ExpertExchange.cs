@@ -1,0 +1,190 @@
+using System.Runtime.InteropServices;
+using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Kernels;
+using XDeepServe.Xccl.Tokens;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>
+/// The way from a rank's rows to experts on other ranks and back. Rows are sent at <see cref="Begin"/> and their sums received at
+/// <see cref="End"/>; two batches may be under way. A batch larger than an exchange takes goes in several rounds, as many on
+/// every rank: whoever has fewer rows sends empty ones. One thread at a time; allocates nothing while it runs.
+/// </summary>
+public abstract class ExpertExchange : IDisposable
+{
+    private readonly Transit[] transits;
+    private readonly RoutingTable[] tables; // [layers with experts]
+    private readonly int[] rounds = new int[2];
+    private int parts = 1;
+    private uint begun, ended, step;
+
+    /// <summary>Takes memory.</summary>
+    /// <param name="shape">Shape of the rows of one exchange.</param>
+    /// <param name="layout">Where the experts are.</param>
+    /// <param name="mostRows">Most rows of this rank in a step.</param>
+    /// <param name="rank">This rank among those that route: replicas are entered at different ones.</param>
+    protected ExpertExchange(TokenShape shape, ExpertLayout layout, int mostRows, int rank)
+    {
+        (Shape, Layout, Rank) = (shape, layout, rank);
+        transits = [new Transit(shape, mostRows), new Transit(shape, mostRows)];
+        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => new RoutingTable(layout[place], Positions(layout[place]), rank))];
+    }
+
+    /// <summary>Shape of the rows of one exchange.</summary>
+    public TokenShape Shape { get; }
+
+    /// <summary>Where the experts are.</summary>
+    public ExpertLayout Layout { get; }
+
+    /// <summary>Rows that this rank has sent to experts, each once for each of its experts.</summary>
+    public long DispatchedRows { get; private set; }
+
+    /// <summary>This rank among those that route.</summary>
+    protected int Rank { get; }
+
+    /// <summary>Says what the step's batches need, the same on all ranks.</summary>
+    /// <param name="first">Rounds of the first part of a step.</param>
+    /// <param name="second">Rounds of the second; 0 if steps have one part.</param>
+    public void Open(int first, int second)
+    {
+        (rounds[0], rounds[1], parts) = (first, second, second > 0 ? 2 : 1);
+        (begun, ended) = (0, 0);
+        step++;
+    }
+
+    /// <summary>Sends rows to their experts.</summary>
+    /// <param name="backend">Holds the tensors.</param>
+    /// <param name="place">The layer, counted among those with experts.</param>
+    /// <param name="input">F32 <c>[tokens, hidden]</c>; may be without rows.</param>
+    /// <param name="ids">I32 <c>[tokens, topK]</c>: logical experts.</param>
+    /// <param name="gates">F32 <c>[tokens, topK]</c>.</param>
+    public void Begin(Backend backend, int place, Tensor input, Tensor ids, Tensor gates)
+    {
+        Transit transit = transits[begun % 2];
+        transit.Part = (int)(begun++ % parts);
+        (transit.Rows, transit.Place) = (input.Rows, place);
+        if (transit.Rows > 0)
+        {
+            backend.Download(input, transit.Values.AsSpan(0, transit.Rows * Shape.Hidden));
+            backend.Download(ids, transit.Slots.AsSpan(0, transit.Rows * Shape.TopK));
+            backend.Download(gates, transit.Gates.AsSpan(0, transit.Rows * Shape.TopK));
+            Span<int> slots = transit.Slots.AsSpan(0, transit.Rows * Shape.TopK);
+            tables[place].Map(slots, Shape.TopK, slots);
+            DispatchedRows += slots.Length;
+        }
+        Send(transit, 0);
+    }
+
+    /// <summary>Receives the sums of the oldest rows under way.</summary>
+    /// <param name="backend">Holds the tensors.</param>
+    /// <param name="output">F32 <c>[tokens, hidden]</c>; empty if there were no rows.</param>
+    /// <param name="shared">F32 <c>[tokens, hidden]</c>, added to them; may be empty.</param>
+    public void End(Backend backend, Tensor output, Tensor shared)
+    {
+        Transit transit = transits[ended++ % 2];
+        int count = rounds[transit.Part];
+        for (int round = 0; round < count; round++)
+        {
+            Receive(transit, round);
+            if (round + 1 < count)
+                Send(transit, round + 1);
+        }
+        if (transit.Rows == 0)
+            return;
+        backend.Upload<float>(output, transit.Sums.AsSpan(0, transit.Rows * Shape.Hidden));
+        if (!shared.IsEmpty)
+            backend.Add(output, shared);
+    }
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+
+    /// <summary>Gives one round's rows away.</summary>
+    /// <param name="parcel">The rows; the exchange's own until they are received.</param>
+    protected abstract void Send(Parcel parcel);
+
+    /// <summary>Receives the sums of the oldest round under way.</summary>
+    protected abstract void Receive(Parcel parcel);
+
+    /// <summary>A table whose columns close: as many rows as the least common multiple of the experts' copies, if that is small.</summary>
+    private static int Positions(ExpertPlacement placement)
+    {
+        const int Most = 1024;
+        int positions = 1;
+        for (int expert = 0; expert < placement.Experts; expert++)
+        {
+            int copies = placement.SlotsOf(expert).Length, a = positions, b = copies;
+            while (b != 0)
+                (a, b) = (b, a % b);
+            if ((long)positions / a * copies > Most)
+                return Most;
+            positions = positions / a * copies;
+        }
+        return positions;
+    }
+
+    private void Send(Transit transit, int round) => Send(Round(transit, round));
+
+    private void Receive(Transit transit, int round) => Receive(Round(transit, round));
+
+    private Parcel Round(Transit transit, int round)
+    {
+        int first = Math.Min(transit.Rows, round * Shape.MaxTokens), count = Math.Min(transit.Rows - first, Shape.MaxTokens);
+        return new Parcel(
+            Layout.Layers[transit.Place], transit.Part, (step << 12) ^ (uint)((transit.Place << 4) | (transit.Part << 3) | (round & 7)),
+            MemoryMarshal.AsBytes(transit.Values.AsSpan(first * Shape.Hidden, count * Shape.Hidden)),
+            transit.Slots.AsSpan(first * Shape.TopK, count * Shape.TopK),
+            transit.Gates.AsSpan(first * Shape.TopK, count * Shape.TopK),
+            transit.Sums.AsSpan(first * Shape.Hidden, count * Shape.Hidden));
+    }
+
+    /// <summary>One round of a batch.</summary>
+    /// <param name="layer">The layer's number in the model.</param>
+    /// <param name="part">Which part of the step.</param>
+    /// <param name="eventId">Names it, the same on all ranks.</param>
+    /// <param name="values">F32 <c>[tokens, hidden]</c>.</param>
+    /// <param name="slots"><c>[tokens, topK]</c> physical slots.</param>
+    /// <param name="gates"><c>[tokens, topK]</c>.</param>
+    /// <param name="sums"><c>[tokens, hidden]</c>: receives the answer.</param>
+    protected readonly ref struct Parcel(int layer, int part, uint eventId, ReadOnlySpan<byte> values, ReadOnlySpan<int> slots, ReadOnlySpan<float> gates, Span<float> sums)
+    {
+        /// <summary>The layer's number in the model.</summary>
+        public int Layer { get; } = layer;
+
+        /// <summary>Which part of the step.</summary>
+        public int Part { get; } = part;
+
+        /// <summary>Names it, the same on all ranks.</summary>
+        public uint EventId { get; } = eventId;
+
+        /// <summary>F32 <c>[tokens, hidden]</c>.</summary>
+        public ReadOnlySpan<byte> Values { get; } = values;
+
+        /// <summary><c>[tokens, topK]</c> physical slots.</summary>
+        public ReadOnlySpan<int> Slots { get; } = slots;
+
+        /// <summary><c>[tokens, topK]</c>.</summary>
+        public ReadOnlySpan<float> Gates { get; } = gates;
+
+        /// <summary><c>[tokens, hidden]</c>: receives the answer.</summary>
+        public Span<float> Sums { get; } = sums;
+    }
+
+    /// <summary>A batch under way, in host memory.</summary>
+    private sealed class Transit(TokenShape shape, int mostRows)
+    {
+        public float[] Values { get; } = new float[mostRows * shape.Hidden]; // [rows, hidden]
+
+        public int[] Slots { get; } = new int[mostRows * shape.TopK]; // [rows, topK]
+
+        public float[] Gates { get; } = new float[mostRows * shape.TopK]; // [rows, topK]
+
+        public float[] Sums { get; } = new float[mostRows * shape.Hidden]; // [rows, hidden]
+
+        public int Rows { get; set; }
+
+        public int Place { get; set; }
+
+        public int Part { get; set; }
+    }
+}

@@ -1,0 +1,32 @@
+using XDeepServe.Xccl.Tokens;
+using XDeepServe.Xccl.Waiting;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>How ranks share experts; the same on all ranks.</summary>
+public sealed record MixtureOptions
+{
+    /// <summary>Names the ranks' groups on this host: letters, digits and underscores.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Most rows that a rank gives away at once; a step with more goes in rounds.</summary>
+    public int MaxTokens { get; init; } = 128;
+
+    /// <summary>Slots of each rank beside those for its own experts: for copies of busy ones.</summary>
+    public int Redundant { get; init; }
+
+    /// <summary>Rows on their way to the experts. F32 keeps every bit.</summary>
+    public WireType DispatchWire { get; init; } = WireType.F32;
+
+    /// <summary>Rows on their way back.</summary>
+    public WireType CombineWire { get; init; } = WireType.F32;
+
+    /// <summary>What waits do. A rank that spins does so even without work.</summary>
+    public WaitStrategy Strategy { get; init; } = WaitStrategy.Block;
+
+    /// <summary>How long a rank waits for one that lives but does not answer.</summary>
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long a rank waits for the others to start.</summary>
+    public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
+}
