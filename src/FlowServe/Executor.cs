@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
@@ -11,6 +12,9 @@ namespace XDeepServe.FlowServe;
 /// </summary>
 internal sealed class Executor : IDisposable
 {
+    /// <summary>While steps wait, jobs get this part of a step's time between two, or one of them its turn.</summary>
+    private const int JobShare = 8;
+
     private readonly Model model;
     private readonly Backend backend;
     private readonly EngineOptions options;
@@ -55,7 +59,7 @@ internal sealed class Executor : IDisposable
     /// <summary>Carries positions in and out of the cache, in jobs.</summary>
     public KvPort Port { get; }
 
-    /// <summary>Has the executor's thread do something short before the next step. It must not throw. Any thread.</summary>
+    /// <summary>Has the executor's thread do something short between steps, in the order of posting. It must not throw. Any thread.</summary>
     public void Post(Action job)
     {
         jobs.Enqueue(job);
@@ -97,26 +101,32 @@ internal sealed class Executor : IDisposable
 
     private void Loop()
     {
+        bool worked = false; // a job had its turn since the last step
+        long until = 0;      // end of the jobs' time
         while (true)
         {
+            // Once for each step and each job.
             if (domain is null)
                 launched.Wait();
             else
                 Accompany(domain);
-            if (jobs.TryDequeue(out Action? job))
+            StepPlan? plan = null;
+            if (jobs.IsEmpty || (worked && Stopwatch.GetTimestamp() >= until))
+                lock (plans)
+                    plans.TryDequeue(out plan);
+            if (plan is null && jobs.TryDequeue(out Action? job))
             {
                 job();
+                worked = true;
                 continue;
             }
-            StepPlan? plan;
-            lock (plans)
-                plans.TryDequeue(out plan);
             if (plan is null)
             {
                 if (stopped)
                     return;
                 continue;
             }
+            long started = Stopwatch.GetTimestamp();
             plan.Results.Failure = null;
             plan.Results.Prompt.Clear();
             plan.Results.Readouts.Clear();
@@ -132,6 +142,8 @@ internal sealed class Executor : IDisposable
             }
             completed.Release();
             Draft(plan);
+            long ended = Stopwatch.GetTimestamp();
+            (worked, until) = (false, ended + ((ended - started) / JobShare));
         }
     }
 

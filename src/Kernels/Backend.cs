@@ -17,6 +17,12 @@ public abstract class Backend : IDisposable
     /// <summary>Whether <see cref="Prepare"/> takes pieces that name random values instead of holding any.</summary>
     public virtual bool MakesRandomWeights => false;
 
+    /// <summary>
+    /// Whether any thread may call <see cref="Upload{T}"/> and <see cref="Download{T}"/> for memory that no operation under way
+    /// touches: they are plain copies there.
+    /// </summary>
+    public virtual bool CopiesOnAnyThread => false;
+
     /// <summary>Memory for tensors, zeroed. The caller disposes it.</summary>
     public abstract Arena CreateArena(long bytes);
 

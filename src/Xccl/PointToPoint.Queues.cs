@@ -104,6 +104,31 @@ public sealed unsafe partial class PointToPoint
         return true;
     }
 
+    /// <summary>Waits for the oldest completion and takes it, for a thread that has nothing else to do.</summary>
+    /// <param name="peer">Whom to name where it does not come; something is posted to or from it.</param>
+    /// <param name="timeout">Most time for it; the group's if none is given.</param>
+    /// <param name="cancel">Ends the wait; what is posted stays so.</param>
+    /// <exception cref="PeerLostException">The peer has died or left.</exception>
+    /// <exception cref="XcclTimeoutException">The peer did not acknowledge.</exception>
+    public Completion Complete(int peer, TimeSpan? timeout = null, CancellationToken cancel = default)
+    {
+        if (outstanding == 0)
+            throw new InvalidOperationException("Nothing is posted that could complete.");
+        Patience patience = new(group, Awaited.Acknowledgement, 0, timeout ?? group.Timeout, cancel);
+        try
+        {
+            Completion completion;
+            while (!TryComplete(out completion))
+                if (DoWork() == 0)
+                    patience.Step(peer);
+            return completion.Outcome == Progress.Lost ? throw new PeerLostException(completion.Rank, left: false) : completion;
+        }
+        finally
+        {
+            patience.End();
+        }
+    }
+
     /// <summary>Takes back everything that is queued to and from a peer: all of it completes as cancelled.</summary>
     public void Cancel(int peer) => Clear(peer, Progress.Cancelled);
 

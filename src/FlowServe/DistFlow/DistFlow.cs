@@ -1,3 +1,7 @@
+using System.Globalization;
+using System.IO.Hashing;
+using System.Text;
+
 namespace XDeepServe.FlowServe.DistFlow;
 
 /// <summary>
@@ -18,7 +22,7 @@ public sealed class DistFlow : IDisposable
 
     /// <summary>Connects an engine with others; before its first request.</summary>
     /// <param name="shell">The engine; must outlive this.</param>
-    /// <param name="self">This Task Executor's name: letters, digits and underscores, never used by another one on this host.</param>
+    /// <param name="self">This Task Executor's name, never used by another one: who is started again has another.</param>
     /// <param name="invite">Asks a Task Executor (first argument) to come to a link of some name, by <see cref="Serve"/>.</param>
     /// <param name="options">Settings.</param>
     public DistFlow(TeShell shell, string self, Func<string, string, CancellationToken, Task> invite, LinkOptions? options = null)
@@ -96,9 +100,13 @@ public sealed class DistFlow : IDisposable
             if (fetchers.TryGetValue(owner, out KvFetcher? known) && !known.Broken)
                 return known;
             known?.Dispose(); // its thread has ended
-            return fetchers[owner] = new KvFetcher(owner, $"{owner}_{self}_{++links}", options, Metrics, invite);
+            return fetchers[owner] = new KvFetcher(owner, LinkName(owner, ++links), options, Metrics, invite);
         }
     }
+
+    /// <summary>A link's name on this host. Names of Task Executors are longer than two of them may be in the name of shared memory.</summary>
+    internal string LinkName(string owner, int number) =>
+        string.Create(CultureInfo.InvariantCulture, $"kv{Convert.ToHexStringLower(XxHash128.Hash(Encoding.UTF8.GetBytes($"{owner}\n{self}")))}_{number}");
 
     private void Ended(KvServer server)
     {

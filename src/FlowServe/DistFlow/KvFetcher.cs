@@ -1,13 +1,14 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using XDeepServe.Xccl;
 
 namespace XDeepServe.FlowServe.DistFlow;
 
 /// <summary>
-/// The pulling end of a link: a thread that takes pulls in their order, asks the other Task Executor, receives chunk by chunk and
-/// has the executor copy each into the cache while the next travels.
+/// The pulling end of a link: a thread that takes pulls in their order, asks the other Task Executor, and copies chunk by chunk into
+/// the cache, from where the other side has put them.
 /// </summary>
 internal sealed class KvFetcher : IDisposable
 {
@@ -15,7 +16,7 @@ internal sealed class KvFetcher : IDisposable
     private readonly string owner;
     private readonly LinkOptions options;
     private readonly TransferMetrics metrics;
-    private readonly BlockingCollection<Action<PointToPoint?, Staging?>> work = [];
+    private readonly BlockingCollection<Action<PointToPoint?, Copier?>> work = [];
     private readonly CancellationTokenSource stop = new();
     private readonly Thread thread;
     private volatile bool broken;
@@ -36,7 +37,7 @@ internal sealed class KvFetcher : IDisposable
     public bool Broken => broken;
 
     /// <summary>Queues a pull. False if the link has ended.</summary>
-    public bool TryPull(KvPull pull, DpGroup group) => TryAdd((messages, staging) => Pull(messages, staging, pull, group));
+    public bool TryPull(KvPull pull, DpGroup group) => TryAdd((messages, copier) => Pull(messages, copier, pull, group));
 
     /// <summary>Tells the other end that nobody will come for a hold.</summary>
     public void Release(KvTicket ticket) => TryAdd((messages, _) =>
@@ -79,7 +80,7 @@ internal sealed class KvFetcher : IDisposable
         work.Dispose();
     }
 
-    private bool TryAdd(Action<PointToPoint?, Staging?> item)
+    private bool TryAdd(Action<PointToPoint?, Copier?> item)
     {
         try
         {
@@ -97,9 +98,9 @@ internal sealed class KvFetcher : IDisposable
         {
             invite(owner, name, stop.Token).GetAwaiter().GetResult();
             using Communicator link = Communicator.Join(options.Group(name, rank: 1), stop.Token);
-            using Staging staging = new(options.ChunkBytes, options.Patience);
-            foreach (Action<PointToPoint?, Staging?> item in work.GetConsumingEnumerable(stop.Token))
-                item(link.Messages, staging);
+            using Copier copier = new(options);
+            foreach (Action<PointToPoint?, Copier?> item in work.GetConsumingEnumerable(stop.Token))
+                item(link.Messages, copier);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -113,11 +114,11 @@ internal sealed class KvFetcher : IDisposable
         }
         broken = true;
         work.CompleteAdding();
-        while (work.TryTake(out Action<PointToPoint?, Staging?>? item))
+        while (work.TryTake(out Action<PointToPoint?, Copier?>? item))
             item(null, null);
     }
 
-    private void Pull(PointToPoint? messages, Staging? staging, KvPull pull, DpGroup group)
+    private void Pull(PointToPoint? messages, Copier? copier, KvPull pull, DpGroup group)
     {
         PullStatus status = PullStatus.Lost;
         try
@@ -130,7 +131,7 @@ internal sealed class KvFetcher : IDisposable
             }
             else if (messages is not null)
             {
-                status = Fetch(messages, staging!, pull, group);
+                status = Fetch(messages, copier!, pull, group);
             }
         }
         finally
@@ -140,7 +141,7 @@ internal sealed class KvFetcher : IDisposable
         }
     }
 
-    private PullStatus Fetch(PointToPoint messages, Staging staging, KvPull pull, DpGroup group)
+    private unsafe PullStatus Fetch(PointToPoint messages, Copier copier, KvPull pull, DpGroup group)
     {
         KvPort port = group.Port;
         Ask(messages, new PullRequest
@@ -150,25 +151,25 @@ internal sealed class KvFetcher : IDisposable
         PullAnswer answer = ReceiveAnswer(messages);
         if (answer.Status != PullStatus.Done)
             return answer.Status;
-        int chunk = answer.ChunkPositions, turn = 0;
-        try
+        copier.Enter(group);
+        long total = (long)(pull.To - pull.From) * port.BytesPerPosition;
+        for (long offset = 0; offset < total;)
         {
-            for (int from = pull.From; from < pull.To; from += chunk, turn++)
+            ReadOnlySpan<byte> chunk = messages.Borrow(Peer, PullAnswer.ChunkEvent, options.Patience, stop.Token);
+            int length = chunk.Length;
+            if (length != Math.Min(answer.ChunkBytes, total - offset))
+                throw new InvalidDataException($"{owner} sent {length} bytes at {offset} of {total}, in chunks of {answer.ChunkBytes}.");
+            // A cancelled pull is followed to its end, so that the next one begins where it should; its blocks are left alone.
+            if (!pull.Cancelled)
             {
-                int first = from, end = Math.Min(from + chunk, pull.To), buffer = turn;
-                staging.Await(turn);
-                Span<byte> room = staging.Buffer(turn).AsSpan(0, (end - from) * port.BytesPerPosition);
-                messages.Receive(Peer, PullAnswer.ChunkEvent, room, options.Patience, stop.Token);
-                metrics.Received(room.Length);
-                // A cancelled pull is received to its end, so that the next one begins where it should; its blocks are left alone.
-                if (!pull.Cancelled)
-                    staging.Begin(turn, group, () => port.Write(pull.Blocks, first, end, staging.Buffer(buffer)));
+                nint start = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(chunk)); // shared memory: it does not move
+                long at = offset;
+                copier.Begin(group, () => port.Write(pull.Blocks, pull.From, pull.To, at, new ReadOnlySpan<byte>((void*)start, length)));
+                copier.Await();
             }
-        }
-        finally
-        {
-            staging.Await(0);
-            staging.Await(1);
+            messages.GiveBack(Peer);
+            metrics.Received(length);
+            offset += length;
         }
         return pull.Cancelled ? PullStatus.Cancelled : PullStatus.Done;
     }

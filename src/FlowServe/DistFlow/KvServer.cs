@@ -4,10 +4,10 @@ using XDeepServe.Xccl;
 namespace XDeepServe.FlowServe.DistFlow;
 
 /// <summary>
-/// The holding end of a link: a thread that sleeps until the other Task Executor asks, then has the executor copy the blocks out
-/// chunk by chunk and sends each while the next is copied.
+/// The holding end of a link: a thread that sleeps until the other Task Executor asks, then copies the blocks out chunk by chunk,
+/// into two places of the link's app area in turn. The other side reads a chunk where it lies while the next is copied.
 /// </summary>
-internal sealed class KvServer : IDisposable
+internal sealed unsafe class KvServer : IDisposable
 {
     private const int Peer = 1;
     private readonly LinkOptions options;
@@ -37,12 +37,12 @@ internal sealed class KvServer : IDisposable
         try
         {
             using Communicator link = Communicator.Join(options.Group(name, rank: 0), stop.Token);
-            using Staging staging = new(options.ChunkBytes, options.Patience);
+            using Copier copier = new(options);
             PullRequest request = default;
             while (true)
             {
                 link.Messages.Receive(Peer, PullRequest.Event, MemoryMarshal.AsBytes(new Span<PullRequest>(ref request)), TimeSpan.MaxValue, stop.Token);
-                Answer(link.Messages, staging, request);
+                Answer(link, copier, request);
             }
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -53,14 +53,16 @@ internal sealed class KvServer : IDisposable
         {
             // The other Task Executor has gone; what it held a ticket for is freed when the lease ends.
         }
-        catch (Exception broken) when (broken is XcclException or IOException or TimeoutException)
+#pragma warning disable CA1031 // Whatever ended the link, the other side computes what it wanted; the cause is kept for the log.
+        catch (Exception fault)
+#pragma warning restore CA1031
         {
-            metrics.LinkBroke(broken.Message);
+            metrics.LinkBroke($"{name}: {fault.Message}");
         }
         ended(this);
     }
 
-    private void Answer(PointToPoint messages, Staging staging, PullRequest request)
+    private void Answer(Communicator link, Copier copier, PullRequest request)
     {
         DpGroup? group = (uint)request.Group < (uint)groups.Count ? groups[request.Group] : null;
         if (request.Kind == PullKind.Release)
@@ -69,56 +71,57 @@ internal sealed class KvServer : IDisposable
             return;
         }
         KvHold? hold = request.Kind == PullKind.Pull ? group?.Holds.Find(request.Number) : null;
-        PullAnswer answer = new() { ChunkPositions = group is null ? 0 : Math.Max(1, staging.Bytes / group.Port.BytesPerPosition) };
+        PullAnswer answer = new() { ChunkBytes = options.ChunkBytes };
         if (request.Kind == PullKind.Probe)
             answer.Status = PullStatus.Done;
         else if (group is not null && request.Fingerprint != group.Port.Fingerprint)
             answer.Status = PullStatus.OtherLayout;
         else
             answer.Status = hold is not null && request.From >= 0 && request.From < request.To && request.To <= hold.Positions && hold.TryPin() ? PullStatus.Done : PullStatus.Gone;
-        messages.SendBuffered(Peer, PullAnswer.Event, MemoryMarshal.AsBytes(new ReadOnlySpan<PullAnswer>(ref answer)), options.Patience, stop.Token);
-        if (request.Kind == PullKind.Probe || answer.Status != PullStatus.Done)
-            return;
         try
         {
-            Send(messages, staging, request, group!, [.. hold!.Blocks], answer.ChunkPositions);
+            link.Messages.SendBuffered(Peer, PullAnswer.Event, MemoryMarshal.AsBytes(new ReadOnlySpan<PullAnswer>(ref answer)), options.Patience, stop.Token);
+            if (hold is not null && answer.Status == PullStatus.Done)
+                Send(link, copier, request, group!, [.. hold.Blocks]);
         }
         finally
         {
-            hold!.Unpin();
-            Free(group, request.Number);
+            if (hold is not null && answer.Status == PullStatus.Done)
+            {
+                hold.Unpin();
+                Free(group, request.Number);
+            }
         }
     }
 
-    private void Send(PointToPoint messages, Staging staging, PullRequest request, DpGroup group, int[] blocks, int chunk)
+    private void Send(Communicator link, Copier copier, PullRequest request, DpGroup group, int[] blocks)
     {
-        int chunks = (request.To - request.From + chunk - 1) / chunk;
-        try
+        PointToPoint messages = link.Messages;
+        long total = (long)(request.To - request.From) * group.Port.BytesPerPosition;
+        int chunks = (int)((total + options.ChunkBytes - 1) / options.ChunkBytes), lent = 0;
+        copier.Enter(group);
+        Copy(0);
+        for (int chunk = 0; chunk < chunks; chunk++)
         {
-            Copy(0);
-            for (int turn = 0; turn < chunks; turn++)
-            {
-                if (turn + 1 < chunks)
-                    Copy(turn + 1);
-                staging.Await(turn);
-                messages.Send(Peer, PullAnswer.ChunkEvent, staging.Buffer(turn).AsSpan(0, Positions(turn) * group.Port.BytesPerPosition), options.Patience, stop.Token);
-                metrics.Sent(Positions(turn) * (long)group.Port.BytesPerPosition);
-            }
+            copier.Await();
+            for (; lent > 0; lent--)
+                messages.Complete(Peer, options.Patience, stop.Token); // the other place is free again
+            // Posted messages are as many as are taken back above, so that there is always room.
+            messages.TryPostLend(Peer, PullAnswer.ChunkEvent, Place(chunk), Length(chunk), 0);
+            messages.DoWork();
+            lent++;
+            metrics.Sent(Length(chunk));
+            if (chunk + 1 < chunks)
+                Copy(chunk + 1);
         }
-        finally
-        {
-            // Blocks may be freed, and buffers used again, only when the executor has let go of both.
-            staging.Await(0);
-            staging.Await(1);
-        }
+        messages.Complete(Peer, options.Patience, stop.Token);
 
-        void Copy(int turn)
-        {
-            int from = request.From + turn * chunk;
-            staging.Begin(turn, group, () => group.Port.Read(blocks, from, from + Positions(turn), staging.Buffer(turn)));
-        }
+        void Copy(int chunk) => copier.Begin(group, () =>
+            group.Port.Read(blocks, request.From, request.To, (long)chunk * options.ChunkBytes, new Span<byte>((byte*)link.AppAddress + Place(chunk), Length(chunk))));
 
-        int Positions(int turn) => Math.Min(chunk, request.To - request.From - turn * chunk);
+        long Place(int chunk) => (long)(chunk % 2) * options.ChunkBytes;
+
+        int Length(int chunk) => (int)Math.Min(options.ChunkBytes, total - ((long)chunk * options.ChunkBytes));
     }
 
     private static void Free(DpGroup? group, long number) => group?.Post(() => group.Holds.Free(number));

@@ -48,14 +48,14 @@ internal struct PullAnswer
     /// <summary>Event under which it travels.</summary>
     public const uint Event = 2;
 
-    /// <summary>Event of the chunks behind it, in order of position.</summary>
+    /// <summary>Event of the chunks behind it, in order.</summary>
     public const uint ChunkEvent = 3;
 
     /// <summary>Whether chunks follow.</summary>
     public PullStatus Status;
 
-    /// <summary>Positions of each chunk but the last.</summary>
-    public int ChunkPositions;
+    /// <summary>Bytes of each chunk but the last.</summary>
+    public int ChunkBytes;
 }
 
 /// <summary>How a pull ended.</summary>

@@ -52,6 +52,9 @@ public sealed unsafe partial class CpuBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override bool CopiesOnAnyThread => true;
+
+    /// <inheritdoc/>
     public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source) =>
         source.CopyTo(new Span<T>((void*)destination.Address, source.Length));
 

@@ -8,12 +8,13 @@ using DistFlow = XDeepServe.FlowServe.DistFlow.DistFlow;
 public sealed class DistFlowTests
 {
     [Theory]
-    [InlineData("qwen3", 16, 16)]
-    [InlineData("deepseek_v3", 16, 4)]
-    [InlineData("mistral_random", 2, 32)]
-    public async Task What_was_prefilled_here_is_decoded_there_with_the_same_tokens(string family, int blockSize, int otherSize)
+    [InlineData("qwen3", 16, 16, false)]
+    [InlineData("qwen3", 4, 8, true)]
+    [InlineData("deepseek_v3", 16, 4, false)]
+    [InlineData("mistral_random", 2, 32, true)]
+    public async Task What_was_prefilled_here_is_decoded_there_with_the_same_tokens(string family, int blockSize, int otherSize, bool betweenSteps)
     {
-        using Pair pair = new(family, blockSize, otherSize);
+        using Pair pair = new(family, blockSize, otherSize, betweenSteps: betweenSteps);
         int[] lengths = [1, 5, 64, 33, 150, 17, 97, 16];
         int[][] alone = new int[lengths.Length][];
         for (int i = 0; i < lengths.Length; i++)
@@ -94,13 +95,13 @@ public sealed class DistFlowTests
 
     private sealed class Pair : IDisposable
     {
-        public Pair(string family, int blockSize, int otherSize, int blocks = 128)
+        public Pair(string family, int blockSize, int otherSize, int blocks = 128, bool betweenSteps = false)
         {
             EngineOptions options = TestEngine.Options() with { HoldLease = TimeSpan.FromSeconds(2) };
             Prefill = new TestEngine(family, options with { BlockSize = blockSize, NumBlocksOverride = blocks * 16 / blockSize });
             Decode = new TestEngine(family, options with { BlockSize = otherSize, NumBlocksOverride = blocks * 16 / otherSize });
             SourceName = $"p{Environment.ProcessId}_{Guid.NewGuid():N}"[..20];
-            LinkOptions links = new() { ChunkBytes = 5000, Patience = TimeSpan.FromSeconds(20) };
+            LinkOptions links = new() { ChunkBytes = 4992, CopyBetweenSteps = betweenSteps, Patience = TimeSpan.FromSeconds(20) };
             Source = new DistFlow(Prefill.Shell, SourceName, (_, _, _) => Task.CompletedTask, links);
             Target = new DistFlow(Decode.Shell, $"d{SourceName}", Invite, links);
         }
@@ -142,7 +143,7 @@ public sealed class DistFlowTests
             Source.Dispose();
             Prefill.Dispose();
             Decode.Dispose();
-            Assert.Empty(Directory.GetFiles("/dev/shm", $"xccl-*{SourceName}*"));
+            Assert.Empty(Directory.GetFiles("/dev/shm", $"xccl-{Target.LinkName(SourceName, 1)[..^1]}*"));
         }
 
         private Task Invite(string owner, string name, CancellationToken cancel)
