@@ -168,6 +168,30 @@ public sealed class MessageTests
     });
 
     [Fact]
+    public void A_place_that_was_lent_is_used_again_when_its_completion_has_come() => TestGroup.Run(TestGroup.Geometry(2), group =>
+    {
+        if (group.Rank == 0)
+            Assert.Throws<InvalidOperationException>(() => group.Messages.Complete(1));
+        for (byte round = 1; round <= 50; round++)
+        {
+            if (group.Rank == 0)
+            {
+                // Two places in turn: one is filled while the other is read.
+                group.App.Slice(round % 2 * 3000, 3000).Fill(round);
+                if (round > 1)
+                    Assert.Equal(round - 1u, group.Messages.Complete(1).EventId);
+                Assert.True(group.Messages.TryPostLend(1, round, round % 2 * 3000, 3000, round));
+                group.Messages.DoWork();
+                continue;
+            }
+            Assert.False(group.Messages.Borrow(0, round).ContainsAnyExcept(round));
+            group.Messages.GiveBack(0);
+        }
+        if (group.Rank == 0)
+            Assert.Equal(50u, group.Messages.Complete(1).EventId);
+    });
+
+    [Fact]
     public void Another_event_or_too_little_room_leaves_the_message() => TestGroup.Run(TestGroup.Geometry(2), group =>
     {
         if (group.Rank == 0)
