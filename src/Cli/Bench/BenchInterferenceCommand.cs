@@ -7,7 +7,7 @@ namespace XDeepServe.Cli.Bench;
 /// <summary><c>xds bench interference</c>: what long prompts do to answers that are being written, on a running server.</summary>
 internal sealed class BenchInterferenceCommand : Command
 {
-    private readonly Option<Uri> url = new("--base-url") { Description = "The server.", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8000") };
+    private readonly Option<string> url = new("--base-url") { Description = "The server.", DefaultValueFactory = _ => "http://127.0.0.1:8000" };
     private readonly Option<int> decoders = new("--decoders") { Description = "Answers that are written at any time.", DefaultValueFactory = _ => 8 };
     private readonly Option<int> decodeLength = new("--decode-len") { Description = "Tokens of each.", DefaultValueFactory = _ => 200 };
     private readonly Option<int> promptLength = new("--prompt-len") { Description = "Tokens of a long prompt.", DefaultValueFactory = _ => 2048 };
@@ -29,7 +29,7 @@ internal sealed class BenchInterferenceCommand : Command
     {
         if (!(result.GetValue(rate) > 0) || !(result.GetValue(seconds) > 0) || result.GetValue(decoders) < 1 || result.GetValue(decodeLength) < 2)
             throw new ArgumentException("--prompt-rate and --seconds must be above 0, --decoders at least 1 and --decode-len at least 2.");
-        using LoadClient client = new(result.GetValue(url)!, "/v1/completions", chat: false, null, []) { IgnoreEos = true, Temperature = 0 };
+        using LoadClient client = new(new Uri(result.GetValue(url)!), "/v1/completions", chat: false, null, []) { IgnoreEos = true, Temperature = 0 };
         client.Model = await client.FirstModelAsync(cancel);
         await client.SendAsync(Load(result, new Random(1), 16, 4), cancel);
         Phase alone = await PhaseAsync(result, client, prompts: false, cancel), beside = await PhaseAsync(result, client, prompts: true, cancel);

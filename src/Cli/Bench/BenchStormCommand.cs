@@ -14,7 +14,7 @@ internal sealed class BenchStormCommand : Command
 {
     private static readonly TimeSpan s_settling = TimeSpan.FromSeconds(60);
     private static readonly string[] s_mustBeZero = ["kv_cache_usage_perc", "num_requests_running", "num_requests_waiting", "requests_arriving", "requests_held", "kv_transfers_under_way"];
-    private readonly Option<Uri> url = new("--base-url") { Description = "The server.", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8000") };
+    private readonly Option<string> url = new("--base-url") { Description = "The server.", DefaultValueFactory = _ => "http://127.0.0.1:8000" };
     private readonly Option<int> requests = new("--num-requests") { Description = "Requests in all; 0 for as many as fit into --seconds.", DefaultValueFactory = _ => 1000 };
     private readonly Option<double> seconds = new("--seconds") { Description = "Longest time in which requests are begun.", DefaultValueFactory = _ => 3600 };
     private readonly Option<int> concurrency = new("--max-concurrency") { Description = "Requests at once.", DefaultValueFactory = _ => 64 };
@@ -33,7 +33,7 @@ internal sealed class BenchStormCommand : Command
 
     private async Task<int> RunAsync(ParseResult result, CancellationToken cancel)
     {
-        using HttpClient client = new(new SocketsHttpHandler { UseProxy = false, MaxResponseDrainSize = 0 }) { BaseAddress = result.GetValue(url), Timeout = TimeSpan.FromMinutes(5) };
+        using HttpClient client = new(new SocketsHttpHandler { UseProxy = false, MaxResponseDrainSize = 0 }) { BaseAddress = new Uri(result.GetValue(url)!), Timeout = TimeSpan.FromMinutes(5) };
         long start = Stopwatch.GetTimestamp();
         int begun = 0, most = result.GetValue(requests) > 0 ? result.GetValue(requests) : int.MaxValue;
         Dictionary<string, int> outcomes = [];

@@ -14,6 +14,9 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
         Each("num_requests_waiting", "gauge", "Number of requests waiting to be processed.", groups, group => group.Waiting);
         Each("num_requests_waiting_by_reason", "gauge", "Number of waiting requests by reason.", groups, group => group.Waiting, ("reason", "capacity"));
         Each("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", groups, group => group.CacheUsage);
+        Own("requests_arriving", "gauge", "Requests whose keys and values are on their way.", groups, group => group.Arriving);
+        Own("requests_held", "gauge", "Requests that went on elsewhere and whose cache is still held.", groups, group => group.Held);
+        Own("requests_handed_over_total", "counter", "Requests that went on elsewhere.", groups, group => group.HandOvers);
         Each("engine_sleep_state", "gauge", "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake.", groups, _ => 1, ("sleep_state", "awake"));
         Each(
             "cache_config_info", "gauge", "Information of the LLMEngine CacheConfig.", groups, _ => 1,
@@ -71,6 +74,16 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
     }
 
     private (string, string)[] Labels(int group) => [("engine", group.ToString(CultureInfo.InvariantCulture)), ("model_name", modelName), .. place];
+
+    // What vLLM has no name for.
+    private void Own(string name, string type, string help, IReadOnlyList<EngineMetrics> groups, Func<EngineMetrics, double> value)
+    {
+        text.Head("xds:" + name, type, help);
+        for (int number = 0; number < groups.Count; number++)
+        {
+            text.Sample("xds:" + name, Labels(number), value(groups[number]));
+        }
+    }
 
     private void Head(string name, string type, string help) => text.Head(prefix + name, type, help);
 

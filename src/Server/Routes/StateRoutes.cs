@@ -104,6 +104,7 @@ internal sealed class StateRoutes(ServerState state)
             new EngineText(text, state.Options.MetricPrefix, state.Options.ServedModelNames[0]).Write(model.Served.Engine);
         }
         state.Http.Write(text);
+        ProcessText.Write(text);
         byte[] body = Encoding.UTF8.GetBytes(text.ToString());
         context.Response.ContentType = PrometheusText.ContentType;
         context.Response.ContentLength = body.Length;
