@@ -105,12 +105,18 @@ internal sealed class BenchStormCommand : Command
         for (long start = Stopwatch.GetTimestamp(); ; await Task.Delay(200, cancel))
         {
             List<string> left = [];
+            int seen = 0;
             foreach (string line in (await client.GetStringAsync("/metrics", cancel)).Split('\n'))
             {
                 string name = line.Split('{', ' ')[0];
-                if (s_mustBeZero.Any(end => name.EndsWith($":{end}", StringComparison.Ordinal)) && !line.EndsWith(" 0", StringComparison.Ordinal))
+                if (!s_mustBeZero.Any(end => name.EndsWith($":{end}", StringComparison.Ordinal)))
+                    continue;
+                seen++;
+                if (!line.EndsWith(" 0", StringComparison.Ordinal))
                     left.Add(line);
             }
+            if (seen == 0)
+                left.Add("/metrics says nothing of caches and requests");
             if (left.Count == 0 || Stopwatch.GetElapsedTime(start) > s_settling)
                 return left;
         }
