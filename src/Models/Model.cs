@@ -162,19 +162,16 @@ public sealed class Model : IDisposable
     /// <param name="paged">Where they belong: each at the position of its hidden state.</param>
     /// <param name="cache">Holds the module's earlier positions.</param>
     /// <param name="workspace">The workspace of the last pass.</param>
-    /// <param name="chained">Whether the last pass was the module's own.</param>
-    public void Draft(Tensor rows, Tensor nextIds, PagedBatch paged, KvCache cache, Workspace workspace, bool chained)
+    public void Draft(Tensor rows, Tensor nextIds, PagedBatch paged, KvCache cache, Workspace workspace)
     {
         int tokens = rows.Rows;
         Tensor given = workspace.Given.Take(tokens), residual = workspace.Residual.Take(tokens), normed = workspace.Normed.Take(tokens);
-        backend.GatherRows(given, chained && !ChainNormed ? workspace.Residual : workspace.Normed, rows);
+        // Behind the norm in both cases: the module was trained on the model's states there, and its own accept a little more there than before it.
+        backend.GatherRows(given, workspace.Normed, rows);
         Drafts[0].Run(
             backend, given, nextIds, workspace.Joined.Take(tokens), residual, normed, workspace.Delta.Take(tokens), paged, cache, layers.Length, workspace.Scratch);
         workspace.Hidden = normed;
     }
-
-    /// <summary>Whether a chained draft takes the hidden state behind the module's norm.</summary>
-    public bool ChainNormed { get; set; }
 
     /// <summary>Logits of some rows of <see cref="Workspace.Hidden"/> behind <see cref="Draft"/>: of the token after the next.</summary>
     /// <param name="logits">F32 <c>[n, vocabulary]</c>.</param>

@@ -72,7 +72,7 @@ internal sealed class Runner : IDisposable
         model.Forward(batch, cache, workspace);
         if (Drafts)
         {
-            model.Draft(picked, Put(arena, [.. next], 1), batch.Paged, cache, workspace, chained: false);
+            model.Draft(picked, Put(arena, [.. next], 1), batch.Paged, cache, workspace);
             model.DraftLogits(logits, picked, workspace);
         }
         else

@@ -31,7 +31,7 @@ internal abstract class DeviceDrafter : Speculation
         {
             if (token > 0)
                 batch.Chain();
-            Forward(batch, batch.GatherIds(tokenTable), workspace, chained: token > 0);
+            Forward(batch, batch.GatherIds(tokenTable), workspace);
             if (batch.Drafting == 0)
                 break;
             Score(batch.Logits.Take(batch.Drafting), batch.Last, workspace);
@@ -55,7 +55,7 @@ internal abstract class DeviceDrafter : Speculation
     protected abstract void Add(DraftBatch batch, StepPlan plan, int place, int row, int settled);
 
     /// <summary>Runs a pass.</summary>
-    protected abstract void Forward(DraftBatch batch, Tensor ids, Workspace workspace, bool chained);
+    protected abstract void Forward(DraftBatch batch, Tensor ids, Workspace workspace);
 
     /// <summary>Logits of some rows of the pass.</summary>
     protected abstract void Score(Tensor logits, Tensor rows, Workspace workspace);

@@ -19,6 +19,8 @@ internal sealed class DraftBatch : IDisposable
     private readonly Tensor zeros, reals, integers, noIds, noValues; // I32 [sequences + 1, 1], F32 [sequences, 6], I32 [sequences, 5], empty lists
     private readonly int[] hostRows, hostSlots, hostPositions, hostColumns, hostStarts, hostContexts, hostBlocks, hostLast, hostDraftSlots, hostLengths, order;
     private readonly int[] chainPositions, chainColumns, chainContexts, chainStarts, chainBlocks, chainRows;
+    private readonly float[] hostReals;
+    private readonly int[] hostIntegers;
     private int count, sequences, width, drafting;
 
     /// <summary>Takes memory.</summary>
@@ -41,14 +43,12 @@ internal sealed class DraftBatch : IDisposable
         (reals, integers) = (arena.Allocate(ElementType.F32, most, 6), arena.Allocate(ElementType.I32, most, 5));
         (noIds, noValues) = (Column(1), arena.Allocate(ElementType.F32, 1, 1));
         Logits = arena.Allocate(ElementType.F32, most, vocabulary);
-        // Greedy, without penalties or biases.
         backend.Upload<int>(zeros, new int[most + 1]);
-        backend.Upload<float>(reals, new float[6 * most]);
-        backend.Upload<int>(integers, new int[5 * most]);
         (hostRows, hostSlots, hostPositions, hostColumns) = (new int[mostRows], new int[mostRows], new int[mostRows], new int[mostRows]);
         (hostStarts, hostContexts, hostBlocks) = (new int[most + 1], new int[most], new int[most * mostBlocks]);
         (hostLast, hostDraftSlots, hostLengths, order) = (new int[most], new int[most], new int[most], new int[most]);
         (chainPositions, chainColumns, chainContexts, chainStarts) = (new int[most], new int[most], new int[most], [.. Enumerable.Range(0, most + 1)]);
+        (hostReals, hostIntegers) = (new float[6 * most], new int[5 * most]);
         (chainBlocks, chainRows) = (new int[most * mostBlocks], new int[most]);
     }
 
@@ -80,6 +80,7 @@ internal sealed class DraftBatch : IDisposable
     }
 
     /// <summary>Adds a sequence's rows to the first pass.</summary>
+    /// <param name="sequence">The sequence.</param>
     /// <param name="slot">Its row of the token table.</param>
     /// <param name="owned">Its cache blocks.</param>
     /// <param name="row">Row of the step that its first row follows.</param>
@@ -87,7 +88,7 @@ internal sealed class DraftBatch : IDisposable
     /// <param name="rowCount">Rows.</param>
     /// <param name="ahead">Columns of the token table between a row's position and its token.</param>
     /// <param name="length">Its tokens, if it drafts behind the last of the rows; else 0.</param>
-    public void Add(int slot, ReadOnlySpan<int> owned, int row, int position, int rowCount, int ahead, int length)
+    public void Add(Sequence sequence, int slot, ReadOnlySpan<int> owned, int row, int position, int rowCount, int ahead, int length)
     {
         hostStarts[sequences] = count;
         for (int i = 0; i < rowCount; i++, count++)
@@ -99,6 +100,7 @@ internal sealed class DraftBatch : IDisposable
             order[drafting] = sequences;
             (hostLast[drafting], hostDraftSlots[drafting], hostLengths[drafting]) = (count - 1, slot, length);
             (chainPositions[drafting], chainColumns[drafting]) = (position + rowCount - 1, position + rowCount - 1 + ahead);
+            SetSampling(sequence, length);
             drafting++;
         }
         hostStarts[++sequences] = count;
@@ -117,6 +119,8 @@ internal sealed class DraftBatch : IDisposable
         backend.Upload<int>(last, hostLast.AsSpan(0, drafting));
         backend.Upload<int>(draftSlots, hostDraftSlots.AsSpan(0, drafting));
         backend.Upload<int>(lengths, hostLengths.AsSpan(0, drafting));
+        backend.Upload<float>(reals, hostReals.AsSpan(0, 6 * drafting));
+        backend.Upload<int>(integers, hostIntegers.AsSpan(0, 5 * drafting));
     }
 
     /// <summary>The pass's token ids, from the table.</summary>
@@ -126,13 +130,16 @@ internal sealed class DraftBatch : IDisposable
         return ids.Take(count);
     }
 
-    /// <summary>Drafts the likeliest tokens of the logits' rows, into the table.</summary>
+    /// <summary>
+    /// Drafts tokens from the logits' rows, into the table. Draws are those with which the model will sample in their places: where both
+    /// think alike, they hit the same token.
+    /// </summary>
     public void Choose(Tensor tokenTable)
     {
-        SamplingBatch greedy = new(
+        SamplingBatch sampling = new(
             draftSlots.Take(drafting), lengths.Take(drafting), zeros.Take(drafting), tokenTable, reals.Take(drafting), integers.Take(drafting),
             zeros.Take(drafting + 1), noIds, noValues);
-        backend.Sample(drafts.Take(drafting), Logits.Take(drafting), greedy);
+        backend.Sample(drafts.Take(drafting), Logits.Take(drafting), sampling);
     }
 
     /// <summary>Brings the next pass to the device: one row behind the last of each sequence that drafts.</summary>
@@ -145,6 +152,7 @@ internal sealed class DraftBatch : IDisposable
             chainContexts[i] = ++chainPositions[i] + 1;
             chainColumns[i]++;
             hostLengths[i]++;
+            hostIntegers[5 * i + 3]++;
         }
         backend.Upload<int>(rows, chainRows.AsSpan(0, drafting));
         backend.Upload<int>(positions, chainPositions.AsSpan(0, drafting));
@@ -152,6 +160,7 @@ internal sealed class DraftBatch : IDisposable
         backend.Upload<int>(contexts, chainContexts.AsSpan(0, drafting));
         backend.Upload<int>(last, hostLast.AsSpan(0, drafting));
         backend.Upload<int>(lengths, hostLengths.AsSpan(0, drafting));
+        backend.Upload<int>(integers, hostIntegers.AsSpan(0, 5 * drafting));
         if (sequences != drafting || count != drafting)
         {
             // Leaves out what does not draft; from the second chained pass on all is in place.
@@ -162,6 +171,15 @@ internal sealed class DraftBatch : IDisposable
             backend.Upload<int>(starts, chainStarts.AsSpan(0, drafting + 1));
         }
         (count, sequences) = (drafting, drafting);
+    }
+
+    private void SetSampling(Sequence sequence, int length)
+    {
+        SamplingParameters asked = sequence.Request.Sampling;
+        Span<float> real = hostReals.AsSpan(6 * drafting, 6);
+        (real[0], real[1], real[2]) = (asked.Temperature < 1e-5 ? 0 : (float)asked.Temperature, (float)asked.TopP, (float)asked.MinP);
+        Span<int> integer = hostIntegers.AsSpan(5 * drafting, 5);
+        (integer[0], integer[1], integer[2], integer[3]) = (Math.Max(0, asked.TopK), (int)(uint)sequence.Seed, (int)(uint)(sequence.Seed >> 32), length - sequence.PromptLength);
     }
 
     /// <inheritdoc/>

@@ -15,12 +15,12 @@ internal sealed class ModuleDrafter(int tokens, Model model, Backend backend, En
     protected override void Add(DraftBatch batch, StepPlan plan, int place, int row, int settled)
     {
         PlannedWork work = plan.Entries[place];
-        batch.Add(plan.Slot(place), plan.Blocks(place), row, work.Start, settled, ahead: 1, length: work.Next > 0 ? work.Start + settled + 1 : 0);
+        batch.Add(work.Sequence, plan.Slot(place), plan.Blocks(place), row, work.Start, settled, ahead: 1, length: work.Next > 0 ? work.Start + settled + 1 : 0);
     }
 
     /// <inheritdoc/>
-    protected override void Forward(DraftBatch batch, Tensor ids, Workspace workspace, bool chained) =>
-        model.Draft(batch.Rows, ids, batch.Paged, cache, workspace, chained);
+    protected override void Forward(DraftBatch batch, Tensor ids, Workspace workspace) =>
+        model.Draft(batch.Rows, ids, batch.Paged, cache, workspace);
 
     /// <inheritdoc/>
     protected override void Score(Tensor logits, Tensor rows, Workspace workspace) => model.DraftLogits(logits, rows, workspace);
