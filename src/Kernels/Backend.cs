@@ -189,6 +189,9 @@ public abstract class Backend : IDisposable
         }
     }
 
+    /// <summary>Whether <see cref="Repeat"/> gains from few shapes: a few more rows are then better than one more shape.</summary>
+    public virtual bool Records => false;
+
     /// <summary>
     /// Runs a step that was seen before in the same shape. The step's operations depend on <paramref name="shape"/> alone: the same
     /// calls with the same tensors, whatever these hold. A device may record them once and replay them; others run them.

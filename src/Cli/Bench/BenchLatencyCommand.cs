@@ -57,7 +57,7 @@ internal sealed class BenchLatencyCommand : Command
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"All {prompts.Length} at once, median of a request: first token after {new Summary(firsts).Median * 1000:F1} ms, then {new Summary(perToken).Median * 1000:F2} ms a token"));
         if (loaded.Backend is CudaBackend gpu)
-            foreach ((long shape, double seconds) in gpu.TimeGraphs())
+            foreach ((long shape, double seconds) in gpu.TimeGraphs().Where(graph => graph.Shape >> 32 <= settings.Engine.MaxSequences))
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Step on the GPU alone, {shape >> 32} sequences, up to {shape & 0xFFFFFFFF} blocks: {seconds * 1000:F3} ms"));
         return 0;
     }

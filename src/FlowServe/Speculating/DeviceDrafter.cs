@@ -9,11 +9,16 @@ namespace XDeepServe.FlowServe.Speculating;
 /// </summary>
 internal abstract class DeviceDrafter : Speculation
 {
+    private readonly Backend backend;
     private readonly DraftBatch batch;
+    private readonly Action pass;
+    private Tensor tokenTable; // of the step that is drafted behind
+    private Workspace? workspace;
 
     /// <summary>Takes memory.</summary>
     protected DeviceDrafter(int tokens, Backend backend, EngineOptions options, int mostRows, int vocabulary) : base(tokens)
     {
+        (this.backend, pass) = (backend, Pass);
         batch = new DraftBatch(backend, options, mostRows, vocabulary);
     }
 
@@ -27,15 +32,17 @@ internal abstract class DeviceDrafter : Speculation
         if (batch.Count == 0)
             return;
         batch.Upload();
+        (this.tokenTable, this.workspace) = (tokenTable, workspace);
         for (int token = 0; token < Tokens; token++)
         {
             if (token > 0)
                 batch.Chain();
-            Forward(batch, batch.GatherIds(tokenTable), workspace);
+            if (batch.Shape is { } shape)
+                backend.Repeat(shape, pass);
+            else
+                Pass();
             if (batch.Drafting == 0)
                 break;
-            Score(batch.Logits.Take(batch.Drafting), batch.Last, workspace);
-            batch.Choose(tokenTable);
         }
     }
 
@@ -45,6 +52,9 @@ internal abstract class DeviceDrafter : Speculation
         batch.Dispose();
         base.Dispose();
     }
+
+    /// <summary>Whether few shapes are better than few rows.</summary>
+    protected bool FewShapes => backend.Records;
 
     /// <summary>Adds the rows of a sequence that the drafter must see.</summary>
     /// <param name="batch">Receives them.</param>
@@ -59,6 +69,15 @@ internal abstract class DeviceDrafter : Speculation
 
     /// <summary>Logits of some rows of the pass.</summary>
     protected abstract void Score(Tensor logits, Tensor rows, Workspace workspace);
+
+    private void Pass()
+    {
+        Forward(batch, batch.GatherIds(tokenTable), workspace!);
+        if (batch.Drafting == 0)
+            return;
+        Score(batch.Logits.Take(batch.Drafting), batch.Last, workspace!);
+        batch.Choose(tokenTable);
+    }
 
     private void Collect(StepPlan plan)
     {

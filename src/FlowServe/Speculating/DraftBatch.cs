@@ -21,7 +21,7 @@ internal sealed class DraftBatch : IDisposable
     private readonly int[] chainPositions, chainColumns, chainContexts, chainStarts, chainBlocks, chainRows;
     private readonly float[] hostReals;
     private readonly int[] hostIntegers;
-    private int count, sequences, width, drafting;
+    private int count, sequences, width, height, drafting; // height: rows of each sequence; 0 if they differ
 
     /// <summary>Takes memory.</summary>
     /// <param name="backend">The backend.</param>
@@ -61,6 +61,9 @@ internal sealed class DraftBatch : IDisposable
     /// <summary>Sequences that draft.</summary>
     public int Drafting => drafting;
 
+    /// <summary>Names the shape of a pass in which all sequences have equally many rows and draft; null for any other. No step's shape has this name.</summary>
+    public long? Shape => height > 0 && drafting == sequences ? 1L << 62 | (long)sequences << 32 | (uint)(height - 1) << 24 | (uint)width : null;
+
     /// <summary>Rows of the last pass that this pass's rows follow.</summary>
     public Tensor Rows => rows.Take(count);
 
@@ -86,11 +89,16 @@ internal sealed class DraftBatch : IDisposable
     /// <param name="row">Row of the step that its first row follows.</param>
     /// <param name="position">Position of its first row.</param>
     /// <param name="rowCount">Rows.</param>
+    /// <param name="settled">How many of them stand; the last of those is what is drafted behind.</param>
     /// <param name="ahead">Columns of the token table between a row's position and its token.</param>
     /// <param name="length">Its tokens, if it drafts behind the last of the rows; else 0.</param>
-    public void Add(Sequence sequence, int slot, ReadOnlySpan<int> owned, int row, int position, int rowCount, int ahead, int length)
+    public void Add(Sequence sequence, int slot, ReadOnlySpan<int> owned, int row, int position, int rowCount, int settled, int ahead, int length)
     {
         hostStarts[sequences] = count;
+        height = sequences == 0 || height == rowCount ? rowCount : 0;
+        int end = position + settled - 1;
+        if (length > 0)
+            hostLast[drafting] = count + settled - 1;
         for (int i = 0; i < rowCount; i++, count++)
             (hostRows[count], hostSlots[count], hostPositions[count], hostColumns[count]) = (row + i, slot, position + i, position + i + ahead);
         hostContexts[sequences] = position + rowCount;
@@ -98,8 +106,8 @@ internal sealed class DraftBatch : IDisposable
         if (length > 0)
         {
             order[drafting] = sequences;
-            (hostLast[drafting], hostDraftSlots[drafting], hostLengths[drafting]) = (count - 1, slot, length);
-            (chainPositions[drafting], chainColumns[drafting]) = (position + rowCount - 1, position + rowCount - 1 + ahead);
+            (hostDraftSlots[drafting], hostLengths[drafting]) = (slot, length);
+            (chainPositions[drafting], chainColumns[drafting]) = (end, end + ahead);
             SetSampling(sequence, length);
             drafting++;
         }
@@ -170,7 +178,7 @@ internal sealed class DraftBatch : IDisposable
             backend.Upload<int>(slots, hostDraftSlots.AsSpan(0, drafting));
             backend.Upload<int>(starts, chainStarts.AsSpan(0, drafting + 1));
         }
-        (count, sequences) = (drafting, drafting);
+        (count, sequences, height) = (drafting, drafting, 1);
     }
 
     private void SetSampling(Sequence sequence, int length)

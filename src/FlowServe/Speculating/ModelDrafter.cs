@@ -43,7 +43,7 @@ internal sealed class ModelDrafter : DeviceDrafter
         // While drafting it saw all accepted tokens but perhaps the last: that one again, and the sampled one.
         int first = work.Decodes ? Math.Max(0, length - 2) : work.Start;
         int end = work.Next > 0 ? length : length - 1;
-        batch.Add(work.Sequence, plan.Slot(place), plan.Blocks(place), row, first, end - first, ahead: 0, length: work.Next > 0 ? length : 0);
+        batch.Add(work.Sequence, plan.Slot(place), plan.Blocks(place), row, first, end - first, end - first, ahead: 0, length: work.Next > 0 ? length : 0);
     }
 
     /// <inheritdoc/>

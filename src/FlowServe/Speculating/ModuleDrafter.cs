@@ -15,7 +15,9 @@ internal sealed class ModuleDrafter(int tokens, Model model, Backend backend, En
     protected override void Add(DraftBatch batch, StepPlan plan, int place, int row, int settled)
     {
         PlannedWork work = plan.Entries[place];
-        batch.Add(work.Sequence, plan.Slot(place), plan.Blocks(place), row, work.Start, settled, ahead: 1, length: work.Next > 0 ? work.Start + settled + 1 : 0);
+        // Rejected rows do no harm (what they write is written again before it is read), but cost time.
+        int rows = work.Decodes && FewShapes ? work.Count : settled;
+        batch.Add(work.Sequence, plan.Slot(place), plan.Blocks(place), row, work.Start, rows, settled, ahead: 1, length: work.Next > 0 ? work.Start + settled + 1 : 0);
     }
 
     /// <inheritdoc/>

@@ -7,6 +7,9 @@ public sealed unsafe partial class CudaBackend
     private bool capturing;
 
     /// <inheritdoc/>
+    public override bool Records => true;
+
+    /// <inheritdoc/>
     public override void Repeat(long shape, Action step)
     {
         driver.Enter();
