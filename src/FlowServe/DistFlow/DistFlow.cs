@@ -32,6 +32,9 @@ public sealed class DistFlow : IDisposable
             group.AddSupply(new PullSupply(this, group));
     }
 
+    /// <summary>This Task Executor's name.</summary>
+    public string Name => self;
+
     /// <summary>What has been moved.</summary>
     public TransferMetrics Metrics { get; } = new();
 
