@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Speculating;
+using XDeepServe.FlowServe.Tiers;
 using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Kernels.Cuda;
@@ -27,6 +28,9 @@ internal sealed class EngineFlags
     private readonly Option<int> blockSize = new("--block-size") { Description = "Positions in a cache block.", DefaultValueFactory = _ => 16 };
     private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for the KV cache; 0 chooses (256 MiB at most, one full sequence at least)." };
     private readonly Option<int?> blocks = new("--num-gpu-blocks-override") { Description = "Number of cache blocks, instead of --kv-cache-memory-bytes." };
+    private readonly Option<double> offloading = new("--kv-offloading-size") { Description = "GiB of host memory for cache blocks that the device has no room for; 0 for none." };
+    private readonly Option<string?> diskCache = new("--disk-cache") { Description = "Folder for cache blocks that host memory has no room for; found again after a restart. Processes may share one." };
+    private readonly Option<double> diskCacheSize = new("--disk-cache-size") { Description = "Most GiB of all cache files in that folder.", DefaultValueFactory = _ => 10 };
     private readonly Option<bool> noPrefixCaching = new("--no-enable-prefix-caching") { Description = "Do not share the cache of equal prefixes." };
     private readonly Option<bool> prefixCaching = new("--enable-prefix-caching") { Description = "Share the cache of equal prefixes (the default)." };
     private readonly Option<bool> noChunks = new("--no-enable-chunked-prefill") { Description = "Read every prompt in one step." };
@@ -47,7 +51,7 @@ internal sealed class EngineFlags
         all.AddRange(
         [
             model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
-            prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs,
+            offloading, diskCache, diskCacheSize, prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs,
         ]);
         if (!withoutSeed)
             all.Add(seed);
@@ -128,6 +132,21 @@ internal sealed class EngineFlags
         _ => Enum.Parse<ElementType>(name, ignoreCase: true),
     };
 
+    private TierOptions? ReadTiers(ParseResult result)
+    {
+        const double gigabyte = 1L << 30;
+        (double host, string? folder) = (result.GetValue(offloading), result.GetValue(diskCache));
+        if (host is < 0 or > 1 << 20 || result.GetValue(diskCacheSize) is < 0 or > 1 << 30)
+            throw new ArgumentException("--kv-offloading-size and --disk-cache-size are GiB, 0 or more.");
+        return host == 0 && folder is null ? null : new TierOptions
+        {
+            HostBytes = (long)(host * gigabyte),
+            Folder = folder is null ? null : System.IO.Path.GetFullPath(folder),
+            FolderBytes = (long)(result.GetValue(diskCacheSize) * gigabyte),
+            Complain = Console.Error.WriteLine,
+        };
+    }
+
     /// <summary>Reads the flags.</summary>
     public EngineSettings Read(ParseResult result, string? path = null)
     {
@@ -157,6 +176,7 @@ internal sealed class EngineFlags
                 BlockSize = result.GetValue(blockSize),
                 KvCacheBytes = result.GetValue(cacheBytes),
                 NumBlocksOverride = result.GetValue(blocks),
+                Tiers = ReadTiers(result),
                 PrefixCaching = !result.GetValue(noPrefixCaching),
                 ChunkedPrefill = !result.GetValue(noChunks),
                 Seed = HasSeed ? result.GetValue(seed) : 0,

@@ -32,6 +32,9 @@ public sealed class BlockPool
     /// <summary>Number of blocks.</summary>
     public int Blocks { get; }
 
+    /// <summary>Blocks that hold nothing.</summary>
+    public int Free => freeCount;
+
     /// <summary>Blocks that can be taken: free ones and cached ones that nobody uses.</summary>
     public int Available => freeCount + unusedCached;
 
@@ -81,20 +84,48 @@ public sealed class BlockPool
     }
 
     /// <summary>Takes a user away. Without users a cached block waits to be used again, as the newest; others are free.</summary>
-    public void Release(int block)
+    /// <param name="block">The block.</param>
+    /// <param name="newer">Where it waits right before a cached block that nobody uses: that one. It is then evicted just before it.</param>
+    public void Release(int block, int newer = -1)
     {
         if (references[block] == 0)
             throw new InvalidOperationException($"Block {block} has no user to take away.");
         if (--references[block] > 0)
             return;
         if (cached[block])
-            Link(block);
+            Link(block, newer >= 0 && newer != block && cached[newer] && references[newer] == 0 ? newer : Blocks);
         else
             free[freeCount++] = block;
     }
 
     /// <summary>Marks a used block's content as known.</summary>
     public void Keep(int block) => cached[block] = true;
+
+    /// <summary>The cached block that nobody has used for longest.</summary>
+    /// <returns>False if there is none.</returns>
+    public bool TryOldest(out int block)
+    {
+        block = next[Blocks];
+        return unusedCached > 0;
+    }
+
+    /// <summary>The cached block that was given up last.</summary>
+    /// <returns>False if there is none.</returns>
+    public bool TryNewest(out int block)
+    {
+        block = previous[Blocks];
+        return unusedCached > 0;
+    }
+
+    /// <summary>Forgets the content of a cached block that nobody uses: it is free.</summary>
+    public void Forget(int block)
+    {
+        if (references[block] > 0 || !cached[block])
+            throw new InvalidOperationException($"Block {block} is in use or not cached; it has nothing to forget.");
+        Unlink(block);
+        cached[block] = false;
+        free[freeCount++] = block;
+    }
 
     /// <summary>Forgets the content of all cached blocks.</summary>
     public void ForgetAll()
@@ -108,10 +139,10 @@ public sealed class BlockPool
         Array.Clear(cached);
     }
 
-    private void Link(int block)
+    private void Link(int block, int newer)
     {
-        int last = previous[Blocks];
-        (next[last], previous[block], next[block], previous[Blocks]) = (block, last, Blocks, block);
+        int older = previous[newer];
+        (next[older], previous[block], next[block], previous[newer]) = (block, older, newer, block);
         unusedCached++;
     }
 

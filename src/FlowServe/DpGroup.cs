@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.Speculating;
+using XDeepServe.FlowServe.Tiers;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 
@@ -13,6 +15,7 @@ namespace XDeepServe.FlowServe;
 internal sealed class DpGroup : IDisposable
 {
     private static readonly TimeSpan s_arrivalPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_flushPatience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_sweepInterval = TimeSpan.FromMilliseconds(100);
     private readonly EngineOptions options;
     private readonly TensorCache cache;
@@ -47,6 +50,12 @@ internal sealed class DpGroup : IDisposable
             Proposals = executor.Speculation is { } speculation ? new Proposals(speculation, options.Speculation!.DisableBySequences) : null,
         };
         Holds = new KvHolds(number, cache, options.HoldLease);
+        if (options.Tiers is { } below)
+        {
+            Tiers = cache.Tiers = CacheTiers.Open(below, options, Blocks, executor, Wake);
+            Metrics.Tiers = Tiers.Metrics;
+            scheduler.Supplies.Add(Tiers);
+        }
         int maxBlocks = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
         plans = [new StepPlan(options.MaxSequences, maxBlocks), new StepPlan(options.MaxSequences, maxBlocks)];
         if (!threaded)
@@ -79,6 +88,9 @@ internal sealed class DpGroup : IDisposable
     /// <summary>Blocks of requests that go on elsewhere.</summary>
     public KvHolds Holds { get; }
 
+    /// <summary>What stands behind the device's cache; null for nothing.</summary>
+    public CacheTiers? Tiers { get; }
+
     /// <summary>Adds something that brings keys and values. Before the first request; it stays the caller's, and must outlive the group.</summary>
     public void AddSupply(IKvSupply supply) => scheduler.Supplies.Add(supply);
 
@@ -96,7 +108,11 @@ internal sealed class DpGroup : IDisposable
     }
 
     /// <summary>Makes the group take a turn. Any thread.</summary>
-    public void Wake() => bell.Release();
+    public void Wake()
+    {
+        if (bell.CurrentCount == 0) // one ring is enough: whoever waits looks at everything
+            bell.Release();
+    }
 
     /// <summary>Forgets cached prefixes; false while sequences run. Any thread.</summary>
     public Task<bool> ResetPrefixCache()
@@ -119,6 +135,7 @@ internal sealed class DpGroup : IDisposable
     public bool Step()
     {
         Receive();
+        cache.TurnTiers(busy: running is not null);
         bool busy = running is not null;
         scheduler.Proposals?.Begin(Math.Min(scheduler.Running.Count + scheduler.Waiting.Count, options.MaxSequences));
         if (running is not null && scheduler.Proposals is { Active: true })
@@ -155,7 +172,9 @@ internal sealed class DpGroup : IDisposable
         if (!SpinWait.SpinUntil(() => scheduler.Collect() == 0, s_arrivalPatience))
             throw new TimeoutException($"{scheduler.Arriving.Count} fetches into the cache did not end within {s_arrivalPatience.TotalSeconds:F0} s of being cancelled.");
         published?.Invoke(Number);
+        cache.FlushTiers(s_flushPatience);
         executor.Dispose();
+        Tiers?.Dispose();
         bell.Dispose();
     }
 
@@ -227,6 +246,8 @@ internal sealed class DpGroup : IDisposable
         executor.Wait();
         Metrics.StepCount++;
         Metrics.StepTokens.Observe(plan.Tokens);
+        if (Tiers is not null && plan.Results.Failure is null)
+            Tiers.Cost.ObserveStep(plan.Tokens, Pairs(plan), plan.Results.Seconds);
         StepResults results = plan.Results;
         for (int i = 0; i < results.Prompt.Count; i++)
         {
@@ -256,6 +277,14 @@ internal sealed class DpGroup : IDisposable
         Learn(plan, now);
         foreach ((Sequence sequence, float[] values) in results.Readouts)
             Publish(sequence, values);
+    }
+
+    private static double Pairs(StepPlan plan)
+    {
+        double pairs = 0;
+        foreach (PlannedWork work in plan.Entries)
+            pairs += PrefillCost.Pairs(work.Start, work.Count);
+        return pairs;
     }
 
     private void Publish(Sequence sequence, float[] values)

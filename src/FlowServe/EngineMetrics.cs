@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using XDeepServe.FlowServe.Speculating;
+using XDeepServe.FlowServe.Tiers;
 
 namespace XDeepServe.FlowServe;
 
@@ -51,6 +52,9 @@ public sealed class EngineMetrics
 
     /// <summary>Prompt tokens found there.</summary>
     public long PrefixHits { get; internal set; }
+
+    /// <summary>What the tiers behind the device's cache have done; null if there are none.</summary>
+    public TierMetrics? Tiers { get; internal set; }
 
     /// <summary>Sequences that had to start over.</summary>
     public long Preemptions { get; internal set; }

@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe.Speculating;
+using XDeepServe.FlowServe.Tiers;
 
 namespace XDeepServe.FlowServe;
 
@@ -47,6 +48,9 @@ public sealed record EngineOptions
     /// <summary>How long the cache of a request that goes on elsewhere is held for whoever fetches it.</summary>
     public TimeSpan HoldLease { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>Where cache blocks go that the device has no room for; null for nowhere.</summary>
+    public TierOptions? Tiers { get; init; }
+
     /// <summary>Checks the values against each other.</summary>
     /// <exception cref="ArgumentException">A value cannot work; says which.</exception>
     public void Validate()
@@ -59,6 +63,8 @@ public sealed record EngineOptions
         Require(ChunkedPrefill || MaxBatchedTokens >= MaxModelLength, $"Without chunked prefill a step (--max-num-batched-tokens {MaxBatchedTokens}) must hold a whole prompt (--max-model-len {MaxModelLength}).");
         Require(QueueLimit >= 1, "At least one request must be able to wait (--max-queued-requests).");
         Require(MaxLogprobs is >= 0 and <= 1000, "Between 0 and 1000 log-probabilities per token can be kept (--max-logprobs).");
+        Require(Tiers is null || PrefixCaching, "Cache blocks are kept in host memory or on disk for prefixes to be found again (--kv-offloading-size, --disk-cache): leave --no-enable-prefix-caching out.");
+        Tiers?.Validate();
         Require(NumBlocksOverride is null or >= 1, "At least one cache block is needed (--num-gpu-blocks-override).");
     }
 

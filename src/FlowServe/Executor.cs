@@ -140,6 +140,7 @@ internal sealed class Executor : IDisposable
             {
                 plan.Results.Failure = failure;
             }
+            plan.Results.Seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
             completed.Release();
             Draft(plan);
             long ended = Stopwatch.GetTimestamp();

@@ -67,13 +67,22 @@ public sealed class RadixIndex
         return -1;
     }
 
+    /// <summary>Some node of a hash, unchecked; -1 if there is none.</summary>
+    public int Find(ulong hash)
+    {
+        for (int bucket = (int)hash & mask; buckets[bucket] != Free; bucket = (bucket + 1) & mask)
+            if (hashes[buckets[bucket]] == hash)
+                return buckets[bucket];
+        return -1;
+    }
+
     /// <summary>Adds a node. The parent, if any, must be present for as long as this one is.</summary>
     /// <exception cref="InvalidOperationException">The block is a node already.</exception>
     public void Add(int block, int parent, ulong hash, ReadOnlySpan<int> content)
     {
         if (present[block])
             throw new InvalidOperationException($"Block {block} is in the index already.");
-        content.CopyTo(Tokens(block));
+        content.CopyTo(TokensOf(block));
         (hashes[block], parents[block], present[block]) = (hash, parent, true);
         int bucket = (int)hash & mask;
         while (buckets[bucket] != Free)
@@ -113,5 +122,8 @@ public sealed class RadixIndex
         Count = 0;
     }
 
-    private Span<int> Tokens(int block) => tokens.AsSpan(block * blockSize, blockSize);
+    /// <summary>The tokens of a node.</summary>
+    public ReadOnlySpan<int> Tokens(int block) => TokensOf(block);
+
+    private Span<int> TokensOf(int block) => tokens.AsSpan(block * blockSize, blockSize);
 }

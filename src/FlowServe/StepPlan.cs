@@ -135,6 +135,9 @@ internal sealed class StepResults
     /// <summary>What was read behind prompts.</summary>
     public List<(Sequence Sequence, float[] Values)> Readouts { get; } = [];
 
+    /// <summary>How long the step took.</summary>
+    public double Seconds { get; set; }
+
     /// <summary>What stopped the step, if anything did.</summary>
     public Exception? Failure { get; set; }
 }

@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Tiers;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>
@@ -34,6 +36,9 @@ public sealed class TensorCache
     /// <summary>The blocks.</summary>
     public BlockPool Pool { get; }
 
+    /// <summary>What stands behind the device's blocks; null for nothing.</summary>
+    internal CacheTiers? Tiers { get; set; }
+
     /// <summary>Prompt tokens looked up so far.</summary>
     public long Queries { get; private set; }
 
@@ -65,6 +70,7 @@ public sealed class TensorCache
         sequence.CommittedBlocks = sequence.BlockCount;
         sequence.CommittedHash = CommittedHash(sequence);
         Hits += (long)sequence.BlockCount * BlockSize;
+        Tiers?.Used(sequence);
         return sequence.BlockCount * BlockSize;
     }
 
@@ -81,6 +87,7 @@ public sealed class TensorCache
             if (evicted)
             {
                 index.Remove(block);
+                Tiers?.Evicted(block);
                 residency?.Evict(block);
             }
             residency?.Take(block);
@@ -101,7 +108,8 @@ public sealed class TensorCache
             int place = sequence.CommittedBlocks, own = sequence.Blocks[place];
             ReadOnlySpan<int> tokens = sequence.Keys.Slice(place * BlockSize, BlockSize);
             int parent = place == 0 ? RadixIndex.Root : sequence.Blocks[place - 1];
-            sequence.CommittedHash = RadixIndex.Hash(sequence.CommittedHash, tokens);
+            ulong before = sequence.CommittedHash;
+            sequence.CommittedHash = RadixIndex.Hash(before, tokens);
             int twin = index.Find(parent, sequence.CommittedHash, tokens);
             if (twin >= 0)
             {
@@ -113,6 +121,7 @@ public sealed class TensorCache
             }
             index.Add(own, parent, sequence.CommittedHash, tokens);
             Pool.Keep(own);
+            Tiers?.Committed(own, sequence.CommittedHash, before);
         }
     }
 
@@ -132,8 +141,16 @@ public sealed class TensorCache
             return false;
         Pool.ForgetAll();
         index.Clear();
+        Tiers?.Reset();
         return true;
     }
+
+    /// <summary>Gives what stands behind the device's blocks its turn.</summary>
+    /// <param name="busy">Whether steps are run, which copies delay.</param>
+    internal void TurnTiers(bool busy) => Tiers?.Turn(index, busy);
+
+    /// <summary>Brings what would end with the process to disk, as far as time allows.</summary>
+    internal void FlushTiers(TimeSpan patience) => Tiers?.Flush(index, patience);
 
     private ulong CommittedHash(Sequence sequence)
     {
