@@ -60,6 +60,8 @@ internal sealed class LoadedEngine : IDisposable
                 drafts = DraftModel.Load(path, backend, settings.Model, model.MaxLength);
                 options = options with { Speculation = options.Speculation! with { DraftModel = drafts.Model } };
             }
+            if (options.Tiers is { Folder: not null } tiers)
+                options = options with { Tiers = tiers with { Model = checkpoint.Fingerprint($"{settings.Model.Quantization} {(settings.Cuda is null ? settings.Cpu.Activations : settings.Cuda.Activations)} {settings.Cuda is null}") } };
             TeShell shell = new(model, backend, tokenizer, options, published);
             long positions = (long)shell.CacheBlocks * shell.Options.BlockSize;
             if (positions < shell.Options.MaxModelLength)

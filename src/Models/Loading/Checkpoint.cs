@@ -1,4 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
+using System.IO.Hashing;
+using System.Text;
 using System.Text.Json.Nodes;
 using XDeepServe.Models.Text;
 
@@ -83,6 +85,28 @@ public abstract class Checkpoint : IDisposable
     /// <summary>The model's tokenizer; null if it brings none.</summary>
     /// <exception cref="TokenizerException">It brings one that cannot be read.</exception>
     public abstract Tokenizer? LoadTokenizer();
+
+    /// <summary>Names the model by its configuration and weights: all names and shapes, and samples of every tensor's bytes.</summary>
+    /// <param name="how">What else makes results differ, such as a conversion while loading.</param>
+    /// <returns>Equal for equal models, on any machine.</returns>
+    public unsafe ulong Fingerprint(string how)
+    {
+        const int samples = 16, length = 64;
+        XxHash3 hash = new();
+        hash.Append(Encoding.UTF8.GetBytes(how + Config.ToJsonString()));
+        foreach (string name in Names.Order(StringComparer.Ordinal))
+        {
+            if (!TryGet(name, out StoredTensor? tensor))
+                continue;
+            hash.Append(Encoding.UTF8.GetBytes($"{name} {tensor.Type} {string.Join('x', tensor.Shape)} {tensor.Seed}"));
+            for (int i = 0; i < samples && tensor.Address != 0; i++)
+            {
+                long start = Math.Max(0, tensor.Bytes - length) / (samples - 1) * i;
+                hash.Append(new ReadOnlySpan<byte>((byte*)tensor.Address + start, (int)Math.Min(length, tensor.Bytes - start)));
+            }
+        }
+        return hash.GetCurrentHashAsUInt64();
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -27,8 +27,9 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
         Each("prompt_tokens_total", "counter", "Number of prefill tokens processed.", groups, group => group.PromptTokens);
         Each("generation_tokens_total", "counter", "Number of generation tokens processed.", groups, group => group.GenerationTokens);
         Head("prompt_tokens_by_source_total", "counter", "Number of prompt tokens by source.");
-        Samples("prompt_tokens_by_source_total", groups, group => Math.Max(0, group.PromptTokens - group.PrefixHits), ("source", "local_compute"));
+        Samples("prompt_tokens_by_source_total", groups, group => Math.Max(0, group.PromptTokens - group.PrefixHits - (group.Tiers?.HostHits ?? 0) - (group.Tiers?.DiskHits ?? 0)), ("source", "local_compute"));
         Samples("prompt_tokens_by_source_total", groups, group => group.PrefixHits, ("source", "local_cache_hit"));
+        Tiers(groups);
         Each("prefix_cache_queries_total", "counter", "Prefix cache queries, in terms of number of queried tokens.", groups, group => group.PrefixQueries);
         Each("prefix_cache_hits_total", "counter", "Prefix cache hits, in terms of number of cached tokens.", groups, group => group.PrefixHits);
         Each("num_preemptions_total", "counter", "Cumulative number of preemption from the engine.", groups, group => group.Preemptions);
@@ -53,6 +54,27 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
                 text.Histogram(prefix + histogram.Name, Labels(number), histogram.Bounds, histogram.Counts(), histogram.Sum);
             }
         }
+    }
+
+    /// <summary>Host memory and disk behind the device's cache, where there are any. The family of prompt tokens by source is open.</summary>
+    private void Tiers(IReadOnlyList<EngineMetrics> groups)
+    {
+        if (groups.Count == 0 || groups[0].Tiers is null)
+        {
+            return;
+        }
+        Samples("prompt_tokens_by_source_total", groups, group => group.Tiers!.HostHits, ("source", "host_cache_hit"));
+        Samples("prompt_tokens_by_source_total", groups, group => group.Tiers!.DiskHits, ("source", "disk_cache_hit"));
+        Head("kv_offload_total_bytes_total", "counter", "Bytes of KV cache blocks moved between tiers.");
+        Samples("kv_offload_total_bytes_total", groups, group => group.Tiers!.SavedBytes, ("transfer_type", "GPU_to_CPU"));
+        Samples("kv_offload_total_bytes_total", groups, group => group.Tiers!.LoadedBytes, ("transfer_type", "CPU_to_GPU"));
+        Samples("kv_offload_total_bytes_total", groups, group => group.Tiers!.WrittenBytes, ("transfer_type", "CPU_to_disk"));
+        Samples("kv_offload_total_bytes_total", groups, group => group.Tiers!.ReadBytes, ("transfer_type", "disk_to_CPU"));
+        Own("kv_host_usage_ratio", "gauge", "Share of host memory for cache blocks that holds some.", groups, group => group.Tiers!.HostUsage);
+        Own("kv_disk_usage_ratio", "gauge", "Share of the disk cache's bytes in use.", groups, group => group.Tiers!.DiskUsage);
+        Own("kv_tier_dropped_blocks_total", "counter", "Cache blocks lost on their way to a slower tier.", groups, group => group.Tiers!.Dropped);
+        Own("kv_tier_declined_total", "counter", "Times that computing again was predicted to be faster than loading.", groups, group => group.Tiers!.Declined);
+        Own("kv_tier_failed_loads_total", "counter", "Loads that brought less than was asked.", groups, group => group.Tiers!.Failed);
     }
 
     /// <summary>Speculative decoding, where it is on.</summary>
