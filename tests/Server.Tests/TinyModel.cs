@@ -26,7 +26,7 @@ internal sealed class TinyModel : IDisposable
     private readonly Model _model;
     private readonly TeShell _shell;
 
-    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0)
+    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0, Action<int>? published = null)
     {
         _checkpoint = images ? PictureCheckpoint() : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels);
         _backend = new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false));
@@ -36,7 +36,7 @@ internal sealed class TinyModel : IDisposable
         ImageConfig? shape = _model.Config.Images;
         Served = new ServedModel
         {
-            Engine = _shell = new TeShell(_model, _backend, text, options),
+            Engine = _shell = new TeShell(_model, _backend, text, options, published),
             Tokenizer = text,
             Template = chat,
             Images = shape is null || text is null ? null : new ImageInput(shape, ImageProcessor.Read(null, shape), text, chat),
@@ -48,8 +48,12 @@ internal sealed class TinyModel : IDisposable
 
     public ServedModel Served { get; }
 
-    public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true) =>
-        new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false);
+    public TeShell Shell => _shell;
+
+    public ModelConfig Config => _model.Config;
+
+    public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true, Action<int>? published = null) =>
+        new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false, labels: 0, published);
 
     /// <summary>A model with a score head.</summary>
     public static TinyModel CreateScorer(int labels) => new(new EngineOptions { MaxModelLength = 512 }, tokenizer: true, Template, images: false, labels);

@@ -12,6 +12,7 @@ namespace XDeepServe.Cli.Service;
 /// <summary><c>xds worker</c>: one process of a service of many.</summary>
 internal sealed class WorkerCommand : Command
 {
+    private const int Fault = 75;
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), or frontend (answers clients).", "colocated", "colocated", "prefill", "decode", "frontend");
     private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
@@ -67,10 +68,13 @@ internal sealed class WorkerCommand : Command
         {
             loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group));
             Volatile.Write(ref node, await starting);
-            Task retired = await node.JoinAsync(role, loaded.Shell, settings.Name);
-            await Task.WhenAny(retired, Task.Delay(Timeout.Infinite, stop));
-            if (!stop.IsCancellationRequested)
-                await loaded.Shell.DrainAsync(TimeSpan.FromSeconds(30));
+            Task<string?> over = await node.JoinAsync(role, loaded.Shell, settings.Name);
+            if (await over.WaitAsync(stop) is { } fault)
+            {
+                await Console.Error.WriteLineAsync($"xds: {service.Worker} ends: {fault}.");
+                Environment.Exit(Fault); // what hangs cannot be waited for
+            }
+            await loaded.Shell.DrainAsync(TimeSpan.FromSeconds(30));
             return 0;
         }
         finally

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.DependencyInjection;
@@ -22,7 +21,7 @@ namespace XDeepServe.Server.Control;
 public sealed class ServiceNode : IAsyncDisposable
 {
     private const int PortAttempts = 8;
-    private static readonly TimeSpan s_rejoinInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_rejoinInterval = TimeSpan.FromSeconds(2);
     private readonly IHost _host;
     private readonly ServiceOptions _options;
     private readonly CancellationTokenSource _stop = new();
@@ -77,7 +76,7 @@ public sealed class ServiceNode : IAsyncDisposable
     /// <param name="model">The model that the service runs.</param>
     /// <param name="options">Settings of the engines.</param>
     public ClusterEngine OpenFrontEnd(ModelConfig model, EngineOptions options) =>
-        new(_options, _host.Services.GetRequiredService<IGrainFactory>(), View, model, options, Log);
+        new(_options, _host.Services.GetRequiredService<IGrainFactory>(), _host.Services.GetRequiredService<ClusterPlace>(), View, model, options, Log);
 
     /// <summary>A DP group of this process's engine has turned: its output is sent. For <see cref="TeShell"/>.</summary>
     public void Published(int group) => _executor?.Flush();
@@ -86,8 +85,8 @@ public sealed class ServiceNode : IAsyncDisposable
     /// <param name="role">What it does.</param>
     /// <param name="shell">The engine, which calls <see cref="Published"/>; stays the caller's.</param>
     /// <param name="model">Names the model.</param>
-    /// <returns>Ends when the Task Executor was told to retire.</returns>
-    public async Task<Task> JoinAsync(WorkerRole role, TeShell shell, string model)
+    /// <returns>Ends when the Task Executor was told to retire (null), or cannot go on: then with the reason, and this process must end without waiting for the engine.</returns>
+    public async Task<Task<string?>> JoinAsync(WorkerRole role, TeShell shell, string model)
     {
         SiloAddress silo = _host.Services.GetRequiredService<ILocalSiloDetails>().SiloAddress;
         ExecutorInfo info = new()
@@ -112,7 +111,7 @@ public sealed class ServiceNode : IAsyncDisposable
         _executor = executor;
         await Cluster.Join(info).ConfigureAwait(false);
         _joining = KeepJoinedAsync(executor);
-        return executor.Retired;
+        return executor.Over;
     }
 
     /// <summary>Tells the service that a worker's process has ended, before anyone waits for it.</summary>
@@ -160,11 +159,11 @@ public sealed class ServiceNode : IAsyncDisposable
 
     private ClusterView View => _host.Services.GetRequiredService<ClusterView>();
 
-    private ICluster Cluster => _host.Services.GetRequiredService<IGrainFactory>().GetGrain<ICluster>(0);
+    private ICluster Cluster => _host.Services.GetRequiredService<ClusterPlace>().Grain;
 
     private ILogger Log => _host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("XDeepServe.Control");
 
-    /// <summary>A cluster grain that began a new life does not ask: then this says again that it is here.</summary>
+    /// <summary>Says again and again that it is here: the cluster grain may have begun a new life.</summary>
     private async Task KeepJoinedAsync(TaskExecutor executor)
     {
         using PeriodicTimer timer = new(s_rejoinInterval);
@@ -172,10 +171,6 @@ public sealed class ServiceNode : IAsyncDisposable
         {
             while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false))
             {
-                if (Stopwatch.GetElapsedTime(executor.AskedAt) < s_rejoinInterval * 2)
-                {
-                    continue;
-                }
                 try
                 {
                     await Cluster.Join(executor.Info).ConfigureAwait(false);
@@ -196,7 +191,7 @@ public sealed class ServiceNode : IAsyncDisposable
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ApplicationName = "XDeepServe" });
         logging?.Invoke(builder.Logging);
-        builder.Services.AddSingleton(options).AddSingleton<ExecutorSlot>().AddSingleton<ClusterView>();
+        builder.Services.AddSingleton(options).AddSingleton<ExecutorSlot>().AddSingleton<ClusterView>().AddSingleton<ClusterPlace>();
         builder.UseOrleans(silo =>
         {
             silo.Configure<ClusterOptions>(cluster => (cluster.ClusterId, cluster.ServiceId) = (options.Name, options.Name));
@@ -210,7 +205,6 @@ public sealed class ServiceNode : IAsyncDisposable
                 membership.DefunctSiloExpiration = TimeSpan.FromHours(1);
             });
             silo.AddPlacementDirector<OwnSilo, OwnSiloDirector>();
-            silo.AddPlacementDirector<OldestSilo, OldestSiloDirector>();
             if (options.Redis is { } redis)
             {
                 silo.UseRedisClustering(redis);

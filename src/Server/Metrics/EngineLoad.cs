@@ -1,4 +1,5 @@
 using System.Text.Json;
+using XDeepServe.Server.Control.Frontend;
 
 namespace XDeepServe.Server.Metrics;
 
@@ -8,6 +9,13 @@ internal readonly record struct EngineLoad(long Running, long Waiting, double Kv
     /// <summary>The load of a model; nothing while there is none.</summary>
     public static EngineLoad Of(LoadedModel? model)
     {
+        if (model?.Served.Engine is ClusterEngine { Reports: { Count: > 0 } reports })
+        {
+            return new EngineLoad(
+                reports.Sum(report => report.Running), reports.Sum(report => report.Waiting), reports.Average(report => report.KvUsage),
+                reports.Sum(report => report.PromptTokens), reports.Sum(report => report.GenerationTokens),
+                reports.Sum(report => report.PrefixQueries), reports.Sum(report => report.PrefixHits));
+        }
         if (model?.Served.Engine.Metrics is not { Count: > 0 } groups)
         {
             return default;

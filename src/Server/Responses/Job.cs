@@ -52,11 +52,16 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
     }
 
     /// <summary>Ends the answer if the engine failed at it.</summary>
+    /// <exception cref="Http.ApiException">The service has no engine for it.</exception>
     /// <exception cref="InvalidOperationException">It did; the cause is inside.</exception>
     public static void Check(Generation generation, OutputDelta delta)
     {
         if (delta.FinishReason == "error")
         {
+            if (generation.Failure is Control.Frontend.ServiceException service)
+            {
+                throw new Http.ApiException(503, service.Message, null, TimeSpan.FromSeconds(1));
+            }
             throw new InvalidOperationException($"The engine failed at the request {generation.Request.Id}.", generation.Failure);
         }
     }

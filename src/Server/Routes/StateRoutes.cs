@@ -4,6 +4,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using XDeepServe.Server.Control.Frontend;
 using XDeepServe.Server.Http;
 using XDeepServe.Server.Metrics;
 
@@ -99,13 +100,19 @@ internal sealed class StateRoutes(ServerState state)
     private async Task MetricsAsync(HttpContext context)
     {
         PrometheusText text = new();
-        if (state.Model is { } model)
+        string many = "";
+        switch (state.Model?.Served.Engine)
         {
-            new EngineText(text, state.Options.MetricPrefix, state.Options.ServedModelNames[0]).Write(model.Served.Engine);
+            case ClusterEngine service:
+                many = await service.MetricsAsync(state.Options.MetricPrefix, state.Options.ServedModelNames[0]);
+                break;
+            case { } engine:
+                new EngineText(text, state.Options.MetricPrefix, state.Options.ServedModelNames[0]).Write(engine);
+                break;
         }
         state.Http.Write(text);
         ProcessText.Write(text);
-        byte[] body = Encoding.UTF8.GetBytes(text.ToString());
+        byte[] body = Encoding.UTF8.GetBytes(many + text);
         context.Response.ContentType = PrometheusText.ContentType;
         context.Response.ContentLength = body.Length;
         if (!HttpMethods.IsHead(context.Request.Method))

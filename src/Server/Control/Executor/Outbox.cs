@@ -23,6 +23,18 @@ internal sealed class Outbox(string frontEndId, IFrontEnd frontEnd, TaskExecutor
     /// <summary>Whether the front end has gone.</summary>
     public bool Closed => Volatile.Read(ref _closed);
 
+    /// <summary>Whether nothing is on its way.</summary>
+    public bool IsEmpty
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !_sending && _filling.Count == 0;
+            }
+        }
+    }
+
     /// <summary>Adds an event. Any thread.</summary>
     public void Add(in OutputRecord record)
     {

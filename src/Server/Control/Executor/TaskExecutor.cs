@@ -21,9 +21,9 @@ internal sealed class TaskExecutor
     private readonly ILogger _log;
     private readonly ConcurrentDictionary<string, Outbox> _outboxes = new();
     private readonly ConcurrentDictionary<(string FrontEnd, long Task), TaskOutput> _tasks = new();
-    private readonly TaskCompletionSource _retired = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<string?> _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task _ping = Task.CompletedTask;
-    private long _askedAt = Stopwatch.GetTimestamp(), _pingedAt;
+    private long _pingedAt;
     private volatile Outbox[] _open = []; // those of _outboxes, to be walked by every turn without a word to the collector
     private volatile bool _draining;
 
@@ -34,11 +34,8 @@ internal sealed class TaskExecutor
     /// <summary>What it is.</summary>
     public ExecutorInfo Info { get; }
 
-    /// <summary>Ends when it was told to retire.</summary>
-    public Task Retired => _retired.Task;
-
-    /// <summary>When it was last asked how it fares (<see cref="Stopwatch"/>): the cluster knows it.</summary>
-    public long AskedAt => Volatile.Read(ref _askedAt);
+    /// <summary>Ends when it was told to retire (null), or cannot go on: why.</summary>
+    public Task<string?> Over => _over.Task;
 
     /// <summary>How it fares, without asking its DP groups.</summary>
     public ExecutorReport Report
@@ -50,6 +47,11 @@ internal sealed class TaskExecutor
             {
                 Requests = _shell.Unfinished,
                 Waiting = groups.Sum(group => group.Waiting),
+                Running = groups.Sum(group => group.Running),
+                PromptTokens = groups.Sum(group => group.PromptTokens),
+                GenerationTokens = groups.Sum(group => group.GenerationTokens),
+                PrefixQueries = groups.Sum(group => group.PrefixQueries),
+                PrefixHits = groups.Sum(group => group.PrefixHits),
                 KvUsage = groups.Average(group => group.CacheUsage),
                 Draining = _draining,
             };
@@ -100,6 +102,14 @@ internal sealed class TaskExecutor
         }
     }
 
+    /// <summary>Which of a front end's tasks are not here, with nothing on its way from them.</summary>
+    public long[] Missing(long[] tasks, string frontEndId)
+    {
+        // In this order: what a task put out last is in the outbox before the task is forgotten.
+        long[] missing = [.. tasks.Where(task => !_tasks.ContainsKey((frontEndId, task)))];
+        return _outboxes.TryGetValue(frontEndId, out Outbox? outbox) && !outbox.IsEmpty ? [] : missing;
+    }
+
     /// <summary>Frees what is held for a request that will not come for it.</summary>
     public void Free(KvTicket ticket) => _shell.Free(ticket.Group, ticket.Number);
 
@@ -109,7 +119,6 @@ internal sealed class TaskExecutor
     /// <summary>Asks the DP groups' loops for an answer and tells how it fares.</summary>
     public async Task<ExecutorReport> ReportAsync()
     {
-        Volatile.Write(ref _askedAt, Stopwatch.GetTimestamp());
         // One question at a time: a loop that hangs finds one when it turns again, not a heap of them.
         Task ping = _ping;
         if (ping.IsCompleted)
@@ -118,7 +127,12 @@ internal sealed class TaskExecutor
             _ping = ping = _shell.PingAsync();
         }
         await Task.WhenAny(ping, Task.Delay(_options.HeartbeatInterval)).ConfigureAwait(false);
-        return Report with { Silence = ping.IsCompleted ? 0 : (int)Stopwatch.GetElapsedTime(_pingedAt).TotalMilliseconds };
+        TimeSpan silence = ping.IsCompleted ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_pingedAt);
+        if (silence > _options.HangPatience)
+        {
+            _over.TrySetResult($"a DP group's loop did not turn for {silence.TotalSeconds:0} s");
+        }
+        return Report with { Silence = (int)silence.TotalMilliseconds };
     }
 
     /// <summary>What it has done, as Prometheus' text.</summary>
@@ -138,7 +152,7 @@ internal sealed class TaskExecutor
     public void Retire()
     {
         _draining = true;
-        _retired.TrySetResult();
+        _over.TrySetResult(null);
     }
 
     /// <summary>A DP group has turned: what it put out is sent.</summary>

@@ -28,14 +28,42 @@ internal sealed class TaskOutput(long task, Outbox outbox, TaskExecutor executor
     /// <inheritdoc/>
     public void Push(in OutputEvent item)
     {
+        if (!_aborted)
+        {
+            Send(item);
+        }
         if (item.Finish is not null)
         {
             executor.Forget(this);
         }
+    }
+
+    /// <inheritdoc/>
+    public void Fail(Exception failure) => outbox.Add(new OutputRecord { Task = task, Token = -1, Text = "", Failure = $"{failure.GetType().Name}: {failure.Message}" });
+
+    /// <inheritdoc/>
+    public void HandOver(KvHold hold)
+    {
+        HoldRecord record = new(new KvTicket(executor.Info.Id, hold.Group, hold.Number, hold.Positions), [.. hold.Blocks]);
         if (_aborted)
         {
-            return;
+            executor.Free(record.Ticket); // nobody will come for it
         }
+        else
+        {
+            outbox.Add(new OutputRecord { Task = task, Token = -1, Text = "", Hold = record });
+        }
+        executor.Forget(this);
+    }
+
+    /// <summary>Nothing more is wanted.</summary>
+    public void Abort()
+    {
+        _aborted = true;
+        Submission?.Abort();
+    }
+
+    private void Send(in OutputEvent item) =>
         outbox.Add(new OutputRecord
         {
             Task = task,
@@ -47,28 +75,4 @@ internal sealed class TaskOutput(long task, Outbox outbox, TaskExecutor executor
             Logprob = item.Logprob,
             Values = item.Values,
         });
-    }
-
-    /// <inheritdoc/>
-    public void Fail(Exception failure) => outbox.Add(new OutputRecord { Task = task, Token = -1, Text = "", Failure = $"{failure.GetType().Name}: {failure.Message}" });
-
-    /// <inheritdoc/>
-    public void HandOver(KvHold hold)
-    {
-        executor.Forget(this);
-        HoldRecord record = new(new KvTicket(executor.Info.Id, hold.Group, hold.Number, hold.Positions), [.. hold.Blocks]);
-        if (_aborted)
-        {
-            executor.Free(record.Ticket); // nobody will come for it
-            return;
-        }
-        outbox.Add(new OutputRecord { Task = task, Token = -1, Text = "", Hold = record });
-    }
-
-    /// <summary>Nothing more is wanted.</summary>
-    public void Abort()
-    {
-        _aborted = true;
-        Submission?.Abort();
-    }
 }

@@ -24,6 +24,7 @@ internal sealed class ChoiceRun
     private readonly List<string> _avoid = []; // refused or lost this one just now
     private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private CurrentTask? _task;
+    private long _heardAt = Stopwatch.GetTimestamp();
     private bool _started;
 
     /// <summary>A choice that waits.</summary>
@@ -40,6 +41,15 @@ internal sealed class ChoiceRun
 
     /// <summary>Ends when its first token has come, or it has ended.</summary>
     public Task Begun => _begun.Task;
+
+    /// <summary>The Task Executor of a task that nothing was heard of for a while; null otherwise.</summary>
+    public string? Quiet(TimeSpan patience)
+    {
+        lock (_gate)
+        {
+            return _task is { } task && Stopwatch.GetElapsedTime(_heardAt) > patience ? task.Executor : null;
+        }
+    }
 
     /// <summary>Runs it to its end.</summary>
     public async Task RunAsync()
@@ -95,6 +105,7 @@ internal sealed class ChoiceRun
                 _engine.Free(record.Hold);
                 return;
             }
+            _heardAt = Stopwatch.GetTimestamp();
             if (record.Start is { } start)
             {
                 if (!_started)
@@ -185,6 +196,7 @@ internal sealed class ChoiceRun
         lock (_gate)
         {
             _task = task;
+            _heardAt = Stopwatch.GetTimestamp();
         }
         _engine.Register(task.Number, this);
         executor.Begin(tokens, task.ToCompute);

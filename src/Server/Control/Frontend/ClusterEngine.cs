@@ -5,6 +5,7 @@ using XDeepServe.FlowServe;
 using XDeepServe.Models;
 using XDeepServe.Server.Control.Grains;
 using XDeepServe.Server.Control.Messages;
+using XDeepServe.Server.Metrics;
 using XDeepServe.Transformerless;
 
 namespace XDeepServe.Server.Control.Frontend;
@@ -17,20 +18,22 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
 {
     private static readonly TimeSpan s_watchInterval = TimeSpan.FromSeconds(2);
     private readonly IGrainFactory _grains;
+    private readonly ClusterPlace _place;
     private readonly ILogger _log;
     private readonly RequestRules _rules;
     private readonly ConcurrentDictionary<long, ChoiceRun> _tasks = new();
     private readonly ConcurrentDictionary<string, long> _delivered = new(); // last message of each Task Executor
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _watching;
+    private HashSet<long> _missed = [];
     private int _unfinished;
     private long _task, _request, _rejections, _retries;
     private volatile bool _draining;
 
-    internal ClusterEngine(ServiceOptions service, IGrainFactory grains, ClusterView view, ModelConfig model, EngineOptions options, ILogger log)
+    internal ClusterEngine(ServiceOptions service, IGrainFactory grains, ClusterPlace place, ClusterView view, ModelConfig model, EngineOptions options, ILogger log)
     {
         options.Validate();
-        (Service, _grains, View, Options, _log) = (service, grains, view, options, log);
+        (Service, _grains, _place, View, Options, _log) = (service, grains, place, view, options, log);
         _rules = new RequestRules(model, options, long.MaxValue);
         Id = $"{service.Worker}-{Guid.NewGuid():N}";
         JobExecutor = grains.GetGrain<IJobExecutor>(0);
@@ -56,6 +59,8 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
 
     /// <summary>Times that a choice was begun again because its Task Executor had gone.</summary>
     public long Retries => Interlocked.Read(ref _retries);
+
+    internal IReadOnlyList<ExecutorReport> Reports => [.. View.Executors.Select(seen => seen.Report)];
 
     internal string Id { get; }
 
@@ -106,6 +111,30 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         }
         _ = RunAsync(runs, abort);
         return generation;
+    }
+
+    /// <summary>Metrics of the whole service in Prometheus' format: each Task Executor's, as far as it answers, and this front end's.</summary>
+    /// <param name="prefix">Beginning of the engines' metric names.</param>
+    /// <param name="modelName">The served model's name.</param>
+    public async Task<string> MetricsAsync(string prefix, string modelName)
+    {
+        FamilyMerge merge = new();
+        foreach (Task<string> text in View.Executors.Select(seen => Executor(seen.Info.Id).Metrics(prefix, modelName)).ToArray())
+        {
+            try
+            {
+                merge.Add(await text.WaitAsync(Service.HeartbeatPatience).ConfigureAwait(false));
+            }
+            catch (Exception failure) when (Unreachable.Is(failure))
+            {
+                // Its samples are missing, as they would be if it were scraped itself.
+                _log.LogDebug(failure, "A Task Executor did not tell its metrics.");
+            }
+        }
+        PrometheusText own = new();
+        WorkerText.Write(own, Service.Worker, prefix, modelName, this);
+        merge.Add(own.ToString());
+        return merge.ToString();
     }
 
     /// <inheritdoc/>
@@ -163,6 +192,10 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
             {
                 Free(hold); // its reader has left meanwhile
             }
+            else if (record is { Finish: null, Token: >= 0 })
+            {
+                Unreachable.Watch(Executor(batch.Executor).Abort(record.Task, Id));
+            }
         }
         if (View.Find(batch.Executor) is { } seen)
         {
@@ -196,7 +229,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         }
     }
 
-    private ICluster Cluster => _grains.GetGrain<ICluster>(0);
+    private ICluster Cluster => _place.Grain;
 
     private int Capacity => Options.MaxSequences * View.Executors.Count(seen => seen.Info.Role is WorkerRole.Decode or WorkerRole.Colocated);
 
@@ -220,6 +253,27 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         }
     }
 
+    /// <summary>Asks after tasks that nothing was heard of for long: one that its Task Executor does not have, twice asked, is lost.</summary>
+    private async Task MissAsync()
+    {
+        HashSet<long> missing = [];
+        foreach (IGrouping<string?, long> quiet in _tasks.Where(pair => pair.Value.Quiet(Service.HeartbeatPatience) is not null).GroupBy(pair => pair.Value.Quiet(TimeSpan.Zero), pair => pair.Key))
+        {
+            if (quiet.Key is { } executor)
+            {
+                missing.UnionWith(await Executor(executor).Missing([.. quiet], Id).ConfigureAwait(false));
+            }
+        }
+        foreach (long task in missing)
+        {
+            if (_missed.Contains(task) && _tasks.TryGetValue(task, out ChoiceRun? run) && run.Quiet(TimeSpan.Zero) is { } executor)
+            {
+                run.Lose(new Departure(executor, "its Task Executor does not know it any more"));
+            }
+        }
+        _missed = missing;
+    }
+
     private void Lose(Departure departure)
     {
         _delivered.TryRemove(departure.Id, out _);
@@ -236,6 +290,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
             try
             {
                 View.Apply(await Cluster.Watch(Reference, Id).ConfigureAwait(false));
+                await MissAsync().ConfigureAwait(false);
             }
             catch (Exception failure) when (Unreachable.Is(failure))
             {

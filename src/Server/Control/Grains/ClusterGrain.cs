@@ -8,7 +8,7 @@ namespace XDeepServe.Server.Control.Grains;
 /// See <see cref="ICluster"/>. Its timer is the heart-beat (paper §6.1): it asks every Task Executor for a report, which comes
 /// through the loops of its DP groups, and tells front ends what changed. Whoever does not answer in time is out.
 /// </summary>
-[OldestSilo]
+[OwnSilo]
 internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain> log) : Grain, ICluster
 {
     private readonly Dictionary<string, Tracked> _members = [];
@@ -25,8 +25,13 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
 
     public Task Join(ExecutorInfo info)
     {
-        if (_members.TryAdd(info.Id, new Tracked(info)))
+        if (_members.TryGetValue(info.Id, out Tracked? known))
         {
+            known.JoinedAt = Stopwatch.GetTimestamp();
+        }
+        else
+        {
+            _members.Add(info.Id, new Tracked(info));
             // Another life of the same worker: the last one is over, whether it was noticed or not.
             Departure[] gone = [.. _members.Values.Where(other => other.Info.Name == info.Name && other.Info.Id != info.Id).Select(other => new Departure(other.Info.Id, "its worker was started again"))];
             foreach (Departure departure in gone)
@@ -66,9 +71,15 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
     {
         List<Departure> gone = [];
         List<Member> changed = [];
+        List<string> strangers = []; // they say elsewhere that they are here
         foreach (Tracked tracked in _members.Values)
         {
             TimeSpan silence = Stopwatch.GetElapsedTime(tracked.HeardAt);
+            if (Stopwatch.GetElapsedTime(tracked.JoinedAt) > options.HeartbeatPatience * 2)
+            {
+                strangers.Add(tracked.Info.Id);
+                continue;
+            }
             if (silence > options.HeartbeatPatience)
             {
                 gone.Add(new Departure(tracked.Info.Id, $"its process did not answer for {silence.TotalSeconds:0.0} s"));
@@ -88,6 +99,7 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
                 _ = AskAsync(tracked);
             }
         }
+        strangers.ForEach(id => _members.Remove(id));
         foreach ((string id, Watcher watcher) in _watchers.ToArray())
         {
             if (Stopwatch.GetElapsedTime(watcher.SeenAt) > options.HeartbeatPatience * 2)
@@ -164,6 +176,8 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
         public Member Member { get; set; } = new(info, new ExecutorReport());
 
         public long HeardAt { get; set; } = Stopwatch.GetTimestamp();
+
+        public long JoinedAt { get; set; } = Stopwatch.GetTimestamp();
 
         public bool Asking { get; set; }
 

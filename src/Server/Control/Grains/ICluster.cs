@@ -2,11 +2,11 @@ using XDeepServe.Server.Control.Messages;
 
 namespace XDeepServe.Server.Control.Grains;
 
-/// <summary>Who belongs to the service (paper §7, the cluster manager). Key 0. Holds soft state: whoever is in it says so again.</summary>
+/// <summary>Who belongs to the service (paper §7, the cluster manager). Key: an id that holds its silo, see <see cref="ClusterPlace"/>. Holds soft state: whoever is in it says so again.</summary>
 [Alias("xds.ICluster")]
-internal interface ICluster : IGrainWithIntegerKey
+internal interface ICluster : IGrainWithStringKey
 {
-    /// <summary>A Task Executor is ready for requests. May be said again.</summary>
+    /// <summary>A Task Executor is ready for requests. Must be said again every few seconds.</summary>
     Task Join(ExecutorInfo info);
 
     /// <summary>A Task Executor has gone, or is about to.</summary>

@@ -16,6 +16,21 @@ internal sealed record ExecutorReport
     /// <summary>Milliseconds since all DP groups' loops have last answered; 0 if they do now (paper §6.1).</summary>
     [Id(3)] public int Silence { get; init; }
 
+    /// <summary>Requests that run.</summary>
+    [Id(5)] public int Running { get; init; }
+
+    /// <summary>Prompt tokens computed or found in the cache.</summary>
+    [Id(6)] public long PromptTokens { get; init; }
+
+    /// <summary>Tokens generated.</summary>
+    [Id(7)] public long GenerationTokens { get; init; }
+
+    /// <summary>Prompt tokens looked up in the prefix cache.</summary>
+    [Id(8)] public long PrefixQueries { get; init; }
+
+    /// <summary>Prompt tokens found there.</summary>
+    [Id(9)] public long PrefixHits { get; init; }
+
     /// <summary>Whether it takes no new requests, because it is about to end.</summary>
     [Id(4)] public bool Draining { get; init; }
 }
