@@ -16,6 +16,7 @@ internal static class WorkerText
         WriteInfo(text, Role, Environment.ProcessId, worker, System.Net.Dns.GetHostName());
         (string, string)[] labels = [("worker", worker), ("role", Role)];
         text.Single(prefix + "admission_rejections_total", "counter", "Requests refused because too many were waiting.", [("engine", "0"), ("model_name", modelName), .. labels], engine.Rejections);
+        ProcessText.Write(text, labels);
         text.Single("xds:requests_unfinished", "gauge", "Requests that have not ended.", labels, engine.Unfinished);
         text.Single("xds:retries_total", "counter", "Choices that were begun again because their worker had gone.", labels, engine.Retries);
     }
@@ -26,6 +27,7 @@ internal static class WorkerText
         string role = info.Role.ToString().ToLowerInvariant();
         (string, string)[] labels = [("worker", info.Name), ("role", role)];
         WriteInfo(text, role, info.Pid, info.Name, info.Host);
+        ProcessText.Write(text, labels);
         text.Head("xds:kv_transfer_bytes_total", "counter", "Bytes of keys and values moved between workers.");
         text.Sample("xds:kv_transfer_bytes_total", [.. labels, ("direction", "sent")], transfers.SentBytes);
         text.Sample("xds:kv_transfer_bytes_total", [.. labels, ("direction", "received")], transfers.ReceivedBytes);

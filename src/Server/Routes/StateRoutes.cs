@@ -108,10 +108,13 @@ internal sealed class StateRoutes(ServerState state)
                 break;
             case { } engine:
                 new EngineText(text, state.Options.MetricPrefix, state.Options.ServedModelNames[0]).Write(engine);
+                ProcessText.Write(text);
+                break;
+            default:
+                ProcessText.Write(text);
                 break;
         }
         state.Http.Write(text);
-        ProcessText.Write(text);
         byte[] body = Encoding.UTF8.GetBytes(many + text);
         context.Response.ContentType = PrometheusText.ContentType;
         context.Response.ContentLength = body.Length;
