@@ -138,9 +138,9 @@ internal sealed class DpGroup : IDisposable
         cache.TurnTiers(busy: running is not null);
         bool busy = running is not null;
         scheduler.Proposals?.Begin(Math.Min(scheduler.Running.Count + scheduler.Waiting.Count, options.MaxSequences));
-        if (running is not null && scheduler.Proposals is { Active: true })
+        if (running is not null && (running.Drafts > 0 || scheduler.Proposals is { Active: true }))
         {
-            // How far proposals were accepted decides where the next step begins.
+            // How far proposals were accepted decides where the next step begins; what is proposed, what its tokens are.
             Publish(running);
             running = null;
         }

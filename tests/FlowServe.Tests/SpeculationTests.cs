@@ -54,6 +54,37 @@ public sealed class SpeculationTests
         }
     }
 
+    [Theory]
+    [InlineData(SpeculationMethod.DraftModule)]
+    [InlineData(SpeculationMethod.DraftModel)]
+    [InlineData(SpeculationMethod.PromptLookup)]
+    public async Task Proposals_come_and_go_with_the_batch_and_change_nothing(SpeculationMethod method)
+    {
+        int[] limits = [70, 60, 9, 14, 5, 11, 7];
+        int[][] alone = new int[limits.Length][];
+        using (TestEngine engine = new("nano-moe"))
+            for (int i = 0; i < limits.Length; i++)
+                alone[i] = await engine.Tokens(Prompt(engine, i), TestEngine.Greedy(limits[i]));
+        using TestEngine some = new("nano-moe", TestEngine.Options() with { Speculation = Always(method, 3) with { DisableBySequences = 4 } }, threaded: false);
+        Generation[] generations = [.. Enumerable.Range(0, 2).Select(Submit)];
+        List<int> proposing = [];
+        for (int turn = 0; turn < 400 && some.Shell.Unfinished > 0; turn++)
+        {
+            if (turn is 8 or 9 or 10 or 20 or 21) // two run and propose; then so many that they do not; then two again
+                generations = [.. generations, Submit(generations.Length)];
+            long before = some.Metrics.Speculation!.Drafts;
+            some.Shell.Group.Step();
+            proposing.Add((int)(some.Metrics.Speculation.Drafts - before));
+        }
+        for (int i = 0; i < limits.Length; i++)
+            Assert.Equal(alone[i], TestEngine.Tokens(await TestEngine.Read(generations[i])));
+        int[] on = [.. Enumerable.Range(0, proposing.Count).Where(turn => proposing[turn] > 0)];
+        bool apart = on.Zip(on.Skip(1)).Any(pair => pair.Second > pair.First + 3);
+        Assert.True(on.Length > 3 && (method == SpeculationMethod.PromptLookup || (on[0] < 8 && on[^1] > 22 && apart)), string.Join(' ', proposing));
+
+        Generation Submit(int i) => some.Submit(Prompt(some, i), TestEngine.Greedy(limits[i]));
+    }
+
     [Fact]
     public async Task A_model_that_drafts_for_itself_is_always_right()
     {
