@@ -30,7 +30,7 @@ internal sealed class Executor : IDisposable
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
     private readonly Queue<StepPlan> plans = new(4);
     private readonly ConcurrentQueue<Action> jobs = new(); // run between steps; short
-    private Exception? draftFailure;
+    private Exception? draftFailure, domainFailure;
     private volatile bool stopped;
 
     /// <summary>Takes memory and starts the thread.</summary>
@@ -106,10 +106,7 @@ internal sealed class Executor : IDisposable
         while (true)
         {
             // Once for each step and each job.
-            if (domain is null)
-                launched.Wait();
-            else
-                Accompany(domain);
+            Accompany(domain);
             StepPlan? plan = null;
             if (jobs.IsEmpty || (worked && Stopwatch.GetTimestamp() >= until))
                 lock (plans)
@@ -166,11 +163,51 @@ internal sealed class Executor : IDisposable
     }
 
     /// <summary>Takes part in the steps of other groups until this one has a step of its own.</summary>
-    private void Accompany(IStepDomain others)
+    private void Accompany(IStepDomain? others)
     {
-        while (!launched.Wait(0))
-            if (others.WaitForPeers())
-                others.Accompany();
+        if (others is null)
+        {
+            launched.Wait();
+            return;
+        }
+        while (domainFailure is null)
+        {
+            if (launched.Wait(0))
+                return;
+            try
+            {
+                if (others.WaitForPeers())
+                    others.Accompany();
+            }
+#pragma warning disable CA1031 // Whatever it is: if the domain cannot go on, every step from now on ends with it.
+            catch (Exception failure)
+#pragma warning restore CA1031
+            {
+                domainFailure = others.TryRecover(failure) ? null : failure;
+            }
+        }
+        launched.Wait();
+    }
+
+    /// <summary>Runs the layers, hand in hand with the domain's other groups; again from the beginning if one of them dies.</summary>
+    private void Forward(IStepDomain others, int rows, IReadOnlyList<EmbeddedRows>? embedded)
+    {
+        while (domainFailure is null)
+        {
+            try
+            {
+                others.Enter(rows);
+                Forward(embedded);
+                return;
+            }
+#pragma warning disable CA1031 // As above.
+            catch (Exception failure)
+#pragma warning restore CA1031
+            {
+                domainFailure = others.TryRecover(failure) ? null : failure;
+            }
+        }
+        throw new IOException($"This group can take no more steps, because its domain has failed: {domainFailure.Message}", domainFailure);
     }
 
     private void Run(StepPlan plan)
@@ -183,14 +220,16 @@ internal sealed class Executor : IDisposable
         tensors.Upload(plan);
         // Images are encoded outside a recorded step.
         IReadOnlyList<EmbeddedRows>? embedded = images?.Gather(plan);
-        domain?.Enter(plan.Tokens);
         if (embedded is null && domain is null && tensors.DecodeShape is { } shape)
         {
             backend.Repeat(shape, decode);
         }
         else
         {
-            Forward(embedded);
+            if (domain is null)
+                Forward(embedded);
+            else
+                Forward(domain, plan.Tokens, embedded);
             PromptLogprobs(plan);
             if (plan.HasReadouts)
                 readouts.Run(plan, workspace, tensors.Logits);

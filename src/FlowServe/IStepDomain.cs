@@ -19,4 +19,12 @@ public interface IStepDomain
 
     /// <summary>Takes part in a step without any rows, from its beginning to its end.</summary>
     void Accompany();
+
+    /// <summary>
+    /// After any of the others has thrown, or the step itself has: finds together with those that are left, if it can. A step that
+    /// was interrupted is then run again from its beginning; what it has written into the cache is written again.
+    /// </summary>
+    /// <param name="failure">What was thrown.</param>
+    /// <returns>False if the group stands alone from now on, and can take no more steps.</returns>
+    bool TryRecover(Exception failure);
 }

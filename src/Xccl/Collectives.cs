@@ -11,15 +11,23 @@ public sealed unsafe class Collectives
 {
     private readonly Communicator group;
     private readonly int recordBytes;
+    private readonly int[] members; // rising
     private uint generation;
     private uint sequence;
     private int woken;
 
-    internal Collectives(Communicator group)
+    internal Collectives(Communicator group, int[] members)
     {
-        this.group = group;
+        (this.group, this.members) = (group, members);
         recordBytes = group.Geometry.RecordBytes;
     }
+
+    /// <summary>
+    /// The same operations among some ranks of the group, in order of rank. They take the place of the whole group's, which nobody
+    /// calls any more; the death of any rank of the group still ends them.
+    /// </summary>
+    /// <param name="ranks">Rising; the same on all of them, this rank included.</param>
+    public Collectives Among(params IReadOnlyList<int> ranks) => new(group, [.. ranks]) { generation = generation, sequence = sequence };
 
     /// <summary>Returns when all ranks have called it.</summary>
     /// <param name="timeout">Most time for it; the group's if none is given.</param>
@@ -35,11 +43,11 @@ public sealed unsafe class Collectives
     /// <exception cref="XcclException">A rank died, left, did not come in time or gave another length.</exception>
     public void AllGather(ReadOnlySpan<byte> record, Span<byte> records, TimeSpan? timeout = null, CancellationToken cancel = default)
     {
-        if (records.Length < (long)record.Length * group.Ranks)
-            throw new ArgumentException($"{group.Ranks} records of {record.Length} bytes do not fit into {records.Length}.");
+        if (records.Length < (long)record.Length * members.Length)
+            throw new ArgumentException($"{members.Length} records of {record.Length} bytes do not fit into {records.Length}.");
         Gather(record, timeout, cancel);
-        for (int rank = 0; rank < group.Ranks; rank++)
-            Take(rank, records.Slice(rank * record.Length, record.Length));
+        for (int place = 0; place < members.Length; place++)
+            Take(members[place], records.Slice(place * record.Length, record.Length));
     }
 
     /// <summary>Copies one rank's bytes to all.</summary>
@@ -98,7 +106,7 @@ public sealed unsafe class Collectives
     {
         group.Link(group.Rank);
         uint next = generation == group.Generation ? sequence + 1 : 1;
-        for (int rank = 0; rank < group.Ranks; rank++)
+        foreach (int rank in members)
             if (rank != group.Rank && group.Own.Read(group.Region.Layout.Record(next, rank)) == Stamps.Make(group.Generation, next))
                 return true;
         return false;
@@ -112,9 +120,9 @@ public sealed unsafe class Collectives
             (generation, sequence) = (group.Generation, 0);
         sequence++;
         // Two sets of fields are enough: whoever sends the next record has read all of this round.
-        for (int turn = 0; turn < group.Ranks; turn++)
+        for (int turn = 0; turn < members.Length; turn++)
         {
-            PeerLink peer = group.Link((group.Rank + turn) % group.Ranks);
+            PeerLink peer = group.Link(members[(group.Rank + turn) % members.Length]);
             long field = peer.Region.Layout.Record(sequence, group.Rank);
             fixed (byte* source = record)
                 peer.Memory.Put(field + RegionLayout.FieldBytes, source, record.Length);
@@ -124,7 +132,7 @@ public sealed unsafe class Collectives
         Patience patience = new(group, Awaited.Record, sequence, timeout ?? group.Timeout, cancel);
         try
         {
-            for (int rank = 0; rank < group.Ranks; rank++)
+            foreach (int rank in members)
                 while (group.Own.Read(group.Region.Layout.Record(sequence, rank)) != Stamps.Make(generation, sequence))
                     patience.StepOfAll(rank);
         }

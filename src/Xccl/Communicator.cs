@@ -29,7 +29,7 @@ public sealed unsafe class Communicator : IDisposable
         links = new PeerLink?[Ranks];
         links[Rank] = new PeerLink(Rank, Region, Region.Epoch);
         Messages = new PointToPoint(this);
-        Collectives = new Collectives(this);
+        Collectives = new Collectives(this, [.. Enumerable.Range(0, Ranks)]);
     }
 
     /// <summary>This rank.</summary>
@@ -107,6 +107,13 @@ public sealed unsafe class Communicator : IDisposable
                 Drop(rank);
         }
         LinkAll(timeout, cancel);
+    }
+
+    /// <summary>Peers that have died or left, rising: asks the system, slow.</summary>
+    public IReadOnlyList<int> FindLost()
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        return [.. Enumerable.Range(0, Ranks).Where(rank => rank != Rank && !IsAlive(rank))];
     }
 
     /// <summary>Leaves: unmaps everything and removes this rank's region, and those of ranks that died.</summary>

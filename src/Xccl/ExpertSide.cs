@@ -15,7 +15,7 @@ public sealed unsafe class ExpertSide
     private readonly DispatchReceiver receiver;
     private readonly CombineSender returner;
     private readonly ExpertBatch[] batches;
-    private readonly bool drives;
+    private readonly bool drives, drivesReturning;
     private uint taken;
 
     /// <summary>Sets the rank up.</summary>
@@ -24,8 +24,9 @@ public sealed unsafe class ExpertSide
     /// <param name="shape">Shape of the rows, the same on all ranks.</param>
     /// <param name="channel">First of the channels that <see cref="Topology.Channels"/> lists.</param>
     /// <param name="drivesTrampoline">False if another thread calls the trampoline's DoWork.</param>
+    /// <param name="returnsApart">Another thread calls <see cref="Return"/> than <see cref="Receive"/>, which alone drives the trampoline then.</param>
     /// <exception cref="ArgumentException">The topology does not fit the group or the geometry.</exception>
-    public ExpertSide(Communicator group, Topology topology, TokenShape shape, int channel = 0, bool drivesTrampoline = true)
+    public ExpertSide(Communicator group, Topology topology, TokenShape shape, int channel = 0, bool drivesTrampoline = true, bool returnsApart = false)
     {
         topology.Check(group, shape, channel);
         ArgumentOutOfRangeException.ThrowIfLessThan(group.Rank, topology.AttentionRanks);
@@ -39,6 +40,7 @@ public sealed unsafe class ExpertSide
         if (topology.Trampolines && partners.Contains(group.Rank))
             Trampoline = new Trampoline(group, topology, shape, channel);
         drives = drivesTrampoline && Trampoline is not null;
+        drivesReturning = drives && !returnsApart;
         MaxReceived = topology.AttentionRanks * shape.MaxTokens;
     }
 
@@ -86,7 +88,7 @@ public sealed unsafe class ExpertSide
     {
         Wait(arriving: false, batch.EventId, timeout, cancel);
         returner.Write(batch, outputs, group.Rank);
-        if (drives)
+        if (drivesReturning)
             Trampoline!.DoWork();
     }
 
@@ -121,7 +123,7 @@ public sealed unsafe class ExpertSide
         try
         {
             for (int missing; arriving ? !inward.HasArrived(out missing) : !outward.HasRoom(out missing);)
-                if (!drives || !Trampoline!.DoWork())
+                if (!(arriving ? drives : drivesReturning) || !Trampoline!.DoWork())
                     patience.StepOfAll(missing);
         }
         finally

@@ -11,7 +11,7 @@ internal sealed class ExpertCompute : IDisposable
 {
     private const int MostPairs = 4096; // at once; more are run in parts
     private readonly Backend backend;
-    private readonly ExpertShelf shelf;
+    private readonly HeldExperts held;
     private readonly Arena arena;
     private readonly Scratch scratch;
     private readonly Tensor rows;          // F32 [received, hidden]
@@ -23,14 +23,14 @@ internal sealed class ExpertCompute : IDisposable
 
     /// <summary>Takes memory for the largest batch.</summary>
     /// <param name="backend">Runs the experts; stays the caller's.</param>
-    /// <param name="shelf">The experts; stays the caller's.</param>
+    /// <param name="held">The experts; the compute's from here on.</param>
     /// <param name="shape">Shape of the rows.</param>
     /// <param name="mostRows">Most rows that come at once.</param>
-    public ExpertCompute(Backend backend, ExpertShelf shelf, TokenShape shape, int mostRows)
+    public ExpertCompute(Backend backend, HeldExperts held, TokenShape shape, int mostRows)
     {
-        (this.backend, this.shelf, topK, hidden) = (backend, shelf, shape.TopK, shape.Hidden);
+        (this.backend, this.held, topK, hidden) = (backend, held, shape.TopK, shape.Hidden);
         int pairs = (int)Math.Min(MostPairs, (long)mostRows * topK);
-        long scratchBytes = ExpertShelf.LayersOf(shelf.Config).Max(layer => shelf[layer].ScratchBytes(pairs));
+        long scratchBytes = ExpertShelf.LayersOf(held.Shelf.Config).Max(layer => held.Shelf[layer].ScratchBytes(pairs));
         arena = backend.CreateArena(
             Arena.BytesFor(ElementType.F32, mostRows, hidden) + (2 * Arena.BytesFor(ElementType.I32, pairs, 1))
             + (2 * Arena.BytesFor(ElementType.F32, pairs, hidden)) + Scratch.ArenaBytes(scratchBytes));
@@ -54,7 +54,7 @@ internal sealed class ExpertCompute : IDisposable
         if (batch.Rows == 0)
             return;
         backend.Upload(rows, MemoryMarshal.Cast<byte, float>(received)[..(batch.Rows * hidden)]);
-        Experts experts = shelf[layer];
+        Experts experts = held.Shelf[layer];
         ReadOnlySpan<int> slots = batch.Slots;
         Span<float> target = MemoryMarshal.Cast<byte, float>(outputs);
         int count = 0;
@@ -73,7 +73,11 @@ internal sealed class ExpertCompute : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => arena.Dispose();
+    public void Dispose()
+    {
+        arena.Dispose();
+        held.Dispose();
+    }
 
     private void Run(Experts experts, int count, Span<float> target)
     {

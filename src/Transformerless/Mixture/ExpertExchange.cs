@@ -10,37 +10,47 @@ namespace XDeepServe.Transformerless.Mixture;
 /// <see cref="End"/>; two batches may be under way. A batch larger than an exchange takes goes in several rounds, as many on
 /// every rank: whoever has fewer rows sends empty ones. One thread at a time; allocates nothing while it runs.
 /// </summary>
-public abstract class ExpertExchange : IDisposable
+public sealed class ExpertExchange
 {
     private readonly Transit[] transits;
-    private readonly RoutingTable[] tables; // [layers with experts]
+    private readonly int rank;
     private readonly int[] rounds = new int[2];
+    private RoutingTable[] tables = []; // [layers with experts]
+    private ExchangeRoute? route;
     private int parts = 1;
     private uint begun, ended, step;
 
-    /// <summary>Takes memory.</summary>
+    /// <summary>Takes memory; <see cref="Connect"/> comes before the first step.</summary>
     /// <param name="shape">Shape of the rows of one exchange.</param>
     /// <param name="layout">Where the experts are.</param>
     /// <param name="mostRows">Most rows of this rank in a step.</param>
-    /// <param name="rank">This rank among those that route: replicas are entered at different ones.</param>
-    protected ExpertExchange(TokenShape shape, ExpertLayout layout, int mostRows, int rank)
+    /// <param name="rank">This rank among those that route: each enters replicas at a different one.</param>
+    public ExpertExchange(TokenShape shape, ExpertLayout layout, int mostRows, int rank)
     {
-        (Shape, Layout, Rank) = (shape, layout, rank);
+        (Shape, Layout, this.rank) = (shape, layout, rank);
         transits = [new Transit(shape, mostRows), new Transit(shape, mostRows)];
-        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => new RoutingTable(layout[place], Positions(layout[place]), rank))];
     }
 
     /// <summary>Shape of the rows of one exchange.</summary>
     public TokenShape Shape { get; }
 
     /// <summary>Where the experts are.</summary>
-    public ExpertLayout Layout { get; }
+    public ExpertLayout Layout { get; private set; }
 
-    /// <summary>Rows that this rank has sent to experts, each once for each of its experts.</summary>
+    /// <summary>(row, expert) pairs that this rank has sent.</summary>
     public long DispatchedRows { get; private set; }
 
-    /// <summary>This rank among those that route.</summary>
-    protected int Rank { get; }
+    /// <summary>What the stages of this rank's steps take.</summary>
+    public AttentionTimes Times { get; } = new();
+
+    /// <summary>Goes another way from the next step on.</summary>
+    /// <param name="next">The way; stays the caller's.</param>
+    /// <param name="layout">Where the experts are on it.</param>
+    internal void Connect(ExchangeRoute next, ExpertLayout layout)
+    {
+        (route, Layout) = (next, layout);
+        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => new RoutingTable(layout[place], Positions(layout[place]), rank))];
+    }
 
     /// <summary>Says what the step's batches need, the same on all ranks.</summary>
     /// <param name="first">Rounds of the first part of a step.</param>
@@ -50,6 +60,7 @@ public abstract class ExpertExchange : IDisposable
         (rounds[0], rounds[1], parts) = (first, second, second > 0 ? 2 : 1);
         (begun, ended) = (0, 0);
         step++;
+        Times.Open();
     }
 
     /// <summary>Sends rows to their experts.</summary>
@@ -96,16 +107,6 @@ public abstract class ExpertExchange : IDisposable
             backend.Add(output, shared);
     }
 
-    /// <inheritdoc/>
-    public abstract void Dispose();
-
-    /// <summary>Gives one round's rows away.</summary>
-    /// <param name="parcel">The rows; the exchange's own until they are received.</param>
-    protected abstract void Send(Parcel parcel);
-
-    /// <summary>Receives the sums of the oldest round under way.</summary>
-    protected abstract void Receive(Parcel parcel);
-
     /// <summary>A table whose columns close: as many rows as the least common multiple of the experts' copies, if that is small.</summary>
     private static int Positions(ExpertPlacement placement)
     {
@@ -123,9 +124,19 @@ public abstract class ExpertExchange : IDisposable
         return positions;
     }
 
-    private void Send(Transit transit, int round) => Send(Round(transit, round));
+    private void Send(Transit transit, int round)
+    {
+        Times.BeforeSend();
+        route!.Send(Round(transit, round));
+        Times.AfterSend();
+    }
 
-    private void Receive(Transit transit, int round) => Receive(Round(transit, round));
+    private void Receive(Transit transit, int round)
+    {
+        Times.BeforeReceive();
+        route!.Receive(Round(transit, round));
+        Times.AfterReceive();
+    }
 
     private Parcel Round(Transit transit, int round)
     {
@@ -136,38 +147,6 @@ public abstract class ExpertExchange : IDisposable
             transit.Slots.AsSpan(first * Shape.TopK, count * Shape.TopK),
             transit.Gates.AsSpan(first * Shape.TopK, count * Shape.TopK),
             transit.Sums.AsSpan(first * Shape.Hidden, count * Shape.Hidden));
-    }
-
-    /// <summary>One round of a batch.</summary>
-    /// <param name="layer">The layer's number in the model.</param>
-    /// <param name="part">Which part of the step.</param>
-    /// <param name="eventId">Names it, the same on all ranks.</param>
-    /// <param name="values">F32 <c>[tokens, hidden]</c>.</param>
-    /// <param name="slots"><c>[tokens, topK]</c> physical slots.</param>
-    /// <param name="gates"><c>[tokens, topK]</c>.</param>
-    /// <param name="sums"><c>[tokens, hidden]</c>: receives the answer.</param>
-    protected readonly ref struct Parcel(int layer, int part, uint eventId, ReadOnlySpan<byte> values, ReadOnlySpan<int> slots, ReadOnlySpan<float> gates, Span<float> sums)
-    {
-        /// <summary>The layer's number in the model.</summary>
-        public int Layer { get; } = layer;
-
-        /// <summary>Which part of the step.</summary>
-        public int Part { get; } = part;
-
-        /// <summary>Names it, the same on all ranks.</summary>
-        public uint EventId { get; } = eventId;
-
-        /// <summary>F32 <c>[tokens, hidden]</c>.</summary>
-        public ReadOnlySpan<byte> Values { get; } = values;
-
-        /// <summary><c>[tokens, topK]</c> physical slots.</summary>
-        public ReadOnlySpan<int> Slots { get; } = slots;
-
-        /// <summary><c>[tokens, topK]</c>.</summary>
-        public ReadOnlySpan<float> Gates { get; } = gates;
-
-        /// <summary><c>[tokens, hidden]</c>: receives the answer.</summary>
-        public Span<float> Sums { get; } = sums;
     }
 
     /// <summary>A batch under way, in host memory.</summary>

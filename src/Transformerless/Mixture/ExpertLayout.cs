@@ -44,6 +44,41 @@ public sealed class ExpertLayout
         return new ExpertLayout(layers, [.. layers.Select(_ => plain)]);
     }
 
+    /// <summary>
+    /// What is left when ranks are gone. Slots of the others stay as they are; experts that have none left get free slots of the
+    /// ranks with the fewest experts, and where there are no free ones, every rank gets more. The same on all who ask.
+    /// </summary>
+    /// <param name="lost">Ranks that are gone.</param>
+    /// <param name="moved">Experts of layers that had no slot left: a rank has to load each.</param>
+    /// <exception cref="ArgumentException">No rank is left.</exception>
+    public ExpertLayout Without(IReadOnlyCollection<int> lost, out int moved)
+    {
+        int[] left = [.. Enumerable.Range(0, Ranks).Where(rank => !lost.Contains(rank))];
+        if (left.Length == 0)
+            throw new ArgumentException("All ranks that hold experts are gone.");
+        moved = 0;
+        List<int>[][] layers = new List<int>[Layers.Count][]; // [layers][ranks left]: expert of each slot
+        for (int place = 0; place < layers.Length; place++)
+        {
+            List<int>[] ranks = layers[place] = [.. left.Select(rank => placements[place].Slots.Slice(rank * SlotsPerRank, SlotsPerRank).ToArray().ToList())];
+            for (int expert = 0; expert < placements[place].Experts; expert++)
+            {
+                if (ranks.Any(slots => slots.Contains(expert)))
+                    continue;
+                List<int> taker = ranks.OrderBy(slots => slots.Count(held => held >= 0)).First();
+                int free = taker.IndexOf(-1);
+                if (free >= 0)
+                    taker[free] = expert;
+                else
+                    taker.Add(expert);
+                moved++;
+            }
+        }
+        int perRank = layers.Max(ranks => ranks.Max(slots => slots.Count));
+        return new ExpertLayout(Layers, [.. layers.Select((ranks, place) => new ExpertPlacement(
+            placements[place].Experts, perRank, [.. ranks.SelectMany(slots => slots.Concat(Enumerable.Repeat(-1, perRank - slots.Count)))]))]);
+    }
+
     /// <summary>A layer's number among those with experts.</summary>
     /// <exception cref="ArgumentException">It has none.</exception>
     public int PlaceOf(int layer)

@@ -15,6 +15,9 @@ public sealed record MixtureOptions
     /// <summary>Slots of each rank beside those for its own experts: for copies of busy ones.</summary>
     public int Redundant { get; init; }
 
+    /// <summary>Attention ranks of a domain talk to one expert rank each, which passes rows on (paper §3.3); false to talk to all of them.</summary>
+    public bool Trampolines { get; init; } = true;
+
     /// <summary>Rows on their way to the experts. F32 keeps every bit.</summary>
     public WireType DispatchWire { get; init; } = WireType.F32;
 

@@ -53,7 +53,7 @@ public sealed class ColocatedTests
     {
         private readonly Checkpoint checkpoint;
         private readonly List<CpuBackend> backends = [];
-        private readonly List<ColocatedRank> ranks = [];
+        private readonly List<AttentionRank> ranks = [];
 
         private ColocatedRanks(string folder) => checkpoint = Checkpoint.Open(folder);
 
@@ -66,7 +66,7 @@ public sealed class ColocatedTests
             for (int rank = 0; rank < count; rank++)
                 group.backends.Add(Served.Backend());
             group.ranks.AddRange(await Task.WhenAll(group.backends.Select((backend, rank) => Task.Factory.StartNew(
-                () => ColocatedRank.Join(group.checkpoint, backend, new ModelOptions(MaxModelLength: 512), Served.Options, options, rank, count),
+                () => AttentionRank.JoinColocated(group.checkpoint, backend, new ModelOptions(MaxModelLength: 512), Served.Options, options, rank, count),
                 TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default))));
             for (int rank = 0; rank < count; rank++)
                 group.Shells.Add(new TeShell(group.ranks[rank].Model, group.backends[rank], null, Served.Options, null, group.ranks[rank].Domain));
@@ -77,7 +77,7 @@ public sealed class ColocatedTests
         {
             foreach (TeShell shell in Shells)
                 shell.Dispose();
-            foreach (ColocatedRank rank in ranks)
+            foreach (AttentionRank rank in ranks)
                 rank.Dispose();
             foreach (CpuBackend backend in backends)
                 backend.Dispose();

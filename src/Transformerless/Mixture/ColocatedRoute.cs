@@ -7,7 +7,7 @@ namespace XDeepServe.Transformerless.Mixture;
 /// Expert parallelism where every rank has attention and some of the experts: dispatch, this rank's experts, combine (paper
 /// §3.2). The rank computes for others while it waits for its own sums.
 /// </summary>
-internal sealed class ColocatedExchange : ExpertExchange
+internal sealed class ColocatedRoute : ExchangeRoute
 {
     private readonly AllToAll exchange;
     private readonly ExpertCompute compute;
@@ -19,27 +19,22 @@ internal sealed class ColocatedExchange : ExpertExchange
     /// <summary>Sets the exchange up.</summary>
     /// <param name="group">This rank; stays the caller's.</param>
     /// <param name="shape">Shape of the rows.</param>
-    /// <param name="layout">Where the experts are.</param>
-    /// <param name="mostRows">Most rows of this rank in a step.</param>
-    /// <param name="compute">This rank's experts; the exchange's from here on.</param>
-    public ColocatedExchange(Communicator group, TokenShape shape, ExpertLayout layout, int mostRows, ExpertCompute compute)
-        : base(shape, layout, mostRows, group.Rank)
+    /// <param name="slotsPerRank">Slots of each rank.</param>
+    /// <param name="compute">This rank's experts; stay the caller's.</param>
+    public ColocatedRoute(Communicator group, TokenShape shape, int slotsPerRank, ExpertCompute compute)
     {
-        exchange = new AllToAll(group, shape, layout.SlotsPerRank);
+        exchange = new AllToAll(group, shape, slotsPerRank);
         this.compute = compute;
         received = new byte[(long)exchange.MaxReceived * shape.ElementBytes];
         outputs = new byte[(long)exchange.MaxReceived * shape.TopK * shape.ElementBytes];
     }
 
     /// <inheritdoc/>
-    public override void Dispose() => compute.Dispose();
-
-    /// <inheritdoc/>
-    protected override void Send(Parcel parcel) =>
+    public override void Send(Parcel parcel) =>
         handles[sent++ % 2] = exchange.BeginDispatch(parcel.Values, parcel.Slots, parcel.EventId);
 
     /// <inheritdoc/>
-    protected override void Receive(Parcel parcel)
+    public override void Receive(Parcel parcel)
     {
         DispatchHandle handle = handles[done++ % 2]!;
         exchange.EndDispatch(handle, received);

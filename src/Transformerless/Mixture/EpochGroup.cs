@@ -1,0 +1,79 @@
+using System.Diagnostics;
+using XDeepServe.Xccl;
+using XDeepServe.Xccl.Regions;
+using XDeepServe.Xccl.Tokens;
+using Split = XDeepServe.Xccl.Topology;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>A rank's place in an epoch's group, and the way from one epoch to the next.</summary>
+internal sealed class EpochGroup : IDisposable
+{
+    private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(2);
+    private readonly MixtureOptions options;
+    private readonly TokenShape shape;
+
+    private EpochGroup(MixtureOptions options, TokenShape shape, MixtureEpoch epoch, Communicator group) =>
+        (this.options, this.shape, Epoch, Group) = (options, shape, epoch, group);
+
+    /// <summary>Who takes part.</summary>
+    public MixtureEpoch Epoch { get; }
+
+    /// <summary>This rank.</summary>
+    public Communicator Group { get; }
+
+    /// <summary>Who has attention and who has experts; of an epoch that is not colocated.</summary>
+    public static Split SplitOf(MixtureEpoch epoch, MixtureOptions options) =>
+        new(epoch.Attention.Count, epoch.Experts.Count, epoch.Layout.SlotsPerRank, options.Trampolines && epoch.Experts.Count > 1 && epoch.Attention.Count > 1);
+
+    /// <summary>Joins an epoch's group.</summary>
+    /// <exception cref="XcclException">A rank did not come in time, or died.</exception>
+    public static EpochGroup Join(MixtureOptions options, TokenShape shape, MixtureEpoch epoch, int rank, TimeSpan patience, CancellationToken cancel = default) =>
+        new(options, shape, epoch, Communicator.Join(new GroupOptions
+        {
+            Name = epoch.GroupOf(options.Name),
+            Rank = rank,
+            Geometry = new RegionGeometry
+            {
+                Ranks = epoch.Ranks,
+                Slots = 2,
+                SlotBytes = 64,
+                RecordBytes = 64,
+                Channels = [.. epoch.Colocated ? AllToAll.Channels(shape) : SplitOf(epoch, options).Channels(shape)],
+            },
+            Strategy = options.Strategy,
+            Timeout = options.Timeout,
+            JoinTimeout = patience,
+        }, cancel));
+
+    /// <summary>
+    /// Joins the epoch without those that are gone. Who else goes meanwhile is seen through the old group, which stays until all
+    /// survivors are in the next; the caller disposes it then.
+    /// </summary>
+    /// <param name="rankIn">This rank in an epoch.</param>
+    /// <param name="prepare">Called with an epoch before its group is joined: loads what it asks of this rank.</param>
+    /// <param name="cancel">Ends the wait.</param>
+    /// <returns>Null if attention or experts are gone altogether, or the survivors did not meet in time.</returns>
+    public EpochGroup? JoinNext(Func<MixtureEpoch, int> rankIn, Action<MixtureEpoch> prepare, CancellationToken cancel = default)
+    {
+        long started = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(started) < options.JoinTimeout)
+        {
+            if (Epoch.Without(Group.FindLost()) is not { } next)
+                return null;
+            prepare(next);
+            try
+            {
+                return Join(options, shape, next, rankIn(next), Attempt, cancel);
+            }
+            catch (XcclException)
+            {
+                continue; // somebody else has gone, or is not there yet: look again
+            }
+        }
+        return null;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Group.Dispose();
+}

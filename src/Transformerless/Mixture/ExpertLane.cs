@@ -1,0 +1,162 @@
+using XDeepServe.Xccl;
+using XDeepServe.Xccl.Tokens;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>
+/// One domain as an expert rank sees it: a duty cycle that receives and passes on for others (paper §5.2, the first of the three
+/// streams), on a thread of its own. When a rank of the domain dies, the lane meets the others in the next epoch.
+/// </summary>
+internal sealed class ExpertLane : IDisposable
+{
+    private readonly MixtureOptions options;
+    private readonly TokenShape shape;
+    private readonly int member;
+    private readonly ExpertParcel[] parcels;
+    private readonly Action<ExpertParcel> deliver;
+    private readonly Action<MixtureEpoch> prepare;
+    private readonly CancellationTokenSource stop = new();
+    private readonly Thread thread;
+    private EpochGroup place;
+    private ExpertSide side;
+    private uint taken;
+
+    /// <summary>Takes a domain's group over.</summary>
+    /// <param name="place">The first epoch's group; the lane's from here on.</param>
+    /// <param name="member">This member with experts.</param>
+    /// <param name="options">How ranks share experts.</param>
+    /// <param name="shape">Shape of the rows.</param>
+    /// <param name="deliver">Gets what has come, in order.</param>
+    /// <param name="prepare">Called before a later epoch begins: returns when this rank has the experts that it asks for.</param>
+    public ExpertLane(EpochGroup place, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, Action<MixtureEpoch> prepare)
+    {
+        (this.place, this.member, this.options, this.shape, this.deliver, this.prepare) = (place, member, options, shape, deliver, prepare);
+        parcels = [new ExpertParcel(this), new ExpertParcel(this)];
+        side = Open();
+        thread = new Thread(Loop) { IsBackground = true, Name = $"expert-lane-{place.Epoch.Domain}" };
+    }
+
+    /// <summary>Number of the domain.</summary>
+    public int Domain => place.Epoch.Domain;
+
+    /// <summary>Epochs that have begun since the first.</summary>
+    public int Recoveries { get; private set; }
+
+    /// <summary>What ended the lane; null while it runs, or if it was stopped.</summary>
+    public Exception? Failure { get; private set; }
+
+    /// <summary>Begins.</summary>
+    public void Start() => thread.Start();
+
+    /// <summary>Gives answers back, and the parcel free: the third stream's part, on its thread.</summary>
+    public void Return(ExpertParcel parcel)
+    {
+        try
+        {
+            side.Return(parcel.Batch!, parcel.Outputs, cancel: stop.Token);
+        }
+        catch (Exception failure) when (failure is XcclException or OperationCanceledException)
+        {
+            // The receiving thread finds the same, and has the epoch changed.
+        }
+        finally
+        {
+            parcel.Busy = false;
+        }
+    }
+
+    /// <summary>Has the lane end.</summary>
+    public void Stop() => stop.Cancel();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Stop();
+        if (thread.ThreadState.HasFlag(ThreadState.Unstarted))
+            place.Dispose();
+        else
+            thread.Join();
+        stop.Dispose();
+    }
+
+    private ExpertSide Open()
+    {
+        Xccl.Topology split = EpochGroup.SplitOf(place.Epoch, options);
+        ExpertSide opened = new(place.Group, split, shape, returnsApart: true);
+        foreach (ExpertParcel parcel in parcels)
+        {
+            parcel.Received = new byte[(long)opened.MaxReceived * shape.ElementBytes];
+            parcel.Outputs = new byte[(long)opened.MaxReceived * shape.TopK * shape.ElementBytes];
+        }
+        return opened;
+    }
+
+    private void Loop()
+    {
+        try
+        {
+            while (true)
+                Run();
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+        }
+        catch (XcclException failure)
+        {
+            Failure = failure;
+        }
+        finally
+        {
+            // Whoever cannot go on leaves, so that the others need not wait for it.
+            foreach (ExpertParcel parcel in parcels)
+                Settle(parcel);
+            place.Dispose();
+        }
+    }
+
+    private void Run()
+    {
+        try
+        {
+            Receive();
+        }
+        catch (XcclException failure) when (TryRecover(failure))
+        {
+        }
+    }
+
+    private void Receive()
+    {
+        ExpertParcel parcel = parcels[taken % 2];
+        // The third batch comes only when the first has been answered, so this is a matter of a moment.
+        Settle(parcel);
+        // Without work there is nothing to wait for in vain: a peer that hangs is found by those who have work.
+        parcel.Batch = side.Receive(parcel.Received, TimeSpan.MaxValue, stop.Token);
+        taken++;
+        parcel.Busy = true;
+        deliver(parcel);
+    }
+
+    private bool TryRecover(XcclException failure)
+    {
+        // What is under way reads and writes the old group's memory.
+        foreach (ExpertParcel parcel in parcels)
+            Settle(parcel);
+        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfExperts(member), prepare, stop.Token) is not { } next)
+            return false;
+        EpochGroup old = place;
+        place = next;
+        side = Open();
+        taken = 0;
+        old.Dispose();
+        Recoveries++;
+        return true;
+    }
+
+    private static void Settle(ExpertParcel parcel)
+    {
+        SpinWait spin = default;
+        while (parcel.Busy)
+            spin.SpinOnce();
+    }
+}

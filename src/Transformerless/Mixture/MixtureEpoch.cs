@@ -1,0 +1,63 @@
+using System.Globalization;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>
+/// Who takes part in one domain's exchange, and where the experts are: what holds until a rank dies. Ranks of the exchange's
+/// group are attention members, then expert members, in order; a member that has both is one of each kind. Never changes.
+/// </summary>
+/// <param name="Domain">Number of the domain.</param>
+/// <param name="Attention">Members with attention, rising; numbered once and for all.</param>
+/// <param name="Experts">Members with experts, rising; numbered once and for all.</param>
+/// <param name="Layout">Where the experts are; its rank r is the r-th expert member.</param>
+/// <param name="Colocated">Every member has both: the two lists are the same.</param>
+internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IReadOnlyList<int> Experts, ExpertLayout Layout, bool Colocated)
+{
+    /// <summary>Ranks of the exchange's group.</summary>
+    public int Ranks => Colocated ? Attention.Count : Attention.Count + Experts.Count;
+
+    /// <summary>Rank of a member with attention; -1 if it is none.</summary>
+    public int RankOfAttention(int member) => IndexOf(Attention, member);
+
+    /// <summary>Rank of a member with experts; -1 if it is none.</summary>
+    public int RankOfExperts(int member) => IndexOf(Experts, member) is >= 0 and int index ? index + (Colocated ? 0 : Attention.Count) : -1;
+
+    /// <summary>Names a rank in messages: attention 3, experts 0.</summary>
+    public string NameOf(int rank) => rank < Attention.Count
+        ? string.Create(CultureInfo.InvariantCulture, $"{(Colocated ? "rank" : "attention")}-{Attention[rank]}")
+        : string.Create(CultureInfo.InvariantCulture, $"expert-{Experts[rank - Attention.Count]}");
+
+    /// <summary>The epoch's group: another for every set of members, so that nobody meets one who counts differently.</summary>
+    /// <param name="name">Names the service on this host.</param>
+    public string GroupOf(string name)
+    {
+        ulong hash = 0xCBF29CE484222325;
+        foreach (int member in Attention.Append(-1).Concat(Experts))
+            hash = (hash ^ (uint)member) * 0x100000001B3;
+        return string.Create(CultureInfo.InvariantCulture, $"{name}_{Domain}_{hash:x}");
+    }
+
+    /// <summary>The epoch that follows when ranks are gone; null if attention or experts are gone altogether.</summary>
+    public MixtureEpoch? Without(IReadOnlyCollection<int> lostRanks)
+    {
+        int[] attention = [.. Attention.Where((_, rank) => !lostRanks.Contains(rank))];
+        int first = Colocated ? 0 : Attention.Count;
+        int[] gone = [.. Enumerable.Range(0, Experts.Count).Where(index => lostRanks.Contains(first + index))];
+        if (attention.Length == 0 || gone.Length == Experts.Count)
+            return null;
+        return this with
+        {
+            Attention = attention,
+            Experts = [.. Experts.Where((_, index) => !gone.Contains(index))],
+            Layout = gone.Length == 0 ? Layout : Layout.Without(gone, out _),
+        };
+    }
+
+    private static int IndexOf(IReadOnlyList<int> members, int member)
+    {
+        for (int index = 0; index < members.Count; index++)
+            if (members[index] == member)
+                return index;
+        return -1;
+    }
+}

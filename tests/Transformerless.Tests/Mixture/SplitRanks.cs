@@ -1,0 +1,55 @@
+using XDeepServe.FlowServe;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
+using XDeepServe.Transformerless.Mixture;
+
+namespace XDeepServe.Transformerless.Tests.Mixture;
+
+/// <summary>Attention and expert ranks in one process, each with a backend of its own and regions as processes have them.</summary>
+internal sealed class SplitRanks : IDisposable
+{
+    private readonly Checkpoint checkpoint;
+    private readonly List<CpuBackend> backends = [];
+
+    private SplitRanks(string folder) => checkpoint = Checkpoint.Open(folder);
+
+    public List<AttentionRank> Attention { get; } = [];
+
+    public List<ExpertWorker> Experts { get; } = [];
+
+    public List<TeShell> Shells { get; } = [];
+
+    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how)
+    {
+        SplitRanks ranks = new(folder);
+        MixtureOptions options = how(new MixtureOptions { Name = $"ma_{Guid.NewGuid():N}" });
+        for (int rank = 0; rank < plan.Attention + plan.Experts; rank++)
+            ranks.backends.Add(Served.Backend());
+        Task<ExpertWorker>[] experts = [.. Enumerable.Range(0, plan.Experts).Select(member => Long(() =>
+            ExpertWorker.Join(ranks.checkpoint, ranks.backends[plan.Attention + member], null, options, plan, member, Served.Options.MaxBatchedTokens)))];
+        Task<AttentionRank>[] attention = [.. Enumerable.Range(0, plan.Attention).Select(member => Long(() =>
+            AttentionRank.JoinSplit(ranks.checkpoint, ranks.backends[member], new ModelOptions(MaxModelLength: 512), Served.Options, options, plan, member)))];
+        ranks.Experts.AddRange(await Task.WhenAll(experts));
+        ranks.Attention.AddRange(await Task.WhenAll(attention));
+        for (int member = 0; member < plan.Attention; member++)
+            ranks.Shells.Add(new TeShell(ranks.Attention[member].Model, ranks.backends[member], null, Served.Options, null, ranks.Attention[member].Domain));
+        return ranks;
+    }
+
+    public void Dispose()
+    {
+        foreach (TeShell shell in Shells)
+            shell.Dispose();
+        foreach (ExpertWorker expert in Experts)
+            expert.Dispose();
+        foreach (AttentionRank rank in Attention)
+            rank.Dispose();
+        foreach (CpuBackend backend in backends)
+            backend.Dispose();
+        checkpoint.Dispose();
+    }
+
+    private static Task<T> Long<T>(Func<T> start) =>
+        Task.Factory.StartNew(start, TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+}
