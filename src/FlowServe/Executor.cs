@@ -39,7 +39,7 @@ internal sealed class Executor : IDisposable
         (this.model, this.backend, this.options, this.domain) = (model, backend, options, domain);
         Arena arena = backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count);
         cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
-        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences * options.SamplesPerSequence);
+        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences * options.SamplesPerSequence, halves: domain is not null);
         images = model.Images is null ? null : new ImageStage(backend, model.Images, options.MaxBatchedTokens);
         readouts = new ReadoutStage(model, backend, options.MaxSequences);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
@@ -190,14 +190,15 @@ internal sealed class Executor : IDisposable
     }
 
     /// <summary>Runs the layers, hand in hand with the domain's other groups; again from the beginning if one of them dies.</summary>
-    private void Forward(IStepDomain others, int rows, IReadOnlyList<EmbeddedRows>? embedded)
+    private void Forward(IStepDomain others, IReadOnlyList<EmbeddedRows>? embedded)
     {
         while (domainFailure is null)
         {
             try
             {
-                others.Enter(rows);
-                Forward(embedded);
+                bool split = others.MicroBatches > 1 && tensors.CanSplit;
+                (int first, int second) = tensors.RowsOf(split);
+                Forward(embedded, others.Enter(first, second) ? tensors.Halves(split) : null);
                 return;
             }
 #pragma warning disable CA1031 // As above.
@@ -229,7 +230,7 @@ internal sealed class Executor : IDisposable
             if (domain is null)
                 Forward(embedded);
             else
-                Forward(domain, plan.Tokens, embedded);
+                Forward(domain, embedded);
             PromptLogprobs(plan);
             if (plan.HasReadouts)
                 readouts.Run(plan, workspace, tensors.Logits);
@@ -249,8 +250,8 @@ internal sealed class Executor : IDisposable
         Sample();
     }
 
-    private void Forward(IReadOnlyList<EmbeddedRows>? embedded) =>
-        model.Forward(new ForwardBatch(tensors.GatherIds(), tensors.Batch, embedded), cache, workspace);
+    private void Forward(IReadOnlyList<EmbeddedRows>? embedded, MicroBatches? halves = null) =>
+        model.Forward(new ForwardBatch(tensors.GatherIds(), tensors.Batch, embedded, halves), cache, workspace);
 
     private void Sample()
     {

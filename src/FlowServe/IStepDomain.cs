@@ -13,9 +13,14 @@ public interface IStepDomain
     /// <summary>Ends a wait for peers, because the group has got work. Any thread.</summary>
     void Wake();
 
+    /// <summary>Micro-batches that the next step is to have where there are sequences enough: 1 or 2.</summary>
+    int MicroBatches { get; }
+
     /// <summary>Begins a step, or takes part in one that has begun.</summary>
-    /// <param name="rows">Rows of this group.</param>
-    void Enter(int rows);
+    /// <param name="first">Rows of this group's first micro-batch: all of them, if it has one.</param>
+    /// <param name="second">Rows of its second.</param>
+    /// <returns>Whether the step is run as two micro-batches by all groups; otherwise as one, whatever they asked for.</returns>
+    bool Enter(int first, int second);
 
     /// <summary>Takes part in a step without any rows, from its beginning to its end.</summary>
     void Accompany();

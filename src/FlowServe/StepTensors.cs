@@ -1,5 +1,6 @@
 using System.Numerics;
 using XDeepServe.Kernels;
+using XDeepServe.Models;
 
 namespace XDeepServe.FlowServe;
 
@@ -17,11 +18,12 @@ internal sealed class StepTensors : IDisposable
     private readonly Arena arena;
     private readonly Tensor ids, rowSlots, positions;                // I32 [tokens, 1]
     private readonly Tensor starts, contexts, blocks;                // I32 [sequences + 1, 1], [sequences, 1], [sequences, blocks]
+    private readonly Tensor secondStarts;                            // I32 [sequences + 1, 1]: of the second micro-batch
     private readonly Tensor logitRows, promptRows, slots, lengths, promptLengths, sampled; // I32 [samples, 1]
     private readonly Tensor reals, integers;                         // F32 [samples, 6], I32 [samples, 5]
     private readonly Tensor biasStarts, biasIds, biasValues;         // I32 [samples + 1, 1], I32 and F32 [entries, 1]
     private readonly Tensor chosen, topIds, topValues;               // F32 [samples, 2], I32 and F32 [samples, k]
-    private readonly int[] hostSlots, hostPositions, hostStarts, hostContexts, hostBlocks;
+    private readonly int[] hostSlots, hostPositions, hostStarts, hostSecondStarts, hostContexts, hostBlocks;
     private readonly int[] hostRows, hostPromptRows, hostRowSlots, hostLengths, hostPromptLengths, hostIntegers, hostBiasStarts;
     private readonly float[] hostReals;
     private readonly List<int> hostBiasIds = [];
@@ -40,7 +42,7 @@ internal sealed class StepTensors : IDisposable
         int biases = draws * (SamplingParameters.MaxBiases + SamplingParameters.MaxStops + endIds.Count);
         int top = Math.Max(1, Math.Min(options.MaxLogprobs, vocabulary));
         long bytes = Arena.BytesFor(ElementType.I32, most, options.MaxModelLength + 1L) + 3 * Arena.BytesFor(ElementType.I32, rows, 1)
-            + Arena.BytesFor(ElementType.I32, most, maxBlocks) + 2 * Arena.BytesFor(ElementType.I32, most + 1, 1) + 7 * Arena.BytesFor(ElementType.I32, draws + 1, 1)
+            + Arena.BytesFor(ElementType.I32, most, maxBlocks) + 3 * Arena.BytesFor(ElementType.I32, most + 1, 1) + 7 * Arena.BytesFor(ElementType.I32, draws + 1, 1)
             + Arena.BytesFor(ElementType.F32, draws, Reals) + Arena.BytesFor(ElementType.I32, draws, Integers)
             + 2 * Arena.BytesFor(ElementType.F32, biases, 1) + Arena.BytesFor(ElementType.F32, draws, 2)
             + 2 * Arena.BytesFor(ElementType.F32, draws, top) + Arena.BytesFor(ElementType.F32, draws, vocabulary);
@@ -48,6 +50,7 @@ internal sealed class StepTensors : IDisposable
         TokenTable = arena.Allocate(ElementType.I32, most, options.MaxModelLength + 1);
         Tensor Column(int count) => arena.Allocate(ElementType.I32, count, 1);
         (ids, rowSlots, positions) = (Column(rows), Column(rows), Column(rows));
+        secondStarts = Column(most + 1);
         (starts, contexts, blocks) = (Column(most + 1), Column(most), arena.Allocate(ElementType.I32, most, maxBlocks));
         (logitRows, promptRows, slots, lengths, promptLengths, sampled) = (Column(draws), Column(draws), Column(draws), Column(draws), Column(draws), Column(draws));
         (reals, integers) = (arena.Allocate(ElementType.F32, draws, Reals), arena.Allocate(ElementType.I32, draws, Integers));
@@ -55,7 +58,7 @@ internal sealed class StepTensors : IDisposable
         chosen = arena.Allocate(ElementType.F32, draws, 2);
         (topIds, topValues) = (arena.Allocate(ElementType.I32, draws, top), arena.Allocate(ElementType.F32, draws, top));
         Logits = arena.Allocate(ElementType.F32, draws, vocabulary);
-        (hostSlots, hostPositions, hostStarts, hostContexts) = (new int[rows], new int[rows], new int[most + 1], new int[most]);
+        (hostSlots, hostPositions, hostStarts, hostSecondStarts, hostContexts) = (new int[rows], new int[rows], new int[most + 1], new int[most + 1], new int[most]);
         (hostBlocks, hostRows, hostPromptRows, hostRowSlots, hostLengths) = (new int[most * maxBlocks], new int[draws], new int[draws], new int[draws], new int[draws]);
         (hostPromptLengths, hostIntegers, hostBiasStarts, hostReals) = (new int[draws], new int[draws * Integers], new int[draws + 1], new float[draws * Reals]);
     }
@@ -73,6 +76,35 @@ internal sealed class StepTensors : IDisposable
     public PagedBatch Batch => new(
         positions.Take(tokens), starts.Take(sequences + 1), contexts.Take(sequences),
         new Tensor(blocks.Address, ElementType.I32, sequences, blockWidth, blockWidth), options.BlockSize);
+
+    /// <summary>Whether the step has sequences enough for two micro-batches.</summary>
+    public bool CanSplit => sequences > 1;
+
+    /// <summary>Rows of the two micro-batches; the first has all if the step is not split.</summary>
+    public (int First, int Second) RowsOf(bool split)
+    {
+        int first = split ? hostStarts[SplitAt()] : tokens;
+        return (first, tokens - first);
+    }
+
+    /// <summary>The step as two micro-batches of whole sequences, as even as they get; the second is empty if it is not split. Uploads.</summary>
+    public MicroBatches Halves(bool split)
+    {
+        int at = split ? SplitAt() : sequences, rest = sequences - at, row = hostStarts[at];
+        for (int i = 0; i <= rest; i++)
+            hostSecondStarts[i] = hostStarts[at + i] - row;
+        backend.Upload<int>(secondStarts, hostSecondStarts.AsSpan(0, rest + 1));
+        PagedBatch whole = Batch;
+        return new MicroBatches(
+            whole with { Positions = whole.Positions.Take(row), QueryStarts = whole.QueryStarts.Take(at + 1), Contexts = whole.Contexts.Take(at), Blocks = whole.Blocks.Take(at) },
+            whole with
+            {
+                Positions = whole.Positions.Slice(row, tokens - row),
+                QueryStarts = secondStarts.Take(rest + 1),
+                Contexts = whole.Contexts.Slice(at, rest),
+                Blocks = whole.Blocks.Slice(at, rest),
+            });
+    }
 
     /// <summary>Rows of the step behind which a token is sampled.</summary>
     public Tensor SampledRows => logitRows.Take(samples);
@@ -213,6 +245,15 @@ internal sealed class StepTensors : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => arena.Dispose();
+
+    /// <summary>The sequence with which the second micro-batch begins.</summary>
+    private int SplitAt()
+    {
+        int at = 1;
+        while (at + 1 < sequences && Math.Abs((2 * hostStarts[at + 1]) - tokens) < Math.Abs((2 * hostStarts[at]) - tokens))
+            at++;
+        return at;
+    }
 
     private int Blocks(int positions) => (positions + options.BlockSize - 1) / options.BlockSize;
 

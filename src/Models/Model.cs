@@ -118,11 +118,12 @@ public sealed class Model : IDisposable
     /// <summary>Makes the buffers of a step.</summary>
     /// <param name="maxTokens">Most rows in a step.</param>
     /// <param name="maxLogitRows">Most rows that get logits in one call.</param>
-    public Workspace CreateWorkspace(int maxTokens, int maxLogitRows)
+    /// <param name="halves">Whether steps may be run as two micro-batches.</param>
+    public Workspace CreateWorkspace(int maxTokens, int maxLogitRows, bool halves = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
         long scratch = layers.Concat(Drafts.Select(draft => draft.Layer)).Max(layer => Math.Max(layer.Attention.ScratchBytes(maxTokens), layer.FeedForward.ScratchBytes(maxTokens)));
-        return new Workspace(backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch, drafts: Drafts.Count > 0);
+        return new Workspace(backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch, drafts: Drafts.Count > 0, halves);
     }
 
     /// <summary>Runs a step's rows through all layers: writes the cache and <see cref="Workspace.Hidden"/>. Allocates nothing.</summary>
@@ -138,6 +139,12 @@ public sealed class Model : IDisposable
         Scratch scratch = workspace.Scratch;
 
         Embed(batch, residual, delta);
+        if (batch.Halves is { } halves)
+        {
+            MicroBatchPipeline.Run(backend, layers, finalNorm, halves, cache, workspace);
+            workspace.Hidden = normed;
+            return;
+        }
         layers[0].AttentionNorm.Run(backend, normed, residual);
         for (int i = 0; i < layers.Length; i++)
         {

@@ -7,7 +7,7 @@ public sealed class Workspace : IDisposable
 {
     private readonly Arena arena;
 
-    internal Workspace(Backend backend, int hiddenSize, int maxTokens, int maxLogitRows, long scratchBytes, bool drafts = false)
+    internal Workspace(Backend backend, int hiddenSize, int maxTokens, int maxLogitRows, long scratchBytes, bool drafts = false, bool halves = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxLogitRows);
@@ -15,7 +15,7 @@ public sealed class Workspace : IDisposable
         MaxLogitRows = maxLogitRows;
         long stream = Arena.BytesFor(ElementType.F32, maxTokens, hiddenSize);
         long picked = Arena.BytesFor(ElementType.F32, maxLogitRows, hiddenSize);
-        arena = backend.CreateArena(((drafts ? 6 : 3) * stream) + picked + Scratch.ArenaBytes(scratchBytes));
+        arena = backend.CreateArena(((drafts ? 6 : 3) * stream) + picked + ((halves ? 2 : 1) * Scratch.ArenaBytes(scratchBytes)));
         Residual = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
         Normed = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
         Delta = arena.Allocate(ElementType.F32, maxTokens, hiddenSize);
@@ -26,6 +26,7 @@ public sealed class Workspace : IDisposable
             Joined = arena.Allocate(ElementType.F32, maxTokens, 2 * hiddenSize);
         }
         Scratch = new Scratch(arena, scratchBytes);
+        SecondScratch = halves ? new Scratch(arena, scratchBytes) : Scratch;
     }
 
     /// <summary>Most rows in a step.</summary>
@@ -42,6 +43,8 @@ public sealed class Workspace : IDisposable
 
     /// <summary>Buffers of the unit that runs.</summary>
     public Scratch Scratch { get; }
+
+    internal Scratch SecondScratch { get; } // of the second micro-batch; the same where steps have one
 
     internal Tensor Residual { get; } // [maxTokens, hidden]
 

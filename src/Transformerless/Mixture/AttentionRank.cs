@@ -34,6 +34,9 @@ public sealed class AttentionRank : IDisposable
     /// <summary>Steps of others in which this rank had no rows.</summary>
     public long EmptySteps => domain.EmptySteps;
 
+    /// <summary>Steps run as two micro-batches.</summary>
+    public long SplitSteps => domain.SplitSteps;
+
     /// <summary>Epochs that have begun since the first: deaths that were got over.</summary>
     public int Recoveries => domain.Recoveries;
 
@@ -109,7 +112,7 @@ public sealed class AttentionRank : IDisposable
         {
             loaded = Model.Load(checkpoint, backend, model with { Experts = layer => new RemoteExperts(exchange, epoch.Layout.PlaceOf(layer)) });
             EpochGroup place = EpochGroup.Join(options, shape, epoch, epoch.RankOfAttention(member), options.JoinTimeout);
-            return new AttentionRank(loaded, exchange, new DpDomain(place, member, exchange, backend, connect, prepare), compute);
+            return new AttentionRank(loaded, exchange, new DpDomain(place, member, exchange, backend, connect, prepare, options.MicroBatches), compute);
         }
         catch
         {

@@ -18,9 +18,10 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly int member;
     private readonly Func<EpochGroup, ExchangeRoute> connect;
     private readonly Action<MixtureEpoch> prepare;
+    private readonly MicroBatchChoice choice;
     private EpochGroup place;
     private Collectives? steps; // null once this group stands alone
-    private int[] counts; // [attention ranks]
+    private StepRecord[] records; // [attention ranks]
 
     /// <summary>Sets the domain up.</summary>
     /// <param name="place">The first epoch's group; the domain's from here on.</param>
@@ -29,11 +30,13 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <param name="backend">This rank's; stays the caller's.</param>
     /// <param name="connect">Makes the way over a group.</param>
     /// <param name="prepare">Loads what an epoch asks of this rank.</param>
+    /// <param name="microBatches">As in <see cref="MixtureOptions.MicroBatches"/>.</param>
     public DpDomain(
-        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, Action<MixtureEpoch> prepare)
+        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, Action<MixtureEpoch> prepare, int microBatches)
     {
+        choice = new MicroBatchChoice(microBatches);
         (this.place, this.member, this.exchange, this.backend, this.connect, this.prepare) = (place, member, exchange, backend, connect, prepare);
-        (steps, counts) = Open(place);
+        (steps, records) = Open(place);
     }
 
     /// <summary>Steps taken together.</summary>
@@ -41,6 +44,9 @@ internal sealed class DpDomain : IStepDomain, IDisposable
 
     /// <summary>Steps of others in which this group had no rows.</summary>
     public long EmptySteps { get; private set; }
+
+    /// <summary>Steps run as two micro-batches.</summary>
+    public long SplitSteps { get; private set; }
 
     /// <summary>Epochs that have begun since the first.</summary>
     public int Recoveries { get; private set; }
@@ -59,26 +65,63 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Enter(int rows)
+    public int MicroBatches { get; private set; } = 1;
+
+    /// <inheritdoc/>
+    public bool Enter(int first, int second)
     {
-        steps!.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<int>(ref rows)), MemoryMarshal.AsBytes(counts.AsSpan()));
-        int most = 0;
-        foreach (int count in counts)
-            most = Math.Max(most, count);
+        choice.Observe(exchange.StepTime);
+        StepRecord record = new(first, second, choice.Next());
+        steps!.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<StepRecord>(ref record)), MemoryMarshal.AsBytes(records.AsSpan()));
+        (int mostRows, int mostPart, int total, bool split) = (0, 0, 0, false);
+        foreach (StepRecord one in records)
+        {
+            mostRows = Math.Max(mostRows, one.First + one.Second);
+            mostPart = Math.Max(mostPart, Math.Max(one.First, one.Second));
+            total += one.First + one.Second;
+            split |= one.Second > 0;
+        }
+        // Rounds of one micro-batch would meet the other's on the way.
+        split &= mostPart <= exchange.Shape.MaxTokens;
         Steps++;
-        exchange.Open((most + exchange.Shape.MaxTokens - 1) / exchange.Shape.MaxTokens, 0);
+        SplitSteps += split ? 1 : 0;
+        // The first group's word counts, so that all split the next step alike.
+        MicroBatches = records[0].MicroBatches;
+        choice.Begin(total, split ? 2 : 1);
+        int most = exchange.Shape.MaxTokens;
+        exchange.Open(split ? 1 : (mostRows + most - 1) / most, split ? 1 : 0);
+        return split;
     }
 
     /// <inheritdoc/>
     public void Accompany()
     {
-        Enter(0);
+        bool two = Enter(0, 0);
         EmptySteps++;
-        for (int layer = 0; layer < exchange.Layout.Layers.Count; layer++)
+        IReadOnlyList<int> layers = exchange.Layout.Layers;
+        for (int layer = 0; layer < layers.Count; layer++)
         {
-            exchange.Begin(backend, layer, default, default, default);
-            exchange.End(backend, default, default);
+            // The same calls in the same order as in a step with rows: see MicroBatchPipeline.
+            bool behind = two && layer > 0 && layers[layer] == layers[layer - 1] + 1;
+            if (two && layer > 0 && !behind)
+                EndBoth();
+            for (int part = 0; part < (two ? 2 : 1); part++)
+            {
+                if (behind)
+                    exchange.End(backend, default, default);
+                exchange.Begin(backend, layer, default, default, default);
+            }
+            if (!two)
+                exchange.End(backend, default, default);
         }
+        if (two)
+            EndBoth();
+    }
+
+    private void EndBoth()
+    {
+        exchange.End(backend, default, default);
+        exchange.End(backend, default, default);
     }
 
     /// <inheritdoc/>
@@ -96,7 +139,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
         lock (wakes)
         {
             place = next;
-            (steps, counts) = Open(next);
+            (steps, records) = Open(next);
         }
         old.Dispose();
         Recoveries++;
@@ -111,10 +154,16 @@ internal sealed class DpDomain : IStepDomain, IDisposable
         place.Dispose();
     }
 
-    private (Collectives Steps, int[] Counts) Open(EpochGroup joined)
+    private (Collectives Steps, StepRecord[] Records) Open(EpochGroup joined)
     {
         exchange.Connect(connect(joined), joined.Epoch.Layout);
         int ranks = joined.Epoch.Attention.Count;
-        return (joined.Group.Collectives.Among([.. Enumerable.Range(0, ranks)]), new int[ranks]);
+        return (joined.Group.Collectives.Among([.. Enumerable.Range(0, ranks)]), new StepRecord[ranks]);
     }
+
+    /// <summary>What a group says when it enters a step.</summary>
+    /// <param name="First">Rows of its first micro-batch.</param>
+    /// <param name="Second">Rows of its second.</param>
+    /// <param name="MicroBatches">How many the next step should have.</param>
+    private readonly record struct StepRecord(int First, int Second, int MicroBatches);
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels;
@@ -19,6 +20,7 @@ public sealed class ExpertExchange
     private ExchangeRoute? route;
     private int parts = 1;
     private uint begun, ended, step;
+    private long opened;
 
     /// <summary>Takes memory; <see cref="Connect"/> comes before the first step.</summary>
     /// <param name="shape">Shape of the rows of one exchange.</param>
@@ -40,6 +42,9 @@ public sealed class ExpertExchange
     /// <summary>(row, expert) pairs that this rank has sent.</summary>
     public long DispatchedRows { get; private set; }
 
+    /// <summary>What the last step took, from its opening to the last sums; zero before the first.</summary>
+    public TimeSpan StepTime { get; private set; }
+
     /// <summary>What the stages of this rank's steps take.</summary>
     public AttentionTimes Times { get; } = new();
 
@@ -60,6 +65,7 @@ public sealed class ExpertExchange
         (rounds[0], rounds[1], parts) = (first, second, second > 0 ? 2 : 1);
         (begun, ended) = (0, 0);
         step++;
+        opened = Stopwatch.GetTimestamp();
         Times.Open();
     }
 
@@ -93,6 +99,7 @@ public sealed class ExpertExchange
     public void End(Backend backend, Tensor output, Tensor shared)
     {
         Transit transit = transits[ended++ % 2];
+        StepTime = Stopwatch.GetElapsedTime(opened);
         int count = rounds[transit.Part];
         for (int round = 0; round < count; round++)
         {

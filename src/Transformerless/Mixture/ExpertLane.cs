@@ -120,8 +120,11 @@ internal sealed class ExpertLane : IDisposable
         {
             Receive();
         }
-        catch (XcclException failure) when (TryRecover(failure))
+        catch (XcclException failure)
         {
+            // Not in a filter: what was waiting takes its announcement back from the old group's memory first.
+            if (!TryRecover(failure))
+                throw;
         }
     }
 

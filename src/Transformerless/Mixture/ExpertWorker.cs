@@ -88,6 +88,8 @@ public sealed class ExpertWorker : IDisposable
     /// <summary>Leaves all domains.</summary>
     public void Dispose()
     {
+        if (stopped)
+            return;
         foreach (ExpertLane lane in lanes)
             lane.Dispose();
         stopped = true;

@@ -9,6 +9,9 @@ public sealed record MixtureOptions
     /// <summary>Names the ranks' groups on this host: letters, digits and underscores.</summary>
     public required string Name { get; init; }
 
+    /// <summary>Micro-batches of a step, so that one's attention hides the other's exchange: 1, 2, or 0 to go by measured times.</summary>
+    public int MicroBatches { get; init; }
+
     /// <summary>Most rows that a rank gives away at once; a step with more goes in rounds.</summary>
     public int MaxTokens { get; init; } = 128;
 

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
 using XDeepServe.Kernels.Cpu;
@@ -68,6 +69,8 @@ internal static class Served
         using CancellationTokenSource patience = new(TimeSpan.FromSeconds(100));
         await foreach (OutputDelta delta in generation.WithCancellation(patience.Token))
             tokens.AddRange(delta.TokenIds);
+        if (generation.Failure is { } failure)
+            ExceptionDispatchInfo.Throw(failure);
         return [.. tokens];
     }
 }

@@ -11,6 +11,7 @@ internal sealed class SplitRanks : IDisposable
 {
     private readonly Checkpoint checkpoint;
     private readonly List<CpuBackend> backends = [];
+    private readonly HashSet<int> gone = [];
 
     private SplitRanks(string folder) => checkpoint = Checkpoint.Open(folder);
 
@@ -37,14 +38,24 @@ internal sealed class SplitRanks : IDisposable
         return ranks;
     }
 
+    /// <summary>An attention rank leaves in the middle of it all.</summary>
+    public void LeaveAttention(int member)
+    {
+        gone.Add(member);
+        Shells[member].Dispose();
+        Attention[member].Dispose();
+    }
+
     public void Dispose()
     {
-        foreach (TeShell shell in Shells)
-            shell.Dispose();
+        for (int member = 0; member < Shells.Count; member++)
+            if (!gone.Contains(member))
+                Shells[member].Dispose();
         foreach (ExpertWorker expert in Experts)
             expert.Dispose();
-        foreach (AttentionRank rank in Attention)
-            rank.Dispose();
+        for (int member = 0; member < Shells.Count; member++)
+            if (!gone.Contains(member))
+                Attention[member].Dispose();
         foreach (CpuBackend backend in backends)
             backend.Dispose();
         checkpoint.Dispose();

@@ -37,6 +37,23 @@ public sealed class SplitTests
     }
 
     [Theory]
+    [InlineData("deepseek_v3", 2, 2, 1, 2)]
+    [InlineData("mixtral", 3, 2, 2, 2)]
+    [InlineData("qwen3_moe", 2, 1, 2, 0)]
+    [InlineData("nano-moe", 2, 2, 1, 2)]
+    public async Task Two_micro_batches_give_the_tokens_of_one(string family, int attention, int experts, int domains, int microBatches)
+    {
+        string folder = Served.Folder(family);
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, 40);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(attention, experts, domains), options => options with { MicroBatches = microBatches, MaxTokens = 16 });
+        // The last engine has one sequence at a time, the others several: their second micro-batches meet its empty ones.
+        Assert.Equal(expected[0], await Served.Read(Served.Ask(ranks.Shells[^1], prompts[0], 40, 0)));
+        Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, 40));
+        Assert.All(ranks.Attention, rank => Assert.True(rank.SplitSteps > 0));
+    }
+
+    [Theory]
     [InlineData(7, 5, 2, "0 0 0 1 1 1 1")]
     [InlineData(4, 3, 2, "0 0 1 1")]
     [InlineData(3, 1, 3, "0 1 2")]

@@ -1,0 +1,85 @@
+using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Transformerless.Mixture;
+
+namespace XDeepServe.Transformerless.Tests.Mixture;
+
+/// <summary>Ranks that go in the middle of steps: the others end what they have begun, with the same tokens.</summary>
+public sealed class DeathTests
+{
+    private const int Tokens = 200;
+
+    [Theory]
+    [InlineData("deepseek_v3", 2, 2, 1)]
+    [InlineData("qwen3_moe", 3, 3, 2)]
+    public async Task When_an_expert_rank_goes_the_others_load_its_experts_and_go_on(string family, int attention, int experts, int domains)
+    {
+        string folder = Served.Folder(family);
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, Tokens);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(attention, experts, domains), options => options);
+        Task<int[][]> answers = Served.Ask(ranks.Shells, prompts, Tokens);
+        await Busy(ranks.Shells);
+        ranks.Experts[0].Dispose();
+        Assert.Equal(expected, await answers);
+        Assert.All(ranks.Attention, rank => Assert.Equal(1, rank.Recoveries));
+        Assert.All(ranks.Experts.Skip(1), expert => Assert.Equal((domains, 1), (expert.Recoveries, expert.Loads)));
+    }
+
+    [Fact]
+    public async Task When_an_attention_rank_goes_its_domain_goes_on_without_it_and_others_notice_nothing()
+    {
+        string folder = Served.Folder("deepseek_v3");
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, Tokens);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(4, 2, 2), options => options);
+        Task<int[][]> answers = Served.Ask([ranks.Shells[0], ranks.Shells[2], ranks.Shells[3]], prompts, Tokens);
+        await Busy([ranks.Shells[0], ranks.Shells[2], ranks.Shells[3]]);
+        ranks.LeaveAttention(1);
+        Assert.Equal(expected, await answers);
+        Assert.Equal([1, 0, 0], new[] { 0, 2, 3 }.Select(member => ranks.Attention[member].Recoveries));
+        Assert.All(ranks.Experts, expert => Assert.Equal((1, 0), (expert.Recoveries, expert.Loads)));
+    }
+
+    [Fact]
+    public async Task When_all_experts_have_gone_every_request_ends_with_an_error_and_so_do_later_ones()
+    {
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(2, 1), options => options);
+        Generation[] running = [.. prompts.Select((prompt, i) => Served.Ask(ranks.Shells[i % 2], prompt, Tokens, i))];
+        await Busy(ranks.Shells);
+        ranks.Experts[0].Dispose();
+        foreach (Generation generation in running)
+            await Assert.ThrowsAnyAsync<IOException>(() => Served.Read(generation));
+        await Assert.ThrowsAnyAsync<IOException>(() => Served.Read(Served.Ask(ranks.Shells[0], prompts[0], 4, 99)));
+    }
+
+    [Fact]
+    public void Experts_without_a_slot_get_free_ones_and_all_else_stays()
+    {
+        // Four experts on three ranks of three slots; rank 1 holds the only slots of experts 1 and 2, expert 0 has a copy.
+        ExpertLayout layout = new([4, 7], [Placement(0, 3, -1, 1, 2, 0, 0, -1, -1), Placement(0, 1, 2, 1, 2, 0, 3, -1, -1)]);
+        ExpertLayout left = layout.Without([1], out int moved);
+        Assert.Equal(2, moved);
+        Assert.Equal(3, left.SlotsPerRank);
+        Assert.Equal([0, 3, 2, 0, 1, -1], left[0].Slots.ToArray());
+        Assert.Equal([0, 1, 2, 3, -1, -1], left[1].Slots.ToArray());
+        // Nothing is free any more: every rank gets more.
+        ExpertLayout last = left.Without([1], out moved);
+        Assert.Equal(2, moved);
+        Assert.Equal([0, 3, 2, 1], last[0].Slots.ToArray());
+        Assert.Equal([0, 1, 2, 3], last[1].Slots.ToArray());
+        Assert.Throws<ArgumentException>(() => last.Without([0], out _));
+
+        static ExpertPlacement Placement(params int[] slots) => new(4, 3, slots);
+    }
+
+    /// <summary>Returns when every engine is in the middle of its requests.</summary>
+    private static async Task Busy(IEnumerable<TeShell> shells)
+    {
+        foreach (TeShell shell in shells)
+            while (shell.Metrics[0].GenerationTokens < 20)
+                await Task.Delay(1, TestContext.Current.CancellationToken);
+    }
+}
