@@ -8,6 +8,7 @@ using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
 using XDeepServe.Server;
+using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Cli;
 
@@ -15,11 +16,12 @@ namespace XDeepServe.Cli;
 internal sealed class LoadedEngine : IDisposable
 {
     private readonly DraftModel? drafts;
+    private readonly AttentionRank? rank;
 
-    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, DraftModel? drafts, TeShell shell)
+    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, DraftModel? drafts, AttentionRank? rank, TeShell shell)
     {
         (Checkpoint, Backend, Model, Tokenizer, Shell) = (checkpoint, backend, model, tokenizer, shell);
-        this.drafts = drafts;
+        (this.drafts, this.rank) = (drafts, rank);
     }
 
     /// <summary>The opened files.</summary>
@@ -40,9 +42,11 @@ internal sealed class LoadedEngine : IDisposable
     /// <summary>Opens a model and starts an engine; shows progress on the error stream where that is a terminal.</summary>
     /// <param name="settings">What to load and how to run it.</param>
     /// <param name="published">Called with a DP group's number when all output of a turn has been pushed.</param>
+    /// <param name="join">Loads the model without its experts, which are on other ranks; null to load all of it.</param>
     /// <exception cref="ModelLoadException">The model cannot be served; says what to do.</exception>
-    public static LoadedEngine Open(EngineSettings settings, Action<int>? published = null)
+    public static LoadedEngine Open(EngineSettings settings, Action<int>? published = null, Func<Checkpoint, Backend, AttentionRank>? join = null)
     {
+        AttentionRank? rank = null;
         Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
         Backend? backend = null;
         Model? model = null;
@@ -51,7 +55,8 @@ internal sealed class LoadedEngine : IDisposable
         {
             Tokenizer? tokenizer = FrontModel.LoadTokenizer(checkpoint, settings);
             backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
-            model = WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
+            rank = join?.Invoke(checkpoint, backend);
+            model = rank?.Model ?? WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
             if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
                 throw new ModelLoadException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model only {model.Config.VocabularySize}: they do not belong together.");
             EngineOptions options = settings.Engine with { MaxModelLength = model.MaxLength };
@@ -62,18 +67,19 @@ internal sealed class LoadedEngine : IDisposable
             }
             if (options.Tiers is { Folder: not null } tiers)
                 options = options with { Tiers = tiers with { Model = checkpoint.Fingerprint($"{settings.Model.Quantization} {(settings.Cuda is null ? settings.Cpu.Activations : settings.Cuda.Activations)} {settings.Cuda is null}") } };
-            TeShell shell = new(model, backend, tokenizer, options, published);
+            TeShell shell = new(model, backend, tokenizer, options, published, rank?.Domain);
             long positions = (long)shell.CacheBlocks * shell.Options.BlockSize;
             if (positions < shell.Options.MaxModelLength)
             {
                 shell.Dispose();
                 throw new ModelLoadException($"The key-value cache holds {positions} positions, fewer than the {shell.Options.MaxModelLength} tokens of the longest context. Give it more memory, or lower --max-model-len.");
             }
-            return new LoadedEngine(checkpoint, backend, model, tokenizer, drafts, shell);
+            return new LoadedEngine(checkpoint, backend, model, tokenizer, drafts, rank, shell);
         }
         catch
         {
             drafts?.Dispose();
+            rank?.Dispose();
             model?.Dispose();
             backend?.Dispose();
             checkpoint.Dispose();
@@ -99,6 +105,7 @@ internal sealed class LoadedEngine : IDisposable
     {
         Shell.Dispose();
         drafts?.Dispose();
+        rank?.Dispose();
         Model.Dispose();
         Backend.Dispose();
         Checkpoint.Dispose();

@@ -11,7 +11,7 @@ namespace XDeepServe.Cli;
 internal sealed class ServeCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
-    private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), or a YAML file (default: none, this process does it all)." };
+    private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 4A3E:2domains (attention and experts), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
     private readonly ClusterFlags cluster;
     private readonly ServerFlags server;
     private readonly EngineFlags engine;
@@ -106,6 +106,8 @@ internal sealed class ServeCommand : Command
         ];
         if (spec.Cores.Count > 0)
             arguments.AddRange(["--cores", string.Join(',', spec.Cores)]);
+        if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
+            arguments.AddRange(MixtureFlags.ForWorker(workers, spec));
         if (spec.Role == WorkerRole.Frontend)
             arguments.AddRange([.. server.ForWorkers(result), "--port", "0"]);
         return arguments;

@@ -23,6 +23,7 @@ internal sealed class DpGroup : IDisposable
     private readonly Executor executor;
     private readonly ConcurrentQueue<Action> inbox = new(); // what other threads want done, by this group's thread
     private readonly Action<int>? published;
+    private readonly IStepDomain? domain;
     private readonly SemaphoreSlim bell = new(0);
     private readonly StepPlan[] plans;
     private readonly Thread? thread;
@@ -40,7 +41,7 @@ internal sealed class DpGroup : IDisposable
     /// <param name="domain">Groups that take their steps together with this one; null for none.</param>
     public DpGroup(int number, Model model, Backend backend, EngineOptions options, Action<int>? published, bool threaded, IStepDomain? domain = null)
     {
-        (this.options, this.published, Number) = (options, published, number);
+        (this.options, this.published, this.domain, Number) = (options, published, domain, number);
         Blocks = BlocksFor(model, backend, options);
         Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
@@ -388,6 +389,7 @@ internal sealed class DpGroup : IDisposable
     private void Report()
     {
         (Metrics.Running, Metrics.Waiting, Metrics.Arriving, Metrics.Held) = (scheduler.Running.Count, scheduler.Waiting.Count, scheduler.Arriving.Count, Holds.Count);
+        Metrics.DispatchedRows = domain?.DispatchedRows ?? 0;
         Metrics.CacheUsage = (double)cache.Pool.InUse / cache.Pool.Blocks;
         (Metrics.PrefixQueries, Metrics.PrefixHits, Metrics.Preemptions) = (cache.Queries, cache.Hits, scheduler.Preemptions);
     }

@@ -35,6 +35,9 @@ public sealed class EngineMetrics
     /// <summary>Requests that went on elsewhere and whose cache is still held.</summary>
     public int Held { get; internal set; }
 
+    /// <summary>(row, expert) pairs sent to experts on other ranks.</summary>
+    public long DispatchedRows { get; internal set; }
+
     /// <summary>Requests that went on elsewhere.</summary>
     public long HandOvers { get; internal set; }
 

@@ -6,6 +6,9 @@ namespace XDeepServe.FlowServe;
 /// </summary>
 public interface IStepDomain
 {
+    /// <summary>(row, expert) pairs that this group has sent to experts. Any thread.</summary>
+    long DispatchedRows { get; }
+
     /// <summary>Sleeps until another group has begun a step, or <see cref="Wake"/> is called.</summary>
     /// <returns>True if another group has begun a step: <see cref="Accompany"/> takes part in it.</returns>
     bool WaitForPeers();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Transformerless;
 
@@ -14,28 +15,36 @@ public sealed partial record Topology
 
     /// <summary>Checks a set of workers.</summary>
     /// <param name="workers">The workers; names differ.</param>
+    /// <param name="domains">Domains of the attention workers.</param>
     /// <exception cref="ArgumentException">They cannot serve together; says why.</exception>
-    public Topology(IReadOnlyList<WorkerSpec> workers)
+    public Topology(IReadOnlyList<WorkerSpec> workers, int domains = 1)
     {
         if (workers.Count is < 1 or > MaxWorkers)
             throw new ArgumentException($"A topology has between 1 and {MaxWorkers} workers, not {workers.Count}.");
         Workers = workers;
         bool prefill = Count(WorkerRole.Prefill) > 0, decode = Count(WorkerRole.Decode) > 0, whole = Count(WorkerRole.Colocated) > 0;
-        if (prefill != decode)
+        bool attention = Count(WorkerRole.Attention) > 0;
+        if (attention || Count(WorkerRole.Expert) > 0)
+            Apart = new SplitPlan(Count(WorkerRole.Attention), Count(WorkerRole.Expert), domains);
+        if (prefill != (decode || (attention && prefill)))
             throw new ArgumentException($"A topology with {(prefill ? "prefill" : "decode")} workers needs {(prefill ? "decode" : "prefill")} workers too.");
-        if (!prefill && !whole)
+        if (!prefill && !whole && !attention)
             throw new ArgumentException("No worker of the topology runs the model: add a colocated one, or prefill and decode.");
     }
 
     /// <summary>The workers.</summary>
     public IReadOnlyList<WorkerSpec> Workers { get; }
 
+    /// <summary>Attention and expert workers; null if there are none.</summary>
+    public SplitPlan? Apart { get; }
+
     /// <summary>Number of workers of a role.</summary>
     public int Count(WorkerRole role) => Workers.Count(worker => worker.Role == role);
 
     /// <summary>
     /// Reads what <c>--topology</c> names: <c>1</c> or <c>2</c> colocated workers, <c>2xDP</c> (one worker with two DP groups),
-    /// <c>2P2D</c> (prefill and decode workers), or a YAML file, see <see cref="TopologyFile"/>.
+    /// <c>2P2D</c> (prefill and decode workers), <c>4A3E:2domains</c> (attention and expert workers, in domains), <c>1P+2A2E</c> (the
+    /// same with prefill elsewhere), or a YAML file, see <see cref="TopologyFile"/>.
     /// </summary>
     /// <exception cref="ArgumentException">It is none of these, or cannot serve; says what would do.</exception>
     public static Topology Parse(string text)
@@ -50,9 +59,17 @@ public sealed partial record Topology
             return new Topology([new WorkerSpec { Name = NameOf(WorkerRole.Colocated, 0), Role = WorkerRole.Colocated, Groups = Number(groups, 1, MaxGroups) }]);
         if (Whole().Match(text) is { Success: true } whole)
             return new Topology([.. Named(WorkerRole.Colocated, Number(whole, 1, MaxWorkers))]);
-        if (Apart().IsMatch(text))
-            throw new ArgumentException($"Topology '{text}' takes attention and experts apart, which is not there yet; prefill and decode can be, as in 2P2D.");
-        throw new ArgumentException($"'{text}' is no topology: write 1 or 2 (colocated workers), 2xDP (one worker with two DP groups), 2P2D (prefill and decode workers), or name a YAML file.");
+        if (Disaggregated().Match(text) is { Success: true } apart)
+        {
+            return new Topology(
+                [
+                    .. apart.Groups[1].Success ? Named(WorkerRole.Prefill, Number(apart, 1, MaxWorkers)) : [],
+                    .. Named(WorkerRole.Attention, Number(apart, 2, MaxWorkers)),
+                    .. Named(WorkerRole.Expert, Number(apart, 3, MaxWorkers)),
+                ],
+                apart.Groups[4].Success ? Number(apart, 4, MaxWorkers) : 1);
+        }
+        throw new ArgumentException($"'{text}' is no topology: write 1 or 2 (colocated workers), 2xDP (one worker with two DP groups), 2P2D (prefill and decode workers), 2A2E or 4A3E:2domains (attention and expert workers), 1P+2A2E, or name a YAML file.");
     }
 
     /// <summary>The name of a role's n-th worker.</summary>
@@ -75,6 +92,6 @@ public sealed partial record Topology
     [GeneratedRegex("^([0-9]+)$", RegexOptions.CultureInvariant)]
     private static partial Regex Whole();
 
-    [GeneratedRegex("^([0-9]+[PDAE])*[0-9]+[AE]([0-9]+[PDAE])*$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
-    private static partial Regex Apart();
+    [GeneratedRegex("^(?:([0-9]+)P\\+)?([0-9]+)A([0-9]+)E(?::([0-9]+)domains?)?$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex Disaggregated();
 }

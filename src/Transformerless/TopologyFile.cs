@@ -5,7 +5,7 @@ using YamlDotNet.RepresentationModel;
 namespace XDeepServe.Transformerless;
 
 /// <summary>
-/// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend) and, if
+/// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend, attention, expert) and, if
 /// need be, <c>count</c>, <c>groups</c>, <c>cores</c> (0-3,8), <c>device</c>, <c>memory</c> (bytes, or 512MiB) and
 /// <c>block-size</c>. What is not known is refused.
 /// </summary>
@@ -27,12 +27,18 @@ public static class TopologyFile
         if (stream.Documents.Count != 1 || stream.Documents[0].RootNode is not YamlMappingNode root)
             throw new ArgumentException("A topology file holds one mapping, with a list 'workers'.");
         YamlSequenceNode? listed = null;
+        int domains = 1;
         foreach ((YamlNode key, YamlNode value) in root.Children)
-            listed = Scalar(key) == "workers" && value is YamlSequenceNode sequence ? sequence : throw Wrong(key, $"'{key}' is not known here; the file holds a list 'workers'");
+        {
+            if (Scalar(key) == "domains")
+                domains = Number(value, 1, Topology.MaxWorkers);
+            else
+                listed = Scalar(key) == "workers" && value is YamlSequenceNode sequence ? sequence : throw Wrong(key, $"'{key}' is not known here; the file holds a list 'workers', and 'domains' of its attention workers");
+        }
         List<WorkerSpec> workers = [];
         foreach (YamlNode entry in listed ?? throw new ArgumentException("The topology file has no list 'workers'."))
             AddAll(entry as YamlMappingNode ?? throw Wrong(entry, "a worker is a mapping with a role"), workers);
-        return new Topology(workers);
+        return new Topology(workers, domains);
     }
 
     private static void AddAll(YamlMappingNode entry, List<WorkerSpec> workers)

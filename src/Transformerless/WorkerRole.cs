@@ -11,4 +11,8 @@ public enum WorkerRole
     Decode,
     /// <summary>Answers clients over HTTP; runs no model.</summary>
     Frontend,
+    /// <summary>Reads prompts and generates without the routed experts, which are with expert workers.</summary>
+    Attention,
+    /// <summary>Runs routed experts for attention workers, and nothing else.</summary>
+    Expert,
 }

@@ -9,6 +9,9 @@ public sealed class TopologyTests
     [InlineData("2xDP", "colocated-0:2")]
     [InlineData("1P1D", "prefill-0:1 decode-0:1")]
     [InlineData("2p1d", "prefill-0:1 prefill-1:1 decode-0:1")]
+    [InlineData("1a2e", "attention-0:1 expert-0:1 expert-1:1")]
+    [InlineData("2A1E:2domains", "attention-0:1 attention-1:1 expert-0:1")]
+    [InlineData("1P+1A1E", "prefill-0:1 attention-0:1 expert-0:1")]
     [InlineData("2P3D", "prefill-0:1 prefill-1:1 decode-0:1 decode-1:1 decode-2:1")]
     public void Short_forms_name_their_workers(string text, string workers) =>
         Assert.Equal(workers, string.Join(' ', Topology.Parse(text).Workers.Select(worker => $"{worker.Name}:{worker.Groups}")));
@@ -24,8 +27,10 @@ public sealed class TopologyTests
     [InlineData("0P1D", "between 1 and 256")]
     [InlineData("1P99999999999999999999D", "between 1 and 256")]
     [InlineData("0xDP", "between 1 and 256")]
-    [InlineData("2A2E", "not there yet")]
-    [InlineData("1P1D2A2E", "not there yet")]
+    [InlineData("0A2E", "between 1 and 256")]
+    [InlineData("2A", "is no topology")]
+    [InlineData("2A2E:3domains", "3 domains cannot be")]
+    [InlineData("1P1D2A2E", "is no topology")]
     [InlineData("nowhere.yaml", "is not there")]
     [InlineData("200P100D", "between 1 and 256")]
     public void What_cannot_be_is_refused(string text, string complaint) =>

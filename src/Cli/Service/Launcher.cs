@@ -26,10 +26,10 @@ internal sealed class Launcher : IAsyncDisposable
         this.node = node;
         foreach (WorkerSpec spec in topology.Workers)
             workers.Add(new WorkerProcess(spec, arguments(spec), Say, node.ReportExitAsync));
-        Executors = topology.Workers.Count(spec => spec.Role != WorkerRole.Frontend);
+        Executors = topology.Workers.Count(spec => spec.Role is not (WorkerRole.Frontend or WorkerRole.Expert));
     }
 
-    /// <summary>Workers that run the model.</summary>
+    /// <summary>Workers that take requests.</summary>
     public int Executors { get; }
 
     /// <summary>Starts the workers.</summary>

@@ -2,10 +2,15 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Net;
 using Microsoft.Extensions.Logging;
+using XDeepServe.Kernels;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels.Cuda;
+using XDeepServe.Models.Loading;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
 using XDeepServe.Server.Control.Frontend;
 using XDeepServe.Transformerless;
+using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Cli.Service;
 
@@ -14,10 +19,11 @@ internal sealed class WorkerCommand : Command
 {
     private const int Fault = 75;
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
-    private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), or frontend (answers clients).", "colocated", "colocated", "prefill", "decode", "frontend");
+    private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), frontend (answers clients), attention (without experts) or expert (experts alone).", "colocated", "colocated", "prefill", "decode", "frontend", "attention", "expert");
     private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
     private readonly Option<string?> cores = new("--cores") { Description = "Processor cores to keep to, such as 0-3,8." };
     private readonly Option<bool> untilEof = new("--until-eof") { Description = "End when standard input ends: a launcher's workers end with it." };
+    private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
     private readonly ServerFlags server;
     private readonly EngineFlags engine;
@@ -27,6 +33,7 @@ internal sealed class WorkerCommand : Command
         Arguments.Add(model);
         foreach (Option option in new Option[] { role, name, cores, untilEof })
             Options.Add(option);
+        mixture = new MixtureFlags(this);
         cluster = new ClusterFlags(this);
         server = new ServerFlags(this);
         engine = new EngineFlags(this);
@@ -48,9 +55,11 @@ internal sealed class WorkerCommand : Command
             _ = StopAtEndOfInput(stop);
         try
         {
+            if (mine == WorkerRole.Expert)
+                return await RunExpertsAsync(result, settings, stop.Token);
             return mine == WorkerRole.Frontend
                 ? await AnswerAsync(await server.ReadAsync(result, settings, cancel), settings, service, stop.Token, interruption.Hurry)
-                : await ExecuteAsync(mine, settings, service, stop.Token);
+                : await ExecuteAsync(result, mine, settings, service, stop.Token);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -58,15 +67,35 @@ internal sealed class WorkerCommand : Command
         }
     }
 
-    private static async Task<int> ExecuteAsync(WorkerRole role, EngineSettings settings, ServiceOptions service, CancellationToken stop)
+    /// <summary>Experts take no requests, so they are no part of the service's control plane: rows come and go through XCCL alone.</summary>
+    private async Task<int> RunExpertsAsync(ParseResult result, EngineSettings settings, CancellationToken stop)
     {
+        (SplitPlan plan, int member, _, MixtureOptions options) = mixture.Read(result, WorkerRole.Expert);
+        using Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
+        using Backend backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
+        using ExpertWorker worker = await Task.Run(
+            () => ExpertWorker.Join(checkpoint, backend, settings.Model.Quantization, options, plan, member, settings.Engine.MaxBatchedTokens), stop);
+        while (worker.Failure is null && !stop.IsCancellationRequested)
+            await Task.WhenAny(Task.Delay(TimeSpan.FromMilliseconds(200), stop));
+        return stop.IsCancellationRequested ? 0 : throw new IOException($"These experts serve no longer: {worker.Failure!.Message}", worker.Failure);
+    }
+
+    private async Task<int> ExecuteAsync(ParseResult result, WorkerRole role, EngineSettings settings, ServiceOptions service, CancellationToken stop)
+    {
+        Func<Checkpoint, Backend, AttentionRank>? join = null;
+        if (role == WorkerRole.Attention)
+        {
+            (SplitPlan plan, int member, bool prefillElsewhere, MixtureOptions options) = mixture.Read(result, role);
+            join = (checkpoint, backend) => AttentionRank.JoinSplit(checkpoint, backend, settings.Model, settings.Engine, options, plan, member);
+            role = prefillElsewhere ? WorkerRole.Decode : WorkerRole.Colocated; // what it is to those who send requests
+        }
         // The silo starts while the model is loaded.
         Task<ServiceNode> starting = Task.Run(() => ServiceNode.StartAsync(service, ServiceLog.Add, stop), stop);
         ServiceNode? node = null;
         LoadedEngine? loaded = null;
         try
         {
-            loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group));
+            loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group), join);
             Volatile.Write(ref node, await starting);
             Task<string?> over = await node.JoinAsync(role, loaded.Shell, settings.Name);
             if (await over.WaitAsync(stop) is { } fault)

@@ -36,6 +36,14 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
             await Task.WhenAny(output, Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None));
             if (stop.IsCancellationRequested)
                 return;
+            if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
+            {
+                // The others have found together without it; a new one would have no place among them.
+                Failures = int.MaxValue;
+                say($"{spec.Name}: ended with status {process.ExitCode.ToString(CultureInfo.InvariantCulture)}; the others go on without it");
+                await exited(spec.Name, $"its process ended with status {process.ExitCode}");
+                return;
+            }
             bool steady = Stopwatch.GetElapsedTime(start) > s_steady;
             (Failures, delay) = steady ? (0, s_firstDelay) : (Failures + 1, delay);
             say($"{spec.Name}: ended with status {process.ExitCode.ToString(CultureInfo.InvariantCulture)}; it is started again in {delay.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture)} s");

@@ -16,6 +16,7 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
         Each("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", groups, group => group.CacheUsage);
         Own("requests_arriving", "gauge", "Requests whose keys and values are on their way.", groups, group => group.Arriving);
         Own("requests_held", "gauge", "Requests that went on elsewhere and whose cache is still held.", groups, group => group.Held);
+        Own("dispatch_rows_total", "counter", "Rows sent to experts on other ranks, once for each expert.", groups, group => group.DispatchedRows);
         Own("requests_handed_over_total", "counter", "Requests that went on elsewhere.", groups, group => group.HandOvers);
         Each("engine_sleep_state", "gauge", "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake.", groups, _ => 1, ("sleep_state", "awake"));
         Each(

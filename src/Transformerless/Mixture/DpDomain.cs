@@ -55,6 +55,9 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     public MixtureEpoch Epoch => place.Epoch;
 
     /// <inheritdoc/>
+    public long DispatchedRows => exchange.DispatchedRows;
+
+    /// <inheritdoc/>
     public bool WaitForPeers() => steps!.WaitForPeer();
 
     /// <inheritdoc/>
