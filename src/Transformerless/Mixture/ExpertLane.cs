@@ -100,6 +100,7 @@ internal sealed class ExpertLane : IDisposable
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
+            // Asked to end.
         }
         catch (XcclException failure)
         {
