@@ -3,6 +3,7 @@ using XDeepServe.Cli.Service;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
 using XDeepServe.Server.Control.Frontend;
+using XDeepServe.Server.Tracing;
 using XDeepServe.Transformerless;
 
 namespace XDeepServe.Cli;
@@ -14,6 +15,7 @@ internal sealed class ServeCommand : Command
     private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 4A3E:2domains (attention and experts), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
     private readonly ClusterFlags cluster;
     private readonly ServerFlags server;
+    private readonly TraceFlags trace;
     private readonly EngineFlags engine;
 
     public ServeCommand() : base("serve", "Serves a model to OpenAI clients over HTTP.")
@@ -22,6 +24,7 @@ internal sealed class ServeCommand : Command
         Options.Add(topology);
         cluster = new ClusterFlags(this);
         server = new ServerFlags(this);
+        trace = new TraceFlags(this);
         engine = new EngineFlags(this);
         SetAction(Run);
     }
@@ -30,6 +33,7 @@ internal sealed class ServeCommand : Command
     {
         EngineSettings settings = engine.Read(result, result.GetValue(model));
         ServerOptions options = await server.ReadAsync(result, settings, cancel);
+        using TraceExport? traces = trace.Start(result, "frontend");
         using Interruption interruption = new();
         try
         {
@@ -102,6 +106,7 @@ internal sealed class ServeCommand : Command
         [
             "worker", engine.PathOf(result, result.GetValue(model)), "--role", spec.Role.ToString().ToLowerInvariant(), "--name", spec.Name, "--until-eof",
             .. cluster.ForWorkers(result, node.EndPoint),
+            .. trace.ForWorkers(result),
             .. engine.ForWorkers(result, spec, workers.Workers.Count(other => other.Role != WorkerRole.Frontend)),
         ];
         if (spec.Cores.Count > 0)

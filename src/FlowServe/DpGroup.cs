@@ -3,6 +3,7 @@ using System.Diagnostics;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.Speculating;
 using XDeepServe.FlowServe.Tiers;
+using XDeepServe.FlowServe.Tracing;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 
@@ -365,6 +366,7 @@ internal sealed class DpGroup : IDisposable
         KvHold hold = Holds.Add(sequence);
         scheduler.Remove(sequence);
         Metrics.HandOvers++;
+        RequestTrace.End(sequence, Number, RequestTrace.HandedOver);
         sequence.Submission!.EndChoice();
         sequence.Submission.Output.HandOver(hold);
     }
@@ -380,6 +382,7 @@ internal sealed class DpGroup : IDisposable
         if (sequence.Finished)
             return;
         scheduler.Remove(sequence);
+        RequestTrace.End(sequence, Number, reason);
         sequence.Submission!.EndChoice();
         if (!pushed)
             sequence.Output!.End(reason);

@@ -24,6 +24,9 @@ public sealed record GenerationRequest
     /// <summary>Requests share cached prefixes only within one salt.</summary>
     public string? CacheSalt { get; init; }
 
+    /// <summary>W3C trace parent: spans of the request's way become its children. Null for none.</summary>
+    public string? TraceParent { get; init; }
+
     /// <summary>Lower goes first; equals go in order of arrival.</summary>
     public int Priority { get; init; }
 

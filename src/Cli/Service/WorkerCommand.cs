@@ -9,6 +9,7 @@ using XDeepServe.Models.Loading;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
 using XDeepServe.Server.Control.Frontend;
+using XDeepServe.Server.Tracing;
 using XDeepServe.Transformerless;
 using XDeepServe.Transformerless.Mixture;
 
@@ -26,6 +27,7 @@ internal sealed class WorkerCommand : Command
     private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
     private readonly ServerFlags server;
+    private readonly TraceFlags trace;
     private readonly EngineFlags engine;
 
     public WorkerCommand() : base("worker", "Runs one process of a service: xds worker --role decode --cluster redis://host:port.")
@@ -36,6 +38,7 @@ internal sealed class WorkerCommand : Command
         mixture = new MixtureFlags(this);
         cluster = new ClusterFlags(this);
         server = new ServerFlags(this);
+        trace = new TraceFlags(this);
         engine = new EngineFlags(this);
         SetAction(Run);
     }
@@ -48,6 +51,7 @@ internal sealed class WorkerCommand : Command
         EngineSettings settings = engine.Read(result, result.GetValue(model));
         ServiceOptions service = cluster.Read(result, result.GetValue(name) ?? $"{mine}-{Dns.GetHostName()}-{Environment.ProcessId}".ToLowerInvariant())
             ?? throw new ArgumentException("A worker needs --cluster: redis://host:port, or the host:port that 'xds serve --topology' shows.");
+        using TraceExport? traces = trace.Start(result, service.Worker);
         bool launched = result.GetValue(untilEof);
         using Interruption interruption = new(launched);
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(interruption.Stop);

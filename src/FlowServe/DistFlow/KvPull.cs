@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using XDeepServe.FlowServe.Tracing;
 
 namespace XDeepServe.FlowServe.DistFlow;
 
@@ -31,6 +32,7 @@ internal sealed class KvPull(Sequence sequence, KvTicket ticket, int from, int t
     public void End(PullStatus status)
     {
         Status = status;
+        RequestTrace.Transfer(Sequence.Request, Ticket.Owner, AskedAt, To - From, status.ToString());
         ended(this);
     }
 }

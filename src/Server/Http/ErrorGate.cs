@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
@@ -5,6 +6,7 @@ using XDeepServe.FlowServe;
 using XDeepServe.Models.Text;
 using XDeepServe.Server.Metrics;
 using XDeepServe.Server.Responses;
+using XDeepServe.Server.Tracing;
 
 namespace XDeepServe.Server.Http;
 
@@ -20,6 +22,7 @@ internal sealed class ErrorGate(ServerState state, ILogger log)
     {
         long start = state.Clock.GetTimestamp();
         RequestIdentity.Assign(context);
+        Activity? span = HttpTrace.Begin(context);
         try
         {
             _keys.Check(context);
@@ -46,6 +49,7 @@ internal sealed class ErrorGate(ServerState state, ILogger log)
         }
         finally
         {
+            HttpTrace.End(span, context);
             state.Http.Count(RouteName(context), context.Request.Method, context.Response.StatusCode, state.Clock.GetElapsedTime(start));
             log.LogDebug("{Method} {Path} {Status}", context.Request.Method, context.Request.Path, context.Response.StatusCode);
         }

@@ -118,6 +118,7 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
                 Sampling = Common.Sampling with { MaxTokens = prompt.NewTokens },
                 CacheSalt = Common.CacheSalt,
                 Readout = Readout,
+                TraceParent = System.Diagnostics.Activity.Current?.Id,
                 Priority = Common.Priority,
             });
         }

@@ -19,6 +19,7 @@ internal struct RequestSurrogate
     [Id(8)] public ulong? Stream;
     [Id(9)] public int? HandOverAfter;
     [Id(10)] public KvTicket? Ticket;
+    [Id(11)] public string? TraceParent;
 }
 
 /// <summary>Turns requests into what travels, and back.</summary>
@@ -38,6 +39,7 @@ internal sealed class RequestConverter : IConverter<GenerationRequest, RequestSu
         Stream = surrogate.Stream,
         HandOverAfter = surrogate.HandOverAfter,
         Ticket = surrogate.Ticket,
+        TraceParent = surrogate.TraceParent,
     };
 
     public RequestSurrogate ConvertToSurrogate(in GenerationRequest value) => new()
@@ -53,5 +55,6 @@ internal sealed class RequestConverter : IConverter<GenerationRequest, RequestSu
         Stream = value.Stream,
         HandOverAfter = value.HandOverAfter,
         Ticket = value.Ticket,
+        TraceParent = value.TraceParent,
     };
 }
