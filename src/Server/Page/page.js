@@ -299,7 +299,38 @@ function show(status) {
   byId('output').textContent = output < 10 ? output.toFixed(1) : Math.round(output);
   byId('prompt').textContent = prompt < 10 ? prompt.toFixed(1) : Math.round(prompt);
   gauge('kv', status.kv_cache_usage);
+  showWorkers(status.workers ?? []);
   gauge('hits', status.prefix_cache_queries_total ? status.prefix_cache_hits_total / status.prefix_cache_queries_total : 0);
+}
+
+// Who serves: one entry for each Task Executor, one bar for each of its DP groups.
+function showWorkers(workers) {
+  byId('service').hidden = !workers.length;
+  byId('workers').replaceChildren(...workers.map(worker => {
+    const item = document.createElement('li');
+    item.dataset.worker = worker.name;
+    const name = document.createElement('div');
+    name.className = 'name';
+    name.append(text('span', worker.name), text('span', `${worker.role} · process ${worker.pid}${worker.host ? ` · ${worker.host}` : ''}`));
+    const state = worker.silence_ms > 0 ? `has not answered for ${(worker.silence_ms / 1000).toFixed(1)} s` : worker.draining ? 'is ending' : null;
+    const figures = text('p', state ?? `${worker.requests_running} running, ${worker.requests_waiting} waiting`
+      + (worker.kv_transfers ? `, ${worker.kv_transfers} transfers (${(worker.kv_transfer_bytes / 1048576).toFixed(1)} MiB)` : ''));
+    if (state && worker.silence_ms > 0) figures.className = 'silent';
+    item.append(name, figures, ...worker.groups.map((usage, group) => {
+      const meter = document.createElement('meter');
+      Object.assign(meter, { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: usage });
+      meter.setAttribute('aria-label', `KV cache of DP group ${group}`);
+      meter.title = `DP group ${group}: ${(100 * usage).toFixed(1)} % of the KV cache in use`;
+      return meter;
+    }));
+    return item;
+  }));
+}
+
+function text(tag, content) {
+  const element = document.createElement(tag);
+  element.textContent = content;
+  return element;
 }
 
 function gauge(id, share) {
