@@ -76,6 +76,10 @@ internal sealed class StateRoutes(ServerState state)
             json.WriteNumber("uptime_seconds"u8, state.Now - state.Started);
             WriteModel(json, state.Model);
             load.Write(json);
+            if (state.Model?.Served.Engine is ClusterEngine service)
+            {
+                WorkerStatus.Write(json, service);
+            }
             json.WriteEndObject();
         });
     }

@@ -53,6 +53,9 @@ internal sealed class TaskExecutor
                 PrefixQueries = groups.Sum(group => group.PrefixQueries),
                 PrefixHits = groups.Sum(group => group.PrefixHits),
                 KvUsage = groups.Average(group => group.CacheUsage),
+                GroupUsage = [.. groups.Select(group => group.CacheUsage)],
+                Transfers = _flow.Metrics.Transfers,
+                TransferBytes = _flow.Metrics.SentBytes + _flow.Metrics.ReceivedBytes,
                 Draining = _draining,
             };
         }

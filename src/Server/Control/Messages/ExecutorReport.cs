@@ -31,6 +31,15 @@ internal sealed record ExecutorReport
     /// <summary>Prompt tokens found there.</summary>
     [Id(9)] public long PrefixHits { get; init; }
 
+    /// <summary>Share of each DP group's cache in use, 0 to 1.</summary>
+    [Id(10)] public double[] GroupUsage { get; init; } = [];
+
+    /// <summary>Pulls of keys and values that it made.</summary>
+    [Id(11)] public long Transfers { get; init; }
+
+    /// <summary>Bytes that it pulled and that were pulled from it.</summary>
+    [Id(12)] public long TransferBytes { get; init; }
+
     /// <summary>Whether it takes no new requests, because it is about to end.</summary>
     [Id(4)] public bool Draining { get; init; }
 }
