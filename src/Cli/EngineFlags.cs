@@ -39,7 +39,7 @@ internal sealed class EngineFlags
     private readonly Option<bool> skipTokenizer = new("--skip-tokenizer-init") { Description = "Work on token ids only." };
     private readonly Option<long> seed = new("--seed") { Description = "Names the random streams of requests without a seed." };
     private readonly Option<int> maxLogprobs = new("--max-logprobs") { Description = "Most log-probabilities per token.", DefaultValueFactory = _ => 20 };
-
+    private readonly Option<int> collection = new("--gc-interval") { Description = "Collect garbage every so many steps, and not in between; 0 leaves it to the runtime.", DefaultValueFactory = _ => 400 };
     private readonly List<Option> all = [];
 
     /// <summary>Adds the flags to a command.</summary>
@@ -51,7 +51,7 @@ internal sealed class EngineFlags
         all.AddRange(
         [
             model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
-            offloading, diskCache, diskCacheSize, prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs,
+            offloading, diskCache, diskCacheSize, prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs, collection,
         ]);
         if (!withoutSeed)
             all.Add(seed);
@@ -180,6 +180,7 @@ internal sealed class EngineFlags
                 PrefixCaching = !result.GetValue(noPrefixCaching),
                 ChunkedPrefill = !result.GetValue(noChunks),
                 Seed = HasSeed ? result.GetValue(seed) : 0,
+                CollectionInterval = result.GetValue(collection),
                 MaxLogprobs = result.GetValue(maxLogprobs),
                 Speculation = proposals?.Options,
             },

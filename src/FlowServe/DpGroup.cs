@@ -28,7 +28,12 @@ internal sealed class DpGroup : IDisposable
     private readonly SemaphoreSlim bell = new(0);
     private readonly StepPlan[] plans;
     private readonly Thread? thread;
+    private readonly StepClock clock;
+    private readonly CollectionPace? pace;
     private StepPlan? running;
+    private long runningSince; // when it was launched
+    private bool follows;      // whether another ran then
+    private bool working;      // whether the pace knows of work
     private long step, lastStep = -2, lastStepAt;
     private volatile bool stopped;
 
@@ -37,14 +42,16 @@ internal sealed class DpGroup : IDisposable
     /// <param name="model">The model; stays the caller's.</param>
     /// <param name="backend">Runs it; stays the caller's.</param>
     /// <param name="options">Settings.</param>
+    /// <param name="pace">Collects garbage for the process; null to leave that to the runtime.</param>
     /// <param name="published">Called with the group's number when all output of a turn has been pushed.</param>
     /// <param name="threaded">Whether to start a thread.</param>
     /// <param name="domain">Groups that take their steps together with this one; null for none.</param>
-    public DpGroup(int number, Model model, Backend backend, EngineOptions options, Action<int>? published, bool threaded, IStepDomain? domain = null)
+    public DpGroup(int number, Model model, Backend backend, EngineOptions options, CollectionPace? pace, Action<int>? published, bool threaded, IStepDomain? domain = null)
     {
-        (this.options, this.published, this.domain, Number) = (options, published, domain, number);
+        (this.options, this.pace, this.published, this.domain, Number) = (options, pace, published, domain, number);
         Blocks = BlocksFor(model, backend, options);
         Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
+        clock = new StepClock(Metrics);
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
         executor = new Executor(model, backend, options, Blocks, model.Config.EosIds, domain);
         scheduler = new Scheduler(options, cache)
@@ -147,15 +154,17 @@ internal sealed class DpGroup : IDisposable
             running = null;
         }
         StepPlan? planned = Schedule();
+        long launchedAt = Stopwatch.GetTimestamp();
         if (planned is not null)
             executor.Launch(planned);
         if (running is not null)
             Publish(running);
-        running = planned;
         busy |= planned is not null;
+        (follows, running, runningSince) = (running is not null, planned, launchedAt);
         Holds.Sweep();
         Report();
         published?.Invoke(Number);
+        Pace(busy);
         return busy;
     }
 
@@ -199,6 +208,23 @@ internal sealed class DpGroup : IDisposable
         while (!stopped)
             if (!Step())
                 bell.Wait(Holds.Count > 0 ? s_sweepInterval : Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Tells whoever collects garbage for all groups of the process how this one stands.</summary>
+    private void Pace(bool busy)
+    {
+        if (pace is null)
+            return;
+        if (busy != working)
+        {
+            working = busy;
+            if (busy)
+                pace.Start();
+            else
+                pace.Stop();
+        }
+        if (busy)
+            pace.Step();
     }
 
     private void Receive()
@@ -246,6 +272,7 @@ internal sealed class DpGroup : IDisposable
     private void Publish(StepPlan plan)
     {
         executor.Wait();
+        clock.Observe(plan, runningSince, follows);
         Metrics.StepCount++;
         Metrics.StepTokens.Observe(plan.Tokens);
         if (Tiers is not null && plan.Results.Failure is null)

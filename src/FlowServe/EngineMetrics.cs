@@ -11,6 +11,7 @@ public sealed class EngineMetrics
 {
     private static readonly double[] Latency = [.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
     private static readonly double[] Residency = [.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800];
+    private readonly long[] outliers = new long[Enum.GetValues<StepCause>().Length];
     private readonly Dictionary<string, long> finished = new() { ["stop"] = 0, ["length"] = 0, ["abort"] = 0, ["error"] = 0 };
 
     /// <summary>Metrics of an engine that serves sequences of some length.</summary>
@@ -67,6 +68,12 @@ public sealed class EngineMetrics
 
     /// <summary>Steps run.</summary>
     public long StepCount { get; internal set; }
+
+    /// <summary>Running median of a step, in seconds.</summary>
+    public double MedianStep { get; internal set; }
+
+    /// <summary>Steps that were much longer than the median, by cause (paper §4.4).</summary>
+    public long Outliers(StepCause cause) => Volatile.Read(ref outliers[(int)cause]);
 
     /// <summary>From arrival to the first token.</summary>
     public Histogram TimeToFirstToken { get; } = new("time_to_first_token_seconds", "Histogram of time to first token in seconds.",
@@ -173,6 +180,9 @@ public sealed class EngineMetrics
                 TimePerToken.Observe(Seconds(output.FirstTokenAt, now) / (sequence.Published - 1));
         }
     }
+
+    /// <summary>Counts a step that was much longer than others. The group's thread.</summary>
+    internal void CountOutlier(StepCause cause) => Volatile.Write(ref outliers[(int)cause], outliers[(int)cause] + 1);
 
     internal static double Seconds(long from, long to) => (double)(to - from) / Stopwatch.Frequency;
 

@@ -51,6 +51,12 @@ public sealed record EngineOptions
     /// <summary>Where cache blocks go that the device has no room for; null for nowhere.</summary>
     public TierOptions? Tiers { get; init; }
 
+    /// <summary>Steps between two garbage collections, automatic collection being held off (paper §4.4); 0 leaves it to the runtime. Of the whole process: one engine alone may ask for it.</summary>
+    public int CollectionInterval { get; init; }
+
+    /// <summary>Bytes that may be allocated between two of them before automatic collection comes back.</summary>
+    public long CollectionBudget { get; init; } = 64L << 20;
+
     /// <summary>Checks the values against each other.</summary>
     /// <exception cref="ArgumentException">A value cannot work; says which.</exception>
     public void Validate()
@@ -65,6 +71,7 @@ public sealed record EngineOptions
         Require(MaxLogprobs is >= 0 and <= 1000, "Between 0 and 1000 log-probabilities per token can be kept (--max-logprobs).");
         Require(Tiers is null || PrefixCaching, "Cache blocks are kept in host memory or on disk for prefixes to be found again (--kv-offloading-size, --disk-cache): leave --no-enable-prefix-caching out.");
         Tiers?.Validate();
+        Require(CollectionInterval >= 0, "Garbage is collected every few hundred steps, or by the runtime: 0 (--gc-interval).");
         Require(NumBlocksOverride is null or >= 1, "At least one cache block is needed (--num-gpu-blocks-override).");
     }
 

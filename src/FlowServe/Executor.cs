@@ -31,6 +31,7 @@ internal sealed class Executor : IDisposable
     private readonly Queue<StepPlan> plans = new(4);
     private readonly ConcurrentQueue<Action> jobs = new(); // run between steps; short
     private Exception? draftFailure, domainFailure;
+    private long copied; // ticks spent in jobs
     private volatile bool stopped;
 
     /// <summary>Takes memory and starts the thread.</summary>
@@ -39,7 +40,7 @@ internal sealed class Executor : IDisposable
         (this.model, this.backend, this.options, this.domain) = (model, backend, options, domain);
         Arena arena = backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count);
         cache = new KvCache(model.Cache, blocks, options.BlockSize, arena);
-        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences * options.SamplesPerSequence, halves: domain is not null);
+        workspace = model.CreateWorkspace(options.MaxBatchedTokens, options.MaxSequences * options.SamplesPerSequence, backend, halves: domain is not null);
         images = model.Images is null ? null : new ImageStage(backend, model.Images, options.MaxBatchedTokens);
         readouts = new ReadoutStage(model, backend, options.MaxSequences);
         tensors = new StepTensors(backend, options, model.Config.VocabularySize, endIds);
@@ -103,6 +104,7 @@ internal sealed class Executor : IDisposable
     {
         bool worked = false; // a job had its turn since the last step
         long until = 0;      // end of the jobs' time
+        backend.BindCaller();
         while (true)
         {
             // Once for each step and each job.
@@ -113,8 +115,10 @@ internal sealed class Executor : IDisposable
                     plans.TryDequeue(out plan);
             if (plan is null && jobs.TryDequeue(out Action? job))
             {
+                long start = Stopwatch.GetTimestamp();
                 job();
                 worked = true;
+                copied += Stopwatch.GetTimestamp() - start;
                 continue;
             }
             if (plan is null)
@@ -123,7 +127,7 @@ internal sealed class Executor : IDisposable
                     return;
                 continue;
             }
-            long started = Stopwatch.GetTimestamp();
+            long started = plan.Results.StartedAt = Stopwatch.GetTimestamp();
             plan.Results.Failure = null;
             plan.Results.Prompt.Clear();
             plan.Results.Readouts.Clear();
@@ -138,6 +142,9 @@ internal sealed class Executor : IDisposable
                 plan.Results.Failure = failure;
             }
             plan.Results.Seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+            plan.Results.EndedAt = Stopwatch.GetTimestamp();
+            plan.Results.CopiedAtEnd = copied;
+            plan.Results.PausedAtEnd = GC.GetTotalPauseDuration();
             completed.Release();
             Draft(plan);
             long ended = Stopwatch.GetTimestamp();

@@ -48,7 +48,7 @@ internal sealed class ReadoutStage : IDisposable
             row += work.Count;
         }
         Read(ends.FindAll(end => end.Sequence.Request.Readout!.IsHidden), plan, workspace, ReadHidden);
-        Read(ends.FindAll(end => end.Sequence.Request.Readout is { IsHidden: false, LabelIds: null }), plan, workspace, ReadScores);
+        Read(ends.FindAll(end => end.Sequence.Request.Readout is { IsHidden: false, LabelIds: null }), plan, workspace, (group, results) => ReadScores(group, results, workspace));
         Read(ends.FindAll(end => end.Sequence.Request.Readout!.LabelIds is not null), plan, workspace, (group, results) => ReadLabels(group, results, workspace, logits));
         ends.Clear();
     }
@@ -80,10 +80,10 @@ internal sealed class ReadoutStage : IDisposable
         }
     }
 
-    private void ReadScores(List<(int Row, Sequence Sequence)> group, StepResults results)
+    private void ReadScores(List<(int Row, Sequence Sequence)> group, StepResults results, Workspace workspace)
     {
         Tensor output = scores.Take(group.Count);
-        model.Scores(output, picked.Take(group.Count));
+        model.Scores(output, picked.Take(group.Count), workspace);
         float[] values = Download(output);
         for (int i = 0; i < group.Count; i++)
             results.Readouts.Add((group[i].Sequence, values.AsSpan(i * model.Config.Labels, model.Config.Labels).ToArray()));

@@ -242,6 +242,7 @@ public sealed class Scheduler
     {
         running.Remove(sequence);
         cache.Release(sequence);
+        sequence.Preempted = true;
         Preemptions++;
         Enqueue(sequence);
     }

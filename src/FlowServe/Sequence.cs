@@ -119,6 +119,9 @@ public sealed class Sequence
     /// <summary>[hidden] sum of the positions' hidden states so far, where their mean is wanted. The executor's.</summary>
     internal double[]? HiddenSum { get; set; }
 
+    /// <summary>Whether it has lost its cache once.</summary>
+    internal bool Preempted { get; set; }
+
     internal ulong SaltHash { get; }
 
     internal ulong CommittedHash { get; set; }

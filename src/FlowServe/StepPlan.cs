@@ -138,6 +138,18 @@ internal sealed class StepResults
     /// <summary>How long the step took.</summary>
     public double Seconds { get; set; }
 
+    /// <summary>Timestamps (<see cref="System.Diagnostics.Stopwatch"/>) of the executor.</summary>
+    public long StartedAt { get; set; }
+
+    /// <summary>See <see cref="StartedAt"/>.</summary>
+    public long EndedAt { get; set; }
+
+    /// <summary>Ticks that the executor has spent copying keys and values when the step ended, since its start.</summary>
+    public long CopiedAtEnd { get; set; }
+
+    /// <summary>How long garbage collections had stopped this process when the step ended, since its start.</summary>
+    public TimeSpan PausedAtEnd { get; set; }
+
     /// <summary>What stopped the step, if anything did.</summary>
     public Exception? Failure { get; set; }
 }

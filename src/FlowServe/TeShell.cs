@@ -15,6 +15,7 @@ public sealed class TeShell : IEngine, IDisposable
     private readonly Tokenizer? tokenizer;
     private readonly DpGroup group;
     private readonly RequestRules rules;
+    private readonly CollectionPace? pace;
     private int queued; // requests that have not ended
     private long submitted;
     private long rejections;
@@ -40,7 +41,8 @@ public sealed class TeShell : IEngine, IDisposable
         if (options.MaxModelLength > model.MaxLength)
             throw new ArgumentException($"The model was loaded for {model.MaxLength} tokens; the engine cannot serve {options.MaxModelLength}.");
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);
-        group = new DpGroup(0, model, backend, options, published, threaded, domain);
+        pace = options.CollectionInterval > 0 ? new CollectionPace(options.CollectionInterval, options.CollectionBudget) : null;
+        group = new DpGroup(0, model, backend, options, pace, published, threaded, domain);
         rules = new RequestRules(model.Config, options, (long)group.Blocks * options.BlockSize);
     }
 
@@ -118,6 +120,7 @@ public sealed class TeShell : IEngine, IDisposable
     {
         draining = true;
         group.Dispose();
+        pace?.Dispose();
     }
 
     private Submission Prepare(GenerationRequest request, IOutput output)

@@ -23,6 +23,10 @@ public abstract class Backend : IDisposable
     /// </summary>
     public virtual bool CopiesOnAnyThread => false;
 
+    /// <summary>Tells that the calling thread will make all calls from now on: it is bound to a core of its own where there is one (paper §4.4).</summary>
+    /// <returns>Whether it is bound.</returns>
+    public virtual bool BindCaller() => false;
+
     /// <summary>Memory for tensors, zeroed. The caller disposes it.</summary>
     public abstract Arena CreateArena(long bytes);
 

@@ -115,15 +115,16 @@ public sealed class Model : IDisposable
         }
     }
 
-    /// <summary>Makes the buffers of a step.</summary>
+    /// <summary>Makes the buffers of a step. Several may be used at the same time, each on a backend of its own: weights are only read.</summary>
     /// <param name="maxTokens">Most rows in a step.</param>
     /// <param name="maxLogitRows">Most rows that get logits in one call.</param>
+    /// <param name="on">Runs the steps: of the kind and settings of the one that loaded the model; null for that one itself.</param>
     /// <param name="halves">Whether steps may be run as two micro-batches.</param>
-    public Workspace CreateWorkspace(int maxTokens, int maxLogitRows, bool halves = false)
+    public Workspace CreateWorkspace(int maxTokens, int maxLogitRows, Backend? on = null, bool halves = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
         long scratch = layers.Concat(Drafts.Select(draft => draft.Layer)).Max(layer => Math.Max(layer.Attention.ScratchBytes(maxTokens), layer.FeedForward.ScratchBytes(maxTokens)));
-        return new Workspace(backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch, drafts: Drafts.Count > 0, halves);
+        return new Workspace(on ?? backend, Config.HiddenSize, maxTokens, maxLogitRows, scratch, drafts: Drafts.Count > 0, halves);
     }
 
     /// <summary>Runs a step's rows through all layers: writes the cache and <see cref="Workspace.Hidden"/>. Allocates nothing.</summary>
@@ -132,13 +133,14 @@ public sealed class Model : IDisposable
     /// <param name="workspace">Buffers, made by this model.</param>
     public void Forward(ForwardBatch batch, KvCache cache, Workspace workspace)
     {
+        Backend backend = workspace.Backend;
         int tokens = batch.Paged.Tokens;
         Tensor residual = workspace.Residual.Take(tokens);
         Tensor normed = workspace.Normed.Take(tokens);
         Tensor delta = workspace.Delta.Take(tokens);
         Scratch scratch = workspace.Scratch;
 
-        Embed(batch, residual, delta);
+        Embed(backend, batch, residual, delta);
         if (batch.Halves is { } halves)
         {
             MicroBatchPipeline.Run(backend, layers, finalNorm, halves, cache, workspace);
@@ -174,9 +176,9 @@ public sealed class Model : IDisposable
         int tokens = rows.Rows;
         Tensor given = workspace.Given.Take(tokens), residual = workspace.Residual.Take(tokens), normed = workspace.Normed.Take(tokens);
         // Behind the norm in both cases: the module was trained on the model's states there, and its own accept a little more there than before it.
-        backend.GatherRows(given, workspace.Normed, rows);
+        workspace.Backend.GatherRows(given, workspace.Normed, rows);
         Drafts[0].Run(
-            backend, given, nextIds, workspace.Joined.Take(tokens), residual, normed, workspace.Delta.Take(tokens), paged, cache, layers.Length, workspace.Scratch);
+            workspace.Backend, given, nextIds, workspace.Joined.Take(tokens), residual, normed, workspace.Delta.Take(tokens), paged, cache, layers.Length, workspace.Scratch);
         workspace.Hidden = normed;
     }
 
@@ -196,21 +198,22 @@ public sealed class Model : IDisposable
     /// <summary>What the score head says of some rows.</summary>
     /// <param name="output">F32 <c>[n, labels]</c>.</param>
     /// <param name="hidden">F32 <c>[n, hidden]</c>: rows of <see cref="Workspace.Hidden"/>.</param>
+    /// <param name="workspace">The workspace of the step.</param>
     /// <exception cref="InvalidOperationException">The model has none.</exception>
-    public void Scores(Tensor output, Tensor hidden) =>
-        backend.Linear(output, hidden, scores ?? throw new InvalidOperationException("The model has no score head."));
+    public void Scores(Tensor output, Tensor hidden, Workspace workspace) =>
+        workspace.Backend.Linear(output, hidden, scores ?? throw new InvalidOperationException("The model has no score head."));
 
     /// <inheritdoc/>
     public void Dispose() => weights.Dispose();
 
-    private void Logits(Tensor logits, Tensor rows, Workspace workspace, Weight output)
+    private static void Logits(Tensor logits, Tensor rows, Workspace workspace, Weight output)
     {
         Tensor picked = workspace.Picked.Take(rows.Rows);
-        backend.GatherRows(picked, workspace.Hidden, rows);
-        backend.Linear(logits, picked, output);
+        workspace.Backend.GatherRows(picked, workspace.Hidden, rows);
+        workspace.Backend.Linear(logits, picked, output);
     }
 
-    private void Embed(ForwardBatch batch, Tensor residual, Tensor delta)
+    private void Embed(Backend backend, ForwardBatch batch, Tensor residual, Tensor delta)
     {
         backend.Embed(residual, embedding, batch.TokenIds);
         for (int i = 0; i < (batch.Embedded?.Count ?? 0); i++)

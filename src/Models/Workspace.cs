@@ -11,6 +11,7 @@ public sealed class Workspace : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxTokens);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxLogitRows);
+        Backend = backend;
         MaxTokens = maxTokens;
         MaxLogitRows = maxLogitRows;
         long stream = Arena.BytesFor(ElementType.F32, maxTokens, hiddenSize);
@@ -28,6 +29,9 @@ public sealed class Workspace : IDisposable
         Scratch = new Scratch(arena, scratchBytes);
         SecondScratch = halves ? new Scratch(arena, scratchBytes) : Scratch;
     }
+
+    /// <summary>Runs the steps that use these buffers.</summary>
+    public Backend Backend { get; }
 
     /// <summary>Most rows in a step.</summary>
     public int MaxTokens { get; }

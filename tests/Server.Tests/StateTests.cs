@@ -144,6 +144,10 @@ public sealed class StateTests
         {
             Assert.Contains($"# TYPE vllm:{counter} counter\n", text, StringComparison.Ordinal);
         }
+        foreach (string cause in (string[])["gc", "transfer", "preemption", "prefill", "unknown"])
+        {
+            Assert.Contains($"xds:step_outliers_total{{engine=\"0\",model_name=\"tiny\",cause=\"{cause}\"}} ", text, StringComparison.Ordinal);
+        }
         const string latency = "0.3 0.5 0.8 1.0 1.5 2.0 2.5 5.0 10.0 15.0 20.0 30.0 40.0 50.0 60.0 120.0 240.0 480.0 960.0 1920.0 7680.0 +Inf";
         Assert.Equal("0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 80.0 160.0 640.0 2560.0 +Inf", Buckets(text, "time_to_first_token_seconds"));
         Assert.Equal("0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 80.0 +Inf", Buckets(text, "inter_token_latency_seconds"));

@@ -24,7 +24,7 @@ internal sealed class ModelDrafter : DeviceDrafter
     {
         this.model = model;
         cache = new KvCache(model.Cache, blocks, options.BlockSize, backend.CreateArena(KvCache.BytesPerBlock(model.Cache, options.BlockSize) * blocks + 4096L * model.Cache.Layers.Count));
-        own = model.CreateWorkspace(options.MaxBatchedTokens + options.MaxSequences, options.MaxSequences);
+        own = model.CreateWorkspace(options.MaxBatchedTokens + options.MaxSequences, options.MaxSequences, backend);
     }
 
     /// <inheritdoc/>

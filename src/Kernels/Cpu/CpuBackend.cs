@@ -31,7 +31,7 @@ public sealed unsafe partial class CpuBackend : Backend
             : Avx2.IsSupported ? CpuPath.Avx2
             : CpuPath.Portable;
         rounds = options.Activations == ElementType.BF16;
-        pool = new WorkerPool(options.Threads, options.PinThreads);
+        pool = new WorkerPool(options.Threads, options.PinThreads, options.FirstCore);
     }
 
     /// <summary>Sees the inputs of products; null to run without.</summary>
@@ -42,6 +42,9 @@ public sealed unsafe partial class CpuBackend : Backend
 
     /// <inheritdoc/>
     public override string Description => $"CPU, {pool.Threads} threads, {path} products, {options.Activations} activations";
+
+    /// <inheritdoc/>
+    public override bool BindCaller() => pool.BindCaller();
 
     /// <inheritdoc/>
     public override Arena CreateArena(long bytes)

@@ -7,6 +7,19 @@ internal static unsafe partial class ThreadAffinity
 {
     private const int MaskWords = 16; // 1024 processors, the size of the C library's cpu_set_t
 
+    /// <summary>Cores that the calling thread may use.</summary>
+    public static int Cores()
+    {
+        ulong* allowed = stackalloc ulong[MaskWords];
+        new Span<ulong>(allowed, MaskWords).Clear();
+        if (!OperatingSystem.IsLinux() || GetAffinity(0, MaskWords * sizeof(ulong), allowed) < 0)
+            return Environment.ProcessorCount;
+        int count = 0;
+        for (int word = 0; word < MaskWords; word++)
+            count += System.Numerics.BitOperations.PopCount(allowed[word]);
+        return count;
+    }
+
     /// <summary>Binds the calling thread to the <paramref name="index"/>-th core that this process may use.</summary>
     /// <returns>False where the system has no such call or refuses; the thread then stays where the scheduler puts it.</returns>
     public static bool Bind(int index)

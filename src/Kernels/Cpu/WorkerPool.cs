@@ -26,6 +26,7 @@ public sealed unsafe class WorkerPool : IDisposable
 
     private readonly Thread[] threads;
     private readonly SemaphoreSlim sleepers = new(0);
+    private readonly int core; // the caller's; -1 if threads are not bound
     private Shared shared;
     private delegate*<void*, int, int, void> body;
     private void* work;
@@ -36,23 +37,29 @@ public sealed unsafe class WorkerPool : IDisposable
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads that take part, the caller's included; 0 for all cores this process may use.</param>
     /// <param name="pin">Bind each thread but the caller's to a core of its own (Linux; ignored elsewhere).</param>
-    public WorkerPool(int threads = 0, bool pin = true)
+    /// <param name="firstCore">The caller's core; the other threads have those behind it. Null for the first if there are no more cores than threads.</param>
+    public WorkerPool(int threads = 0, bool pin = true, int? firstCore = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         Threads = threads == 0 ? Environment.ProcessorCount : threads;
+        // Without a core for each thread, binding would only make threads wait for each other.
+        int cores = ThreadAffinity.Cores();
+        core = pin && (firstCore is { } first ? first + Threads <= cores : Threads == cores) ? firstCore ?? 0 : -1;
         this.threads = new Thread[Threads - 1];
         for (int index = 0; index < this.threads.Length; index++)
         {
             int worker = index + 1;
-            // Without a core for each thread, binding would only make threads wait for each other.
-            bool bind = pin && Threads <= Environment.ProcessorCount;
-            this.threads[index] = new Thread(() => Loop(worker, bind)) { IsBackground = true, Name = $"kernel-{worker}" };
+            this.threads[index] = new Thread(() => Loop(worker)) { IsBackground = true, Name = $"kernel-{worker}" };
             this.threads[index].Start();
         }
     }
 
     /// <summary>Threads that take part, the caller's included.</summary>
     public int Threads { get; }
+
+    /// <summary>Binds the calling thread, which is to be the only caller from now on, to its core.</summary>
+    /// <returns>Whether it is bound.</returns>
+    public bool BindCaller() => core >= 0 && ThreadAffinity.Bind(core);
 
     /// <summary>Runs all parts and returns when they are done. Allocates nothing.</summary>
     /// <param name="parts">Number of parts; they are handed out one by one.</param>
@@ -125,10 +132,10 @@ public sealed unsafe class WorkerPool : IDisposable
         }
     }
 
-    private void Loop(int worker, bool bind)
+    private void Loop(int worker)
     {
-        if (bind)
-            ThreadAffinity.Bind(worker);
+        if (core >= 0)
+            ThreadAffinity.Bind(core + worker);
         long seen = 0;
         int spins = 0;
         while (!stopped)

@@ -6,6 +6,12 @@ namespace XDeepServe.Server.Metrics;
 /// <summary>The engine's metrics under the names, labels and buckets that vLLM's dashboards read; one sample for each DP group.</summary>
 internal sealed class EngineText(PrometheusText text, string prefix, string modelName, params (string, string)[] place)
 {
+    private static readonly (string Cause, StepCause Value)[] Causes =
+    [
+        ("gc", StepCause.Collection), ("transfer", StepCause.Transfer), ("preemption", StepCause.Preemption),
+        ("prefill", StepCause.Prefill), ("unknown", StepCause.Unknown),
+    ];
+
     /// <summary>Writes all families of an engine.</summary>
     public void Write(IEngine engine)
     {
@@ -44,6 +50,20 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
             }
         }
         text.Single(prefix + "admission_rejections_total", "counter", "Requests refused because too many were waiting.", Labels(0), engine.Rejections);
+
+        text.Head("xds:step_outliers_total", "counter", "Steps longer than three times the running median, by cause.");
+        foreach ((string cause, StepCause value) in Causes)
+        {
+            for (int number = 0; number < groups.Count; number++)
+            {
+                text.Sample("xds:step_outliers_total", [.. Labels(number), ("cause", cause)], groups[number].Outliers(value));
+            }
+        }
+        text.Head("xds:step_median_seconds", "gauge", "Running median of a step's time.");
+        for (int number = 0; number < groups.Count; number++)
+        {
+            text.Sample("xds:step_median_seconds", Labels(number), groups[number].MedianStep);
+        }
 
         for (int place = 0; groups.Count > 0 && place < groups[0].Histograms.Count; place++)
         {
