@@ -39,6 +39,7 @@ internal sealed class EngineFlags
     private readonly Option<bool> skipTokenizer = new("--skip-tokenizer-init") { Description = "Work on token ids only." };
     private readonly Option<long> seed = new("--seed") { Description = "Names the random streams of requests without a seed." };
     private readonly Option<int> maxLogprobs = new("--max-logprobs") { Description = "Most log-probabilities per token.", DefaultValueFactory = _ => 20 };
+    private readonly Option<int> groups = new("--data-parallel-size") { Description = "DP groups: replicas with a scheduler and a cache each, which share weights and cores.", DefaultValueFactory = _ => 1 };
     private readonly Option<int> collection = new("--gc-interval") { Description = "Collect garbage every so many steps, and not in between; 0 leaves it to the runtime.", DefaultValueFactory = _ => 400 };
     private readonly List<Option> all = [];
 
@@ -51,7 +52,7 @@ internal sealed class EngineFlags
         all.AddRange(
         [
             model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
-            offloading, diskCache, diskCacheSize, prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs, collection,
+            offloading, diskCache, diskCacheSize, prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs, groups, collection,
         ]);
         if (!withoutSeed)
             all.Add(seed);
@@ -75,6 +76,7 @@ internal sealed class EngineFlags
         [
             (device, spec.Device),
             (cacheBytes, spec.Memory?.ToString(CultureInfo.InvariantCulture)),
+            (groups, spec.Groups > 1 ? Text(spec.Groups) : null),
             (blockSize, spec.BlockSize?.ToString(CultureInfo.InvariantCulture)),
             (threads, spec.Cores.Count > 0 ? Text(spec.Cores.Count) : result.GetValue(threads) > 0 ? null : Text(Math.Max(1, Environment.ProcessorCount / workers))),
         ];
@@ -157,6 +159,8 @@ internal sealed class EngineFlags
         if (result.GetValue(threads) < 0)
             throw new ArgumentException($"--threads must be at least 1, or 0 for all cores, not {result.GetValue(threads)}.");
         SpeculativeConfig? proposals = result.GetValue(speculation) is { } json ? SpeculativeConfig.Parse(json) : null;
+        if (result.GetValue(groups) < 1 || (gpu is not null && result.GetValue(groups) > 1))
+            throw new ArgumentException("--data-parallel-size is at least 1, and 1 on a GPU, whose groups are processes of their own: see --topology.");
         return new EngineSettings
         {
             Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),
@@ -166,6 +170,7 @@ internal sealed class EngineFlags
             Model = new ModelOptions(type, result.GetValue(quantization) is { } name ? TypeOf(name) : null, result.GetValue(maxModelLength),
                 Drafts: proposals?.Options.Method == SpeculationMethod.DraftModule),
             DraftModel = proposals?.DraftModel,
+            Groups = result.GetValue(groups),
             SkipTokenizer = result.GetValue(skipTokenizer),
             Engine = new EngineOptions
             {
@@ -211,6 +216,22 @@ internal sealed record EngineSettings
 
     /// <summary>The engine; its longest sequence is set when the model is known.</summary>
     public required EngineOptions Engine { get; init; }
+
+    /// <summary>DP groups.</summary>
+    public int Groups { get; init; } = 1;
+
+    /// <summary>The CPU as one of the DP groups has it: threads and cores are divided.</summary>
+    /// <param name="group">Its number.</param>
+    public CpuOptions CpuOf(int group)
+    {
+        int cores = Environment.ProcessorCount, threads = Cpu.Threads == 0 ? cores : Cpu.Threads;
+        if (Groups == 1)
+            return Cpu;
+        int own = Math.Max(1, threads / Groups + (group < threads % Groups ? 1 : 0));
+        int before = group * (threads / Groups) + Math.Min(group, threads % Groups);
+        // Cores are a group's own only where all of them are this process's.
+        return Cpu with { Threads = own, FirstCore = threads == cores && threads >= Groups ? before : null };
+    }
 
     /// <summary>Work on ids only.</summary>
     public bool SkipTokenizer { get; init; }

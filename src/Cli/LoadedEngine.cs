@@ -17,9 +17,11 @@ internal sealed class LoadedEngine : IDisposable
 {
     private readonly DraftModel? drafts;
     private readonly AttentionRank? rank;
+    private readonly List<Backend> others; // of the DP groups behind the first
 
-    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, DraftModel? drafts, AttentionRank? rank, TeShell shell)
+    private LoadedEngine(Checkpoint checkpoint, Backend backend, Model model, Tokenizer? tokenizer, DraftModel? drafts, AttentionRank? rank, TeShell shell, List<Backend> others)
     {
+        this.others = others;
         (Checkpoint, Backend, Model, Tokenizer, Shell) = (checkpoint, backend, model, tokenizer, shell);
         (this.drafts, this.rank) = (drafts, rank);
     }
@@ -49,12 +51,13 @@ internal sealed class LoadedEngine : IDisposable
         AttentionRank? rank = null;
         Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
         Backend? backend = null;
+        List<Backend> others = []; // of the DP groups behind the first
         Model? model = null;
         DraftModel? drafts = null;
         try
         {
             Tokenizer? tokenizer = FrontModel.LoadTokenizer(checkpoint, settings);
-            backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
+            backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.CpuOf(0));
             rank = join?.Invoke(checkpoint, backend);
             model = rank?.Model ?? WithProgress($"Loading {settings.Name}", progress => Model.Load(checkpoint, backend, settings.Model, progress));
             if (tokenizer is not null && tokenizer.VocabularySize > model.Config.VocabularySize)
@@ -67,14 +70,17 @@ internal sealed class LoadedEngine : IDisposable
             }
             if (options.Tiers is { Folder: not null } tiers)
                 options = options with { Tiers = tiers with { Model = checkpoint.Fingerprint($"{settings.Model.Quantization} {(settings.Cuda is null ? settings.Cpu.Activations : settings.Cuda.Activations)} {settings.Cuda is null}") } };
-            TeShell shell = new(model, backend, tokenizer, options, published, rank?.Domain);
+            for (int group = 1; group < settings.Groups; group++)
+                others.Add(new CpuBackend(settings.CpuOf(group)));
+            List<Backend> backends = [backend, .. others];
+            TeShell shell = new(model, backends, tokenizer, options, published, rank?.Domain);
             long positions = (long)shell.CacheBlocks * shell.Options.BlockSize;
             if (positions < shell.Options.MaxModelLength)
             {
                 shell.Dispose();
                 throw new ModelLoadException($"The key-value cache holds {positions} positions, fewer than the {shell.Options.MaxModelLength} tokens of the longest context. Give it more memory, or lower --max-model-len.");
             }
-            return new LoadedEngine(checkpoint, backend, model, tokenizer, drafts, rank, shell);
+            return new LoadedEngine(checkpoint, backend, model, tokenizer, drafts, rank, shell, others);
         }
         catch
         {
@@ -82,6 +88,7 @@ internal sealed class LoadedEngine : IDisposable
             rank?.Dispose();
             model?.Dispose();
             backend?.Dispose();
+            others.ForEach(other => other.Dispose());
             checkpoint.Dispose();
             throw;
         }
@@ -108,6 +115,8 @@ internal sealed class LoadedEngine : IDisposable
         rank?.Dispose();
         Model.Dispose();
         Backend.Dispose();
+        foreach (Backend other in others)
+            other.Dispose();
         Checkpoint.Dispose();
     }
 

@@ -28,6 +28,23 @@ public sealed class CollectionPace : IDisposable
     /// <summary>Collections made here.</summary>
     public long Collections => Interlocked.Read(ref collections);
 
+    /// <summary>A DP group has taken a turn.</summary>
+    /// <param name="works">Whether it had anything to do.</param>
+    /// <param name="worked">What it said last; kept by the group for this.</param>
+    public void Turn(bool works, ref bool worked)
+    {
+        if (works != worked)
+        {
+            worked = works;
+            if (works)
+                Start();
+            else
+                Stop();
+        }
+        if (works)
+            Step();
+    }
+
     /// <summary>A DP group has work again.</summary>
     public void Start() => Interlocked.Increment(ref busy);
 

@@ -31,6 +31,7 @@ internal sealed class DpGroup : IDisposable
     private readonly StepClock clock;
     private readonly CollectionPace? pace;
     private StepPlan? running;
+    private long usedPositions;
     private long runningSince; // when it was launched
     private bool follows;      // whether another ran then
     private bool working;      // whether the pace knows of work
@@ -49,7 +50,7 @@ internal sealed class DpGroup : IDisposable
     public DpGroup(int number, Model model, Backend backend, EngineOptions options, CollectionPace? pace, Action<int>? published, bool threaded, IStepDomain? domain = null)
     {
         (this.options, this.pace, this.published, this.domain, Number) = (options, pace, published, domain, number);
-        Blocks = BlocksFor(model, backend, options);
+        Blocks = options.BlocksFor(model, backend);
         Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
         clock = new StepClock(Metrics);
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
@@ -69,7 +70,7 @@ internal sealed class DpGroup : IDisposable
         plans = [new StepPlan(options.MaxSequences, maxBlocks), new StepPlan(options.MaxSequences, maxBlocks)];
         if (!threaded)
             return;
-        thread = new Thread(Loop) { IsBackground = true, Name = "dp-group" };
+        thread = new Thread(Loop) { IsBackground = true, Name = $"dp-group-{number}" };
         thread.Start();
     }
 
@@ -78,6 +79,9 @@ internal sealed class DpGroup : IDisposable
 
     /// <summary>Cache blocks.</summary>
     public int Blocks { get; }
+
+    /// <summary>Cache positions in use when the last turn ended. Any thread.</summary>
+    public long UsedPositions => Volatile.Read(ref usedPositions);
 
     /// <summary>Bytes of the key-value cache.</summary>
     public long CacheBytes => executor.CacheBytes;
@@ -164,7 +168,7 @@ internal sealed class DpGroup : IDisposable
         Holds.Sweep();
         Report();
         published?.Invoke(Number);
-        Pace(busy);
+        pace?.Turn(busy, ref working);
         return busy;
     }
 
@@ -189,42 +193,11 @@ internal sealed class DpGroup : IDisposable
         bell.Dispose();
     }
 
-    private static int BlocksFor(Model model, Backend backend, EngineOptions options)
-    {
-        if (options.NumBlocksOverride is { } blocks)
-            return blocks;
-        long perBlock = KvCache.BytesPerBlock(model.Cache, options.BlockSize);
-        long perSequence = (options.MaxModelLength + options.BlockSize - 1) / options.BlockSize;
-        long count = options.KvCacheBytes > 0
-            ? options.KvCacheBytes / perBlock
-            : Math.Max(perSequence, Math.Min(perSequence * options.MaxSequences, backend.CacheLimit / perBlock));
-        if (count < 1)
-            throw new ArgumentException($"A cache of {options.KvCacheBytes} bytes holds no block of {perBlock}; give it more memory.");
-        return (int)Math.Min(count, int.MaxValue / options.BlockSize);
-    }
-
     private void Loop()
     {
         while (!stopped)
             if (!Step())
                 bell.Wait(Holds.Count > 0 ? s_sweepInterval : Timeout.InfiniteTimeSpan);
-    }
-
-    /// <summary>Tells whoever collects garbage for all groups of the process how this one stands.</summary>
-    private void Pace(bool busy)
-    {
-        if (pace is null)
-            return;
-        if (busy != working)
-        {
-            working = busy;
-            if (busy)
-                pace.Start();
-            else
-                pace.Stop();
-        }
-        if (busy)
-            pace.Step();
     }
 
     private void Receive()
@@ -239,7 +212,8 @@ internal sealed class DpGroup : IDisposable
             End(submission, "abort"); // left before it arrived: it ends as any other, so that its place in the queue is free again
         else
             foreach (Sequence sequence in submission.Sequences)
-                scheduler.Add(sequence);
+                if (!sequence.Finished) // ended on its way here
+                    scheduler.Add(sequence);
     }
 
     private void End(Submission submission, string reason)
@@ -276,7 +250,7 @@ internal sealed class DpGroup : IDisposable
         Metrics.StepCount++;
         Metrics.StepTokens.Observe(plan.Tokens);
         if (Tiers is not null && plan.Results.Failure is null)
-            Tiers.Cost.ObserveStep(plan.Tokens, Pairs(plan), plan.Results.Seconds);
+            Tiers.Cost.ObserveStep(plan.Tokens, plan.Pairs, plan.Results.Seconds);
         StepResults results = plan.Results;
         for (int i = 0; i < results.Prompt.Count; i++)
         {
@@ -306,14 +280,6 @@ internal sealed class DpGroup : IDisposable
         Learn(plan, now);
         foreach ((Sequence sequence, float[] values) in results.Readouts)
             Publish(sequence, values);
-    }
-
-    private static double Pairs(StepPlan plan)
-    {
-        double pairs = 0;
-        foreach (PlannedWork work in plan.Entries)
-            pairs += PrefillCost.Pairs(work.Start, work.Count);
-        return pairs;
     }
 
     private void Publish(Sequence sequence, float[] values)
@@ -394,7 +360,7 @@ internal sealed class DpGroup : IDisposable
         scheduler.Remove(sequence);
         Metrics.HandOvers++;
         RequestTrace.End(sequence, Number, RequestTrace.HandedOver);
-        sequence.Submission!.EndChoice();
+        sequence.Submission!.EndChoice(whole: false);
         sequence.Submission.Output.HandOver(hold);
     }
 
@@ -410,7 +376,7 @@ internal sealed class DpGroup : IDisposable
             return;
         scheduler.Remove(sequence);
         RequestTrace.End(sequence, Number, reason);
-        sequence.Submission!.EndChoice();
+        sequence.Submission!.EndChoice(whole: reason is "stop" or "length");
         if (!pushed)
             sequence.Output!.End(reason);
         Metrics.Finish(sequence, reason);
@@ -418,7 +384,8 @@ internal sealed class DpGroup : IDisposable
 
     private void Report()
     {
-        (Metrics.Running, Metrics.Waiting, Metrics.Arriving, Metrics.Held) = (scheduler.Running.Count, scheduler.Waiting.Count, scheduler.Arriving.Count, Holds.Count);
+        (Metrics.Running, Metrics.Waiting, Metrics.Arriving, Metrics.Held) = (scheduler.Running.Count, scheduler.Waiting.Count + Metrics.Undispatched, scheduler.Arriving.Count, Holds.Count);
+        Volatile.Write(ref usedPositions, (long)cache.Pool.InUse * options.BlockSize);
         Metrics.DispatchedRows = domain?.DispatchedRows ?? 0;
         Metrics.CacheUsage = (double)cache.Pool.InUse / cache.Pool.Blocks;
         (Metrics.PrefixQueries, Metrics.PrefixHits, Metrics.Preemptions) = (cache.Queries, cache.Hits, scheduler.Preemptions);

@@ -30,6 +30,9 @@ public sealed class EngineMetrics
     /// <summary>Sequences that wait.</summary>
     public int Waiting { get; internal set; }
 
+    /// <summary>Requests that wait for a DP group with room; the first group counts them with its own.</summary>
+    internal int Undispatched { get; set; }
+
     /// <summary>Sequences whose keys and values are on their way.</summary>
     public int Arriving { get; internal set; }
 

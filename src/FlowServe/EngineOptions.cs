@@ -1,5 +1,7 @@
 using XDeepServe.FlowServe.Speculating;
 using XDeepServe.FlowServe.Tiers;
+using XDeepServe.Kernels;
+using XDeepServe.Models;
 
 namespace XDeepServe.FlowServe;
 
@@ -73,6 +75,21 @@ public sealed record EngineOptions
         Tiers?.Validate();
         Require(CollectionInterval >= 0, "Garbage is collected every few hundred steps, or by the runtime: 0 (--gc-interval).");
         Require(NumBlocksOverride is null or >= 1, "At least one cache block is needed (--num-gpu-blocks-override).");
+    }
+
+    /// <summary>Cache blocks of a DP group.</summary>
+    internal int BlocksFor(Model model, Backend backend)
+    {
+        if (NumBlocksOverride is { } blocks)
+            return blocks;
+        long perBlock = KvCache.BytesPerBlock(model.Cache, BlockSize);
+        long perSequence = (MaxModelLength + BlockSize - 1) / BlockSize;
+        long count = KvCacheBytes > 0
+            ? KvCacheBytes / perBlock
+            : Math.Max(perSequence, Math.Min(perSequence * MaxSequences, backend.CacheLimit / perBlock));
+        if (count < 1)
+            throw new ArgumentException($"A cache of {KvCacheBytes} bytes holds no block of {perBlock}; give it more memory.");
+        return (int)Math.Min(count, int.MaxValue / BlockSize);
     }
 
     private static void Require(bool holds, string message)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using XDeepServe.FlowServe.Balancing;
 
 namespace XDeepServe.FlowServe;
 
@@ -61,6 +62,18 @@ public sealed class StepPlan
 
     /// <summary>Whether a sequence of the step has a <see cref="Readout"/>.</summary>
     public bool HasReadouts { get; private set; }
+
+    /// <summary>Pairs of computed and attended positions.</summary>
+    internal double Pairs
+    {
+        get
+        {
+            double pairs = 0;
+            foreach (PlannedWork entry in Entries)
+                pairs += PrefillCost.Pairs(entry.Start, entry.Count);
+            return pairs;
+        }
+    }
 
     internal ReadOnlySpan<PlannedWork> Entries => CollectionsMarshal.AsSpan(work);
 

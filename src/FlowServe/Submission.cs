@@ -4,11 +4,11 @@ namespace XDeepServe.FlowServe;
 public sealed class Submission
 {
     private readonly Action<Submission> abort;
-    private readonly Action ended;
-    private int open;
+    private readonly Action<Submission, bool> ended;
+    private int open, group = -1;
     private bool started;
 
-    internal Submission(GenerationRequest request, IOutput output, Action<Submission> abort, Action ended)
+    internal Submission(GenerationRequest request, IOutput output, Action<Submission> abort, Action<Submission, bool> ended)
     {
         (Request, Output, this.abort, this.ended) = (request, output, abort, ended);
         open = request.Sampling.N;
@@ -23,6 +23,15 @@ public sealed class Submission
 
     internal int CachedTokens { get; set; }
 
+    /// <summary>The DP group that has it; -1 while it waits for one.</summary>
+    internal int Group => Volatile.Read(ref group);
+
+    /// <summary>Whether it was handed to that group, and not only ended by it.</summary>
+    internal bool Given { get; set; }
+
+    /// <summary>Cache positions that each choice is expected to hold at its end.</summary>
+    internal long Expected { get; set; }
+
     /// <summary>One entry per prompt token, filled before the first token is pushed.</summary>
     internal TokenLogprob?[]? PromptLogprobs { get; set; }
 
@@ -33,6 +42,9 @@ public sealed class Submission
     /// <summary>Frees all it holds within a step. Any thread; does nothing for a request that has ended.</summary>
     public void Abort() => abort(this);
 
+    /// <summary>Says which DP group has it; false if one has it already.</summary>
+    internal bool TryClaim(int number) => Interlocked.CompareExchange(ref group, number, -1) < 0;
+
     internal void Start(int group)
     {
         if (started)
@@ -42,9 +54,10 @@ public sealed class Submission
     }
 
     /// <summary>One of its choices holds nothing any more.</summary>
-    internal void EndChoice()
+    /// <param name="whole">Whether it came to its own end.</param>
+    internal void EndChoice(bool whole)
     {
         if (--open == 0)
-            ended();
+            ended(this, whole);
     }
 }

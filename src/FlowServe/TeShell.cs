@@ -13,7 +13,8 @@ public sealed class TeShell : IEngine, IDisposable
 {
     private readonly Model model;
     private readonly Tokenizer? tokenizer;
-    private readonly DpGroup group;
+    private readonly DpGroup[] groups;
+    private readonly Dispatcher dispatcher;
     private readonly RequestRules rules;
     private readonly CollectionPace? pace;
     private int queued; // requests that have not ended
@@ -30,33 +31,49 @@ public sealed class TeShell : IEngine, IDisposable
     /// <param name="domain">DP groups elsewhere that take their steps together with this engine's; null for none. Stays the caller's, and must outlive the engine.</param>
     /// <exception cref="ArgumentException">The settings cannot work together.</exception>
     public TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published = null, IStepDomain? domain = null)
-        : this(model, backend, tokenizer, options, published, threaded: true, domain)
+        : this(model, [backend], tokenizer, options, published, threaded: true, domain)
     {
     }
 
-    internal TeShell(Model model, Backend backend, Tokenizer? tokenizer, EngineOptions options, Action<int>? published, bool threaded, IStepDomain? domain = null)
+    /// <summary>Starts an engine of several DP groups, each of which has a cache of its own; they share the weights.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="backends">[groups] each runs a DP group; of the kind and settings of the one that loaded the model.</param>
+    /// <param name="tokenizer">Makes text; null to serve ids only.</param>
+    /// <param name="options">Settings, of each group.</param>
+    /// <param name="published">Called with a DP group's number, by its thread, when all output of a turn has been pushed.</param>
+    /// <param name="domain">DP groups elsewhere that take their steps together with this engine's one; null for none.</param>
+    /// <exception cref="ArgumentException">The settings cannot work together.</exception>
+    public TeShell(Model model, IReadOnlyList<Backend> backends, Tokenizer? tokenizer, EngineOptions options, Action<int>? published = null, IStepDomain? domain = null)
+        : this(model, backends, tokenizer, options, published, threaded: true, domain)
+    {
+    }
+
+    internal TeShell(Model model, IReadOnlyList<Backend> backends, Tokenizer? tokenizer, EngineOptions options, Action<int>? published, bool threaded, IStepDomain? domain = null)
     {
         options.Speculation?.Validate(model, options.MaxModelLength);
         options.Validate();
+        if (backends.Count == 0 || (domain is not null && backends.Count > 1))
+            throw new ArgumentException("An engine has at least one DP group, and exactly one where it takes its steps together with others.");
         if (options.MaxModelLength > model.MaxLength)
             throw new ArgumentException($"The model was loaded for {model.MaxLength} tokens; the engine cannot serve {options.MaxModelLength}.");
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);
         pace = options.CollectionInterval > 0 ? new CollectionPace(options.CollectionInterval, options.CollectionBudget) : null;
-        group = new DpGroup(0, model, backend, options, pace, published, threaded, domain);
-        rules = new RequestRules(model.Config, options, (long)group.Blocks * options.BlockSize);
+        groups = [.. backends.Select((backend, number) => new DpGroup(number, model, backend, options, pace, published, threaded, domain))];
+        dispatcher = new Dispatcher(groups, options.MaxSequences);
+        rules = new RequestRules(model.Config, options, (long)groups[0].Blocks * options.BlockSize);
     }
 
     /// <inheritdoc/>
     public EngineOptions Options { get; }
 
     /// <inheritdoc/>
-    public IReadOnlyList<EngineMetrics> Metrics => [group.Metrics];
+    public IReadOnlyList<EngineMetrics> Metrics => [.. groups.Select(group => group.Metrics)];
 
     /// <inheritdoc/>
-    public int CacheBlocks => group.Blocks;
+    public int CacheBlocks => groups[0].Blocks;
 
     /// <summary>Bytes of the key-value cache.</summary>
-    public long CacheBytes => group.CacheBytes;
+    public long CacheBytes => groups.Sum(group => group.CacheBytes);
 
     /// <inheritdoc/>
     public long Rejections => Interlocked.Read(ref rejections);
@@ -64,9 +81,9 @@ public sealed class TeShell : IEngine, IDisposable
     /// <inheritdoc/>
     public int Unfinished => Volatile.Read(ref queued);
 
-    internal DpGroup Group => group;
+    internal DpGroup Group => groups[0];
 
-    internal IReadOnlyList<DpGroup> Groups => [group];
+    internal IReadOnlyList<DpGroup> Groups => groups;
 
     /// <inheritdoc/>
     public Generation Submit(GenerationRequest request)
@@ -74,7 +91,7 @@ public sealed class TeShell : IEngine, IDisposable
         Submission? submission = null;
         Generation generation = new(request, _ => submission!.Abort());
         submission = Prepare(request, generation);
-        group.Submit(submission);
+        dispatcher.Add(submission);
         return generation;
     }
 
@@ -86,7 +103,7 @@ public sealed class TeShell : IEngine, IDisposable
     public Submission Submit(GenerationRequest request, IOutput output)
     {
         Submission submission = Prepare(request, output);
-        group.Submit(submission);
+        dispatcher.Add(submission);
         return submission;
     }
 
@@ -95,12 +112,12 @@ public sealed class TeShell : IEngine, IDisposable
     /// <param name="hold">The hold's number; one that is free already is passed over.</param>
     public void Free(int number, long hold)
     {
-        ArgumentOutOfRangeException.ThrowIfNotEqual(number, group.Number);
+        DpGroup group = groups[number];
         group.Post(() => group.Holds.Free(hold));
     }
 
     /// <summary>Ends when every DP group has turned once: one that hangs leaves it open (paper §6.1).</summary>
-    public Task PingAsync() => group.Ping();
+    public Task PingAsync() => Task.WhenAll(groups.Select(group => group.Ping()));
 
     /// <inheritdoc/>
     public async Task<bool> DrainAsync(TimeSpan patience)
@@ -113,13 +130,16 @@ public sealed class TeShell : IEngine, IDisposable
     }
 
     /// <inheritdoc/>
-    public Task<bool> ResetPrefixCacheAsync() => group.ResetPrefixCache();
+    public async Task<bool> ResetPrefixCacheAsync() =>
+        (await Task.WhenAll(groups.Select(group => group.ResetPrefixCache())).ConfigureAwait(false)).All(reset => reset);
 
     /// <inheritdoc/>
     public void Dispose()
     {
         draining = true;
-        group.Dispose();
+        dispatcher.Close();
+        foreach (DpGroup group in groups)
+            group.Dispose();
         pace?.Dispose();
     }
 
@@ -127,14 +147,14 @@ public sealed class TeShell : IEngine, IDisposable
     {
         SamplingParameters sampling = request.Sampling;
         int maxNew = rules.Check(request);
-        if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences)
+        if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences * groups.Length)
         {
             if (!draining)
                 Interlocked.Decrement(ref queued);
             Interlocked.Increment(ref rejections);
             throw new QueueFullException(Options.QueueLimit, TimeSpan.FromSeconds(1));
         }
-        Submission submission = new(request, output, group.Abort, () => Interlocked.Decrement(ref queued));
+        Submission submission = new(request, output, dispatcher.Abort, Ended);
         long number = Interlocked.Increment(ref submitted), now = Stopwatch.GetTimestamp();
         submission.Sequences = new Sequence[sampling.N];
         for (int choice = 0; choice < sampling.N; choice++)
@@ -150,8 +170,14 @@ public sealed class TeShell : IEngine, IDisposable
                 Seed = request.Stream ?? StreamOf(sampling, Options.Seed, number, choice),
             };
         }
-        group.Metrics.Accept(request.Prompt.Length, sampling.MaxTokens, sampling.N);
+        groups[0].Metrics.Accept(request.Prompt.Length, sampling.MaxTokens, sampling.N);
         return submission;
+    }
+
+    private void Ended(Submission submission, bool whole)
+    {
+        Interlocked.Decrement(ref queued);
+        dispatcher.End(submission, whole);
     }
 
     /// <summary>The random stream of a choice: equal for equal seeds, different for all others.</summary>

@@ -12,12 +12,14 @@ internal sealed class TestEngine : IDisposable
 {
     private readonly Checkpoint checkpoint;
     private readonly CpuBackend backend = new(new CpuOptions(Threads: 2, PinThreads: false));
+    private readonly CpuBackend[] others; // of the DP groups behind the first
     private readonly Model? draftModel;
     private int requests;
 
-    public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true)
+    public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true, int groups = 1)
     {
         checkpoint = Open(family);
+        others = [.. Enumerable.Range(1, groups - 1).Select(_ => new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false)))];
         options ??= Options();
         Model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512, Drafts: options.Speculation is { Method: SpeculationMethod.DraftModule }));
         if (options.Speculation is { Method: SpeculationMethod.DraftModel } speculation)
@@ -25,7 +27,7 @@ internal sealed class TestEngine : IDisposable
             draftModel = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512)); // the model itself: all its drafts are right
             options = options with { Speculation = speculation with { DraftModel = draftModel } };
         }
-        Shell = new TeShell(Model, backend, null, options, published: null, threaded);
+        Shell = new TeShell(Model, [backend, .. others], null, options, published: null, threaded);
     }
 
     public Model Model { get; }
@@ -76,9 +78,10 @@ internal sealed class TestEngine : IDisposable
     /// <summary>Waits until nothing runs and the counts say so.</summary>
     public async Task Idle()
     {
-        for (int i = 0; i < 1000 && (Shell.Unfinished > 0 || Metrics.Running + Metrics.Waiting > 0 || Metrics.CacheUsage > 0); i++)
+        for (int i = 0; i < 1000 && (Shell.Unfinished > 0 || Shell.Metrics.Any(group => group.Running + group.Waiting > 0 || group.CacheUsage > 0)); i++)
             await Task.Delay(10);
-        Assert.Equal((0, 0, 0, 0.0), (Shell.Unfinished, Metrics.Running, Metrics.Waiting, Metrics.CacheUsage));
+        Assert.Equal(0, Shell.Unfinished);
+        Assert.All(Shell.Metrics, group => Assert.Equal((0, 0, 0.0), (group.Running, group.Waiting, group.CacheUsage)));
     }
 
     public void Dispose()
@@ -87,6 +90,7 @@ internal sealed class TestEngine : IDisposable
         draftModel?.Dispose();
         Model.Dispose();
         backend.Dispose();
+        Array.ForEach(others, other => other.Dispose());
         checkpoint.Dispose();
     }
 

@@ -1,0 +1,121 @@
+using System.Collections.Concurrent;
+using XDeepServe.FlowServe.Balancing;
+
+namespace XDeepServe.FlowServe;
+
+/// <summary>
+/// Hands requests to the DP groups of a Task Executor (paper §4.3, decode): once per request, to the group with the least cache in
+/// use or expected to be. Where all groups are full, requests wait here in order of arrival. Any thread; nobody waits for a lock.
+/// </summary>
+internal sealed class Dispatcher
+{
+    private readonly IReadOnlyList<DpGroup> groups;
+    private readonly int batchLimit;
+    private readonly Load[] loads;
+    private readonly ConcurrentQueue<Submission> waiting = new();
+    private readonly OutputForecast forecast = new();
+    private volatile bool closed;
+
+    /// <summary>Nothing to dispatch yet.</summary>
+    public Dispatcher(IReadOnlyList<DpGroup> groups, int batchLimit)
+    {
+        (this.groups, this.batchLimit) = (groups, batchLimit);
+        loads = [.. groups.Select(_ => new Load())];
+    }
+
+    /// <summary>Takes a request in.</summary>
+    public void Add(Submission submission)
+    {
+        Sequence first = submission.Sequences[0];
+        submission.Expected = first.PromptLength + forecast.Expect(first.PromptLength, first.MaxNew);
+        if (groups.Count == 1)
+        {
+            Give(submission, 0); // its scheduler keeps the queue, in order of priority
+            return;
+        }
+        waiting.Enqueue(submission);
+        Pump();
+    }
+
+    /// <summary>Ends a request, wherever it is.</summary>
+    public void Abort(Submission submission)
+    {
+        // One that no group has got yet is ended by the first.
+        submission.TryClaim(0);
+        groups[submission.Group].Abort(submission);
+    }
+
+    /// <summary>A request holds nothing any more. The thread of its group.</summary>
+    /// <param name="submission">The request.</param>
+    /// <param name="whole">Whether it came to its own end.</param>
+    public void End(Submission submission, bool whole)
+    {
+        if (submission.Given)
+            Release(submission);
+        if (whole)
+            forecast.Observe(submission.Request.Prompt.Length, submission.Sequences[0].Published);
+        Pump();
+    }
+
+    /// <summary>Ends what waits for a group, and gives out nothing more.</summary>
+    public void Close()
+    {
+        closed = true;
+        while (waiting.TryDequeue(out Submission? left))
+            if (left.TryClaim(0))
+                groups[0].Abort(left);
+    }
+
+    /// <summary>Gives waiting requests to groups that have room.</summary>
+    private void Pump()
+    {
+        while (!closed && !waiting.IsEmpty)
+        {
+            int group = Pick();
+            if (group < 0)
+                break;
+            // Another thread may have taken the place, or the request, meanwhile.
+            if (Interlocked.Increment(ref loads[group].Sequences) <= batchLimit && waiting.TryDequeue(out Submission? next))
+                Give(next, group);
+            Interlocked.Decrement(ref loads[group].Sequences);
+        }
+        groups[0].Metrics.Undispatched = waiting.Count;
+    }
+
+    private void Give(Submission submission, int group)
+    {
+        if (!submission.TryClaim(group))
+            return; // left while it waited
+        submission.Given = true;
+        Interlocked.Add(ref loads[group].Sequences, submission.Sequences.Length);
+        Interlocked.Add(ref loads[group].Expected, submission.Expected * submission.Sequences.Length);
+        groups[group].Submit(submission);
+    }
+
+    private void Release(Submission submission)
+    {
+        Load load = loads[submission.Group];
+        Interlocked.Add(ref load.Sequences, -submission.Sequences.Length);
+        Interlocked.Add(ref load.Expected, -submission.Expected * submission.Sequences.Length);
+    }
+
+    private int Pick()
+    {
+        Span<DecodeLoad> seen = stackalloc DecodeLoad[groups.Count];
+        for (int group = 0; group < seen.Length; group++)
+        {
+            long used = groups[group].UsedPositions;
+            // What requests are expected to hold at their ends, less what is held already.
+            long reserved = Math.Max(0, Interlocked.Read(ref loads[group].Expected) - used);
+            int active = groups[group].Metrics.Running, all = Volatile.Read(ref loads[group].Sequences);
+            seen[group] = new DecodeLoad(active, all - active, batchLimit, used, reserved);
+        }
+        return DecodeBalancer.Pick(seen);
+    }
+
+    private sealed class Load
+    {
+        public int Sequences;  // that were given to the group and have not ended
+        public long Expected;  // cache positions that they will hold at their ends
+    }
+}
