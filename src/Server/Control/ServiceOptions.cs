@@ -27,7 +27,7 @@ public sealed record ServiceOptions
     public TimeSpan HeartbeatInterval { get; init; } = TimeSpan.FromMilliseconds(500);
 
     /// <summary>A process that does not answer for so long has gone.</summary>
-    public TimeSpan HeartbeatPatience { get; init; } = TimeSpan.FromSeconds(5);
+    public TimeSpan HeartbeatPatience { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>A DP group whose loop does not turn for so long hangs: longer than its longest step.</summary>
     public TimeSpan HangPatience { get; init; } = TimeSpan.FromSeconds(30);
