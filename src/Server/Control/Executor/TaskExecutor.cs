@@ -144,7 +144,6 @@ internal sealed class TaskExecutor
         PrometheusText text = new();
         new EngineText(text, prefix, modelName, ("worker", Info.Name), ("role", Info.Role.ToString().ToLowerInvariant())).Write(_shell);
         WorkerText.Write(text, Info, _flow.Metrics);
-        ProcessText.Write(text, ("worker", Info.Name));
         return text.ToString();
     }
 
