@@ -98,7 +98,7 @@ public sealed class ServiceNode : IAsyncDisposable
             Host = Dns.GetHostName(),
             Model = model,
             Groups = shell.Metrics.Count,
-            RequestLimit = shell.Options.QueueLimit + shell.Options.MaxSequences,
+            RequestLimit = shell.Options.QueueLimit + shell.Options.MaxSequences * shell.Metrics.Count,
             CacheBlocks = shell.CacheBlocks,
             BlockSize = shell.Options.BlockSize,
             MaxModelLength = shell.Options.MaxModelLength,
@@ -200,10 +200,12 @@ public sealed class ServiceNode : IAsyncDisposable
             silo.Configure<SiloMessagingOptions>(messaging => messaging.ResponseTimeout = options.HeartbeatPatience * 2);
             silo.Configure<ClusterMembershipOptions>(membership =>
             {
-                membership.ProbeTimeout = TimeSpan.FromSeconds(1);
-                membership.NumMissedProbesLimit = 3;
+                membership.ProbeTimeout = TimeSpan.FromSeconds(2);
+                membership.NumMissedProbesLimit = 2;
                 membership.DefunctSiloExpiration = TimeSpan.FromHours(1);
             });
+            // Nothing here is placed by the load that silos tell each other of every second.
+            silo.Configure<DeploymentLoadPublisherOptions>(load => load.DeploymentLoadPublisherRefreshTime = TimeSpan.FromMinutes(5));
             silo.AddPlacementDirector<OwnSilo, OwnSiloDirector>();
             if (options.Redis is { } redis)
             {

@@ -24,7 +24,7 @@ public sealed record ServiceOptions
     public string? Redis { get; init; }
 
     /// <summary>Time between two heart-beats.</summary>
-    public TimeSpan HeartbeatInterval { get; init; } = TimeSpan.FromMilliseconds(500);
+    public TimeSpan HeartbeatInterval { get; init; } = TimeSpan.FromSeconds(1);
 
     /// <summary>A process that does not answer for so long has gone.</summary>
     public TimeSpan HeartbeatPatience { get; init; } = TimeSpan.FromSeconds(10);

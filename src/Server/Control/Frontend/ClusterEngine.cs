@@ -231,7 +231,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
 
     private ICluster Cluster => _place.Grain;
 
-    private int Capacity => Options.MaxSequences * View.Executors.Count(seen => seen.Info.Role is WorkerRole.Decode or WorkerRole.Colocated);
+    private int Capacity => Options.MaxSequences * View.Executors.Where(seen => seen.Info.Role is WorkerRole.Decode or WorkerRole.Colocated).Sum(seen => seen.Info.Groups);
 
     private async Task RunAsync(ChoiceRun[] runs, CancellationTokenSource abort)
     {
