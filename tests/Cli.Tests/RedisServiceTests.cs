@@ -4,6 +4,7 @@ using System.Diagnostics;
 namespace XDeepServe.Cli.Tests;
 
 /// <summary>A service whose membership is in Redis: no process is special. Skipped where redis-server is not installed.</summary>
+[Collection("processes")]
 public sealed class RedisServiceTests : IAsyncDisposable
 {
     private readonly ConcurrentQueue<string> lines = new();

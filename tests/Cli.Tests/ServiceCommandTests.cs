@@ -3,6 +3,7 @@ using System.Diagnostics;
 namespace XDeepServe.Cli.Tests;
 
 /// <summary>A service of many processes, as a user starts and ends it, and as misfortune ends parts of it.</summary>
+[Collection("processes")]
 public sealed class ServiceCommandTests : IAsyncDisposable
 {
     private readonly HttpClient client = new() { Timeout = XdsProcess.Patience };

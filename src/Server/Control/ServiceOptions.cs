@@ -33,7 +33,7 @@ public sealed record ServiceOptions
     public TimeSpan HangPatience { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>Time in which a request must find a Task Executor that takes it, counted anew whenever it needs one.</summary>
-    public TimeSpan PlacementPatience { get; init; } = TimeSpan.FromSeconds(20);
+    public TimeSpan PlacementPatience { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Times that a request is begun again after its Task Executor has gone; then it ends with an error.</summary>
     public int Retries { get; init; } = 3;
