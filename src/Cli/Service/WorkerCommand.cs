@@ -101,7 +101,7 @@ internal sealed class WorkerCommand : Command
         {
             loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group), join);
             Volatile.Write(ref node, await starting);
-            Task<string?> over = await node.JoinAsync(role, loaded.Shell, settings.Name);
+            Task<string?> over = node.Join(role, loaded.Shell, settings.Name);
             if (await over.WaitAsync(stop) is { } fault)
             {
                 await Console.Error.WriteLineAsync($"xds: {service.Worker} ends: {fault}.");

@@ -86,7 +86,7 @@ public sealed class ServiceNode : IAsyncDisposable
     /// <param name="shell">The engine, which calls <see cref="Published"/>; stays the caller's.</param>
     /// <param name="model">Names the model.</param>
     /// <returns>Ends when the Task Executor was told to retire (null), or cannot go on: then with the reason, and this process must end without waiting for the engine.</returns>
-    public async Task<Task<string?>> JoinAsync(WorkerRole role, TeShell shell, string model)
+    public Task<string?> Join(WorkerRole role, TeShell shell, string model)
     {
         SiloAddress silo = _host.Services.GetRequiredService<ILocalSiloDetails>().SiloAddress;
         ExecutorInfo info = new()
@@ -109,7 +109,6 @@ public sealed class ServiceNode : IAsyncDisposable
         TaskExecutor executor = new(info, shell, _flow, _options, Log);
         _host.Services.GetRequiredService<ExecutorSlot>().Fill(executor);
         _executor = executor;
-        await Cluster.Join(info).ConfigureAwait(false);
         _joining = KeepJoinedAsync(executor);
         return executor.Over;
     }
@@ -169,7 +168,7 @@ public sealed class ServiceNode : IAsyncDisposable
         using PeriodicTimer timer = new(s_rejoinInterval);
         try
         {
-            while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false))
+            do
             {
                 try
                 {
@@ -180,6 +179,7 @@ public sealed class ServiceNode : IAsyncDisposable
                     Log.LogDebug(failure, "The cluster did not answer.");
                 }
             }
+            while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false));
         }
         catch (OperationCanceledException)
         {

@@ -57,7 +57,7 @@ internal sealed class TestService : IAsyncDisposable
         {
             Members.Add(worker.Name, member);
         }
-        await member.Node.JoinAsync(worker.Role, member.Model.Shell, "tiny");
+        _ = member.Node.Join(worker.Role, member.Model.Shell, "tiny");
     }
 
     /// <summary>Waits until no engine runs or holds anything.</summary>

@@ -233,7 +233,11 @@ internal sealed class ChoiceRun
         }
         catch (Exception failure) when (Unreachable.Is(failure))
         {
-            end = new TaskEnd(TaskEndKind.Lost, Reason: failure.Message);
+            // Nothing came from it, so nothing was lost: another may take it, or this one, if it is still there in a moment.
+            executor.Shun();
+            end = task.End.Task.IsCompletedSuccessfully ? await task.End.Task.ConfigureAwait(false) : null;
+            Unreachable.Watch(grain.Abort(task.Number, _engine.Id)); // it may have taken it after all
+            return end;
         }
         finally
         {

@@ -84,7 +84,7 @@ internal sealed class ClusterView
 
     private List<Seen> Candidates(WorkerRole role, string[] avoid)
     {
-        List<Seen> fit = [.. _executors.Values.Where(seen => !seen.Report.Draining && Array.IndexOf(avoid, seen.Info.Id) < 0)];
+        List<Seen> fit = [.. _executors.Values.Where(seen => !seen.Report.Draining && !seen.Shunned && Array.IndexOf(avoid, seen.Info.Id) < 0)];
         // A whole engine can do anything; it goes on with a request only where nobody else does.
         List<Seen> chosen = role == WorkerRole.Decode
             ? fit.FindAll(seen => seen.Info.Role == WorkerRole.Decode)
@@ -118,7 +118,7 @@ internal sealed class ClusterView
     {
         private ExecutorReport _report = new();
         private int _given;
-        private long _promptTokens, _givenTokens, _givenAt;
+        private long _promptTokens, _givenTokens, _givenAt, _shunnedUntil;
 
         /// <summary>What it is.</summary>
         public ExecutorInfo Info { get; } = info;
@@ -145,6 +145,12 @@ internal sealed class ClusterView
 
         /// <summary>When it was last given a task.</summary>
         public long GivenAt => Interlocked.Read(ref _givenAt);
+
+        /// <summary>Whether it could not be reached just now: it gets nothing until a moment has passed or it has gone.</summary>
+        public bool Shunned => Stopwatch.GetTimestamp() < Interlocked.Read(ref _shunnedUntil);
+
+        /// <summary>It could not be reached.</summary>
+        public void Shun() => Interlocked.Exchange(ref _shunnedUntil, Stopwatch.GetTimestamp() + Stopwatch.Frequency);
 
         /// <summary>Gives it a task.</summary>
         /// <param name="tokens">Tokens of prompt and answer so far.</param>
