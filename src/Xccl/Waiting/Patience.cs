@@ -19,13 +19,16 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
     private const int SpinsBeforeYield = 200;
     private const int SpinsBeforeSleep = 60;
     private const int SleepMilliseconds = 20;
+    private const int LongSleepMilliseconds = 250;
     private static readonly TimeSpan LifeInterval = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan LongWait = TimeSpan.FromSeconds(1);
 
     private int steps;
     private long started;
     private long lifeSeen;
     private ulong rings;
     private bool announced;
+    private bool idle; // sleeps long already: looks around less often
     private PeerLostException? lost;
 
     /// <summary>Waits a little for a rank.</summary>
@@ -66,7 +69,7 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
             // First announced, then looked at again by the caller, and only then asleep.
             if (announced)
             {
-                group.Bell.Sleep(rings, SleepMilliseconds);
+                group.Bell.Sleep(rings, idle ? LongSleepMilliseconds : SleepMilliseconds);
                 rings = group.Bell.Rings();
             }
             else
@@ -104,7 +107,9 @@ internal struct Patience(Communicator group, Awaited awaited, uint eventId, Time
             if (lost is not null)
                 steps = 2 * StepsPerLook;
         }
-        if (lost is null && Stopwatch.GetElapsedTime(started, now) >= timeout)
+        TimeSpan waited = Stopwatch.GetElapsedTime(started, now);
+        idle = lost is null && waited >= LongWait && timeout - waited >= LongWait;
+        if (lost is null && waited >= timeout)
             throw new XcclTimeoutException(rank, eventId, timeout, awaited);
     }
 
