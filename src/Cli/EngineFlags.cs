@@ -142,7 +142,7 @@ internal sealed class EngineFlags
             throw new ArgumentException("--kv-offloading-size and --disk-cache-size are GiB, 0 or more.");
         return host == 0 && folder is null ? null : new TierOptions
         {
-            HostBytes = (long)(host * gigabyte),
+            HostBytes = (long)(host * gigabyte / result.GetValue(groups)),
             Folder = folder is null ? null : System.IO.Path.GetFullPath(folder),
             FolderBytes = (long)(result.GetValue(diskCacheSize) * gigabyte),
             Complain = Console.Error.WriteLine,
