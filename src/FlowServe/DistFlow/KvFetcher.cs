@@ -146,7 +146,12 @@ internal sealed class KvFetcher : IDisposable
         KvPort port = group.Port;
         Ask(messages, new PullRequest
         {
-            Kind = PullKind.Pull, Number = pull.Ticket.Number, Group = (short)pull.Ticket.Group, From = pull.From, To = pull.To, Fingerprint = port.Fingerprint,
+            Kind = PullKind.Pull,
+            Number = pull.Ticket.Number,
+            Group = (short)pull.Ticket.Group,
+            From = pull.From,
+            To = pull.To,
+            Fingerprint = port.Fingerprint,
         });
         PullAnswer answer = ReceiveAnswer(messages);
         if (answer.Status != PullStatus.Done)
