@@ -29,7 +29,9 @@ internal sealed class Executor : IDisposable
     private readonly Thread thread;
     private readonly SemaphoreSlim launched = new(0), completed = new(0);
     private readonly Queue<StepPlan> plans = new(4);
-    private readonly ConcurrentQueue<Action> jobs = new(); // run between steps; short
+    private readonly ConcurrentQueue<(Action Job, long After)> jobs = new(); // run between steps, behind those launched before; short
+    private long launchedSteps; // written by the group's thread
+    private long ranSteps;
     private Exception? draftFailure, domainFailure;
     private long copied; // ticks spent in jobs
     private volatile bool stopped;
@@ -60,10 +62,10 @@ internal sealed class Executor : IDisposable
     /// <summary>Carries positions in and out of the cache, in jobs.</summary>
     public KvPort Port { get; }
 
-    /// <summary>Has the executor's thread do something short between steps, in the order of posting. It must not throw. Any thread.</summary>
+    /// <summary>Has the executor's thread do something short behind the steps launched so far, in the order of posting. It must not throw. Any thread.</summary>
     public void Post(Action job)
     {
-        jobs.Enqueue(job);
+        jobs.Enqueue((job, Volatile.Read(ref launchedSteps)));
         launched.Release();
         domain?.Wake();
     }
@@ -75,7 +77,10 @@ internal sealed class Executor : IDisposable
     public void Launch(StepPlan plan)
     {
         lock (plans)
+        {
             plans.Enqueue(plan);
+            Volatile.Write(ref launchedSteps, launchedSteps + 1); // not before: a job that counts a step finds it in the queue
+        }
         launched.Release();
         domain?.Wake();
     }
@@ -110,13 +115,14 @@ internal sealed class Executor : IDisposable
             // Once for each step and each job.
             Accompany(domain);
             StepPlan? plan = null;
-            if (jobs.IsEmpty || (worked && Stopwatch.GetTimestamp() >= until))
+            bool ready = jobs.TryPeek(out (Action Job, long After) first) && first.After <= ranSteps;
+            if (!ready || (worked && Stopwatch.GetTimestamp() >= until))
                 lock (plans)
                     plans.TryDequeue(out plan);
-            if (plan is null && jobs.TryDequeue(out Action? job))
+            if (plan is null && ready && jobs.TryDequeue(out (Action Job, long After) next))
             {
                 long start = Stopwatch.GetTimestamp();
-                job();
+                next.Job();
                 worked = true;
                 copied += Stopwatch.GetTimestamp() - start;
                 continue;
@@ -147,6 +153,7 @@ internal sealed class Executor : IDisposable
             plan.Results.PausedAtEnd = GC.GetTotalPauseDuration();
             completed.Release();
             Draft(plan);
+            ranSteps++;
             long ended = Stopwatch.GetTimestamp();
             (worked, until) = (false, ended + ((ended - started) / JobShare));
         }
