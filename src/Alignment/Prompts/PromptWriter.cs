@@ -5,7 +5,7 @@ namespace XDeepServe.Alignment.Prompts;
 
 /// <summary>Turns conversations into a model's token ids, through its chat template. Training and scoring use the same one.</summary>
 /// <param name="tokenizer">The model's.</param>
-/// <param name="template">The model's; null to join the turns as plain text.</param>
+/// <param name="template">The model's, with its special tokens (<see cref="Tokenizer.CreateTemplate"/>); null to join the turns as plain text.</param>
 public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template)
 {
     /// <summary>The tokenizer.</summary>
@@ -27,10 +27,6 @@ public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template)
             ["messages"] = new JsonArray([.. messages.Select(message => new JsonObject { ["role"] = message.Role, ["content"] = message.Content })]),
             ["add_generation_prompt"] = opensAnswer,
             ["enable_thinking"] = false,
-            ["bos_token"] = tokenizer.BosToken,
-            ["eos_token"] = tokenizer.EosToken,
-            ["tools"] = null,
-            ["documents"] = null,
         });
     }
 

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json.Nodes;
+using XDeepServe.Alignment.Prompts;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
@@ -53,15 +53,11 @@ internal sealed class BenchBalanceCommand : Command
     {
         using Checkpoint checkpoint = Checkpoint.Open(path);
         Tokenizer tokenizer = checkpoint.LoadTokenizer() ?? throw new ModelLoadException($"{path} brings no tokenizer, so no prompts can be read.");
-        ChatTemplate template = tokenizer.CreateTemplate() ?? throw new ModelLoadException($"{path} brings no chat template.");
+        PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
         using CpuBackend backend = new(new CpuOptions());
         using Model loaded = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: null));
         using ExpertCounts counts = new(loaded, backend);
-        int[][] texts = [.. PromptFile.Read(file).Select(prompt => tokenizer.Encode(template.Render(new JsonObject
-        {
-            ["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = prompt.Text }),
-            ["add_generation_prompt"] = true,
-        })).Take(512).ToArray())];
+        int[][] texts = [.. PromptFile.Read(file).Select(prompt => writer.Encode(Message.Question(prompt.Text), opensAnswer: true).Take(512).ToArray())];
         using WindowRunner runner = new(loaded, backend, Math.Max(2, texts.Max(text => text.Length)));
         ExpertLoad[] halves = [new(counts.Layers, counts.Experts, slices), new(counts.Layers, counts.Experts, slices)];
         for (int i = 0; i < texts.Length; i++)

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json.Nodes;
+using XDeepServe.Alignment.Prompts;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Models.Loading;
@@ -102,11 +102,7 @@ internal sealed class BenchSpeculationCommand : Command
     private static int[][] Read(LoadedEngine loaded, string file, int every)
     {
         Tokenizer tokenizer = loaded.Tokenizer ?? throw new ModelLoadException("The model brings no tokenizer, so no prompts can be read.");
-        ChatTemplate template = tokenizer.CreateTemplate() ?? throw new ModelLoadException("The model brings no chat template.");
-        return [.. PromptFile.Read(file).Where(prompt => prompt.Id % every == 0).Select(prompt => tokenizer.Encode(template.Render(new JsonObject
-        {
-            ["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = prompt.Text }),
-            ["add_generation_prompt"] = true,
-        })).Take(512).ToArray())];
+        PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
+        return [.. PromptFile.Read(file).Where(prompt => prompt.Id % every == 0).Select(prompt => writer.Encode(Message.Question(prompt.Text), opensAnswer: true).Take(512).ToArray())];
     }
 }

@@ -69,8 +69,6 @@ internal sealed record ChatPrompt
             ["add_generation_prompt"] = AddGenerationPrompt,
             ["bos_token"] = tokenizer.BosToken,
             ["eos_token"] = tokenizer.EosToken,
-            ["tools"] = null,
-            ["documents"] = null,
         };
         foreach ((string name, JsonNode? value) in Variables ?? [])
         {

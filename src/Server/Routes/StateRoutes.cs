@@ -112,11 +112,11 @@ internal sealed class StateRoutes(ServerState state)
                 break;
             case { } engine:
                 new EngineText(text, state.Options.MetricPrefix, state.Options.ServedModelNames[0]).Write(engine);
-                ProcessText.Write(text);
                 break;
-            default:
-                ProcessText.Write(text);
-                break;
+        }
+        if (many.Length == 0)
+        {
+            ProcessText.Write(text); // a service's members tell theirs themselves
         }
         state.Http.Write(text);
         byte[] body = Encoding.UTF8.GetBytes(many + text);

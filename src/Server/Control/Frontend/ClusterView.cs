@@ -17,6 +17,7 @@ internal sealed class ClusterView
     private static readonly PrefillCost s_nominalCost = new(0.001, 0.0001, 0);
     private const int LongPrompt = 2048;
     private readonly ConcurrentDictionary<string, Seen> _executors = new();
+    private readonly Lock _picking = new();
     private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Called with each Task Executor that has gone.</summary>
@@ -74,10 +75,19 @@ internal sealed class ClusterView
     /// <returns>Its id; null if none can take the task now.</returns>
     public string? Pick(PlacementRequest request)
     {
-        List<Seen> candidates = Candidates(request.Role, request.Avoid);
-        List<ExecutorLoad> loads = [.. candidates.Select(Load)];
-        int place = request.Role == WorkerRole.Decode ? JobPlacement.Decode(loads) : JobPlacement.Prefill(loads, request.Chain, request.Tokens, LongPrompt);
-        return place < 0 ? null : candidates[place].Info.Id;
+        // One at a time: of requests that come together, each sees that the last one was given away.
+        lock (_picking)
+        {
+            List<Seen> candidates = Candidates(request.Role, request.Avoid);
+            List<ExecutorLoad> loads = [.. candidates.Select(Load)];
+            int place = request.Role == WorkerRole.Decode ? JobPlacement.Decode(loads) : JobPlacement.Prefill(loads, request.Chain, request.Tokens, LongPrompt);
+            if (place < 0)
+            {
+                return null;
+            }
+            candidates[place].PickedAt = Stopwatch.GetTimestamp();
+            return candidates[place].Info.Id;
+        }
     }
 
     private bool Has(WorkerRole role) => _executors.Values.Any(seen => seen.Info.Role == role && !seen.Report.Draining);
@@ -90,8 +100,8 @@ internal sealed class ClusterView
             ? fit.FindAll(seen => seen.Info.Role == WorkerRole.Decode)
             : fit.FindAll(seen => seen.Info.Role is WorkerRole.Prefill or WorkerRole.Colocated);
         chosen = chosen.Count > 0 ? chosen : fit.FindAll(seen => seen.Info.Role == WorkerRole.Colocated);
-        // Equals are taken in turn: the order says who was given something least lately.
-        chosen.Sort((left, right) => (left.GivenAt, left.Info.Id).CompareTo((right.GivenAt, right.Info.Id)));
+        // Equals are taken in turn: the order says who was picked least lately.
+        chosen.Sort((left, right) => (left.PickedAt, left.Info.Id).CompareTo((right.PickedAt, right.Info.Id)));
         return chosen;
     }
 
@@ -118,7 +128,7 @@ internal sealed class ClusterView
     {
         private ExecutorReport _report = new();
         private int _given;
-        private long _promptTokens, _givenTokens, _givenAt, _shunnedUntil;
+        private long _promptTokens, _givenTokens, _shunnedUntil;
 
         /// <summary>What it is.</summary>
         public ExecutorInfo Info { get; } = info;
@@ -143,8 +153,8 @@ internal sealed class ClusterView
         /// <summary>Cache positions that were given to it since it last reported.</summary>
         public long GivenTokens => Interlocked.Read(ref _givenTokens);
 
-        /// <summary>When it was last given a task.</summary>
-        public long GivenAt => Interlocked.Read(ref _givenAt);
+        /// <summary>When it was last picked (<see cref="Stopwatch"/>); kept by <see cref="Pick"/>.</summary>
+        public long PickedAt { get; set; }
 
         /// <summary>Whether it could not be reached just now: it gets nothing until a moment has passed or it has gone.</summary>
         public bool Shunned => Stopwatch.GetTimestamp() < Interlocked.Read(ref _shunnedUntil);
@@ -160,7 +170,6 @@ internal sealed class ClusterView
             Interlocked.Increment(ref _given);
             Interlocked.Add(ref _promptTokens, toCompute);
             Interlocked.Add(ref _givenTokens, tokens);
-            Interlocked.Exchange(ref _givenAt, Stopwatch.GetTimestamp());
         }
 
         /// <summary>It has computed the prompt.</summary>
