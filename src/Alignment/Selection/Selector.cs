@@ -1,0 +1,98 @@
+using System.Numerics.Tensors;
+using XDeepServe.Kernels;
+
+namespace XDeepServe.Alignment.Selection;
+
+/// <summary>What was asked of a selection.</summary>
+public sealed record SelectionSettings
+{
+    /// <summary>How candidates are scored.</summary>
+    public SelectionMethod Method { get; init; } = SelectionMethod.Transport;
+
+    /// <summary>Candidates to keep; all if there are fewer.</summary>
+    public required int Keep { get; init; }
+
+    /// <summary>For selection by lot.</summary>
+    public ulong Seed { get; init; }
+
+    /// <summary>Bytes of distances to hold.</summary>
+    public long Memory { get; init; } = 4L << 30;
+
+    /// <summary>Of entropic transport; also how many threads there are.</summary>
+    public SinkhornSettings Sinkhorn { get; init; } = new();
+}
+
+/// <summary>Preference data selection: keeps the candidates that teach what the targets teach (RoVRM, "optimal transport-based preference data selection").</summary>
+public static class Selector
+{
+    /// <summary>Scores and picks.</summary>
+    /// <param name="candidates">Features to choose from.</param>
+    /// <param name="targets">Features of what they are wanted for.</param>
+    /// <param name="settings">How.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="Data.DataException">The two sets cannot be compared.</exception>
+    public static SelectionReport Select(FeatureFile candidates, FeatureFile targets, SelectionSettings settings, CancellationToken cancel = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(settings.Keep, 1);
+        FeatureCosts costs = new(candidates, targets, settings.Memory); // looks whether they go together, whatever the method
+        TransportPlan? plan = null;
+        double[] scores = settings.Method switch
+        {
+            SelectionMethod.Transport => (plan = Sinkhorn.Solve(costs, settings.Sinkhorn, cancel)).RowCosts,
+            SelectionMethod.Distance => Distances(costs, settings.Sinkhorn.Threads, cancel),
+            SelectionMethod.Less => Cosines(candidates, targets),
+            SelectionMethod.Random => [.. Enumerable.Range(0, candidates.Rows).Select(row => (double)RandomStream.Uniform(settings.Seed, (uint)row))],
+            _ => new double[candidates.Rows],
+        };
+        bool lower = settings.Method is SelectionMethod.Transport or SelectionMethod.Distance;
+        int keep = settings.Method == SelectionMethod.All ? candidates.Rows : Math.Min(settings.Keep, candidates.Rows);
+        int[] order = [.. Enumerable.Range(0, candidates.Rows).OrderBy(row => lower ? scores[row] : -scores[row]).ThenBy(row => row)];
+        return new SelectionReport
+        {
+            Method = settings.Method,
+            Candidates = candidates.Rows,
+            Targets = targets.Rows,
+            Columns = candidates.Columns,
+            Kept = order[..keep],
+            Scores = scores,
+            LowerIsBetter = lower,
+            Plan = plan,
+        };
+    }
+
+    private static double[] Distances(CostBlocks costs, int threads, CancellationToken cancel)
+    {
+        double[] means = new double[costs.Rows];
+        using ThreadLocal<float[]> scratch = new(() => new float[CostBlocks.BlockRows * costs.Columns]);
+        Parallel.For(0, costs.Count, new ParallelOptions { MaxDegreeOfParallelism = threads, CancellationToken = cancel }, block =>
+        {
+            ReadOnlySpan<float> values = costs.Block(block, scratch.Value!);
+            for (int row = 0; row < costs.RowsOf(block); row++)
+                means[(block * CostBlocks.BlockRows) + row] = TensorPrimitives.Sum(values.Slice(row * costs.Columns, costs.Columns)) / costs.Columns;
+        });
+        return means;
+    }
+
+    // The mean of cosines is the product with the mean of the normalised targets.
+    private static double[] Cosines(FeatureFile candidates, FeatureFile targets)
+    {
+        float[] row = new float[targets.Columns];
+        double[] centre = new double[targets.Columns];
+        for (int target = 0; target < targets.Rows; target++)
+        {
+            targets.Read(target, row);
+            RademacherProjection.Normalise(row);
+            for (int i = 0; i < row.Length; i++)
+                centre[i] += row[i] / (double)targets.Rows;
+        }
+        double[] scores = new double[candidates.Rows];
+        for (int candidate = 0; candidate < scores.Length; candidate++)
+        {
+            candidates.Read(candidate, row);
+            RademacherProjection.Normalise(row);
+            for (int i = 0; i < row.Length; i++)
+                scores[candidate] += row[i] * centre[i];
+        }
+        return scores;
+    }
+}

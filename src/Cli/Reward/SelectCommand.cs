@@ -1,0 +1,91 @@
+using System.CommandLine;
+using System.Globalization;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Selection;
+
+namespace XDeepServe.Cli.Reward;
+
+/// <summary><c>xds select</c>: the preference pairs that teach what others teach.</summary>
+internal sealed class SelectCommand : Command
+{
+    private const long Gibibyte = 1L << 30;
+
+    private readonly Option<string> method = EngineFlags.Choice(
+        "--method", "How candidates are scored: 'ot' (entropic transport between the sets), 'distance' (mean distance: transport between points), 'less' (mean cosine), 'random' or 'all' (baselines).",
+        "ot", "ot", "distance", "less", "random", "all");
+    private readonly Option<string> candidates = new("--candidates") { Description = "Feature file of the pairs to select from.", Required = true };
+    private readonly Option<string> targets = new("--targets") { Description = "Feature file of the pairs that they are to be like.", Required = true };
+    private readonly Option<int> keep = new("--keep") { Description = "How many to keep.", Required = true };
+    private readonly Option<string?> pairs = new("--pairs") { Description = "The candidates' JSON lines, in the features' order; those selected are written to --out, the best first." };
+    private readonly Option<string?> output = new("--out") { Description = "Where they go." };
+    private readonly Option<string?> report = new("--report") { Description = "Write what was found as JSON." };
+    private readonly Option<string?> scores = new("--scores") { Description = "Write all scores as CSV." };
+    private readonly Option<double> regularisation = new("--regularisation") { Description = "Of entropic transport, as a share of the mean cost.", DefaultValueFactory = _ => new SinkhornSettings().Regularisation };
+    private readonly Option<double> tolerance = new("--tolerance") { Description = "Relative L1 error of the marginals at which it stops.", DefaultValueFactory = _ => new SinkhornSettings().Tolerance };
+    private readonly Option<int> passes = new("--passes") { Description = "Passes over the costs at most.", DefaultValueFactory = _ => new SinkhornSettings().MostPasses };
+    private readonly Option<int> memory = new("--memory") { Description = "GiB of distances to hold; what does not fit is computed again in each pass.", DefaultValueFactory = _ => 4 };
+    private readonly Option<int> threads = new("--threads") { Description = "Threads (0: all cores)." };
+    private readonly Option<ulong> seed = new("--seed") { Description = "For 'random'." };
+
+    public SelectCommand() : base("select", "Selects preference pairs by their gradients: those that teach what the target pairs teach.")
+    {
+        foreach (Option option in new Option[] { method, candidates, targets, keep, pairs, output, report, scores, regularisation, tolerance, passes, memory, threads, seed })
+            Options.Add(option);
+        Validators.Add(result =>
+        {
+            if (result.GetValue(pairs) is null != result.GetValue(output) is null)
+                result.AddError("Give --pairs and --out together.");
+            if (result.GetValue(keep) < 1)
+                result.AddError("--keep must be at least 1.");
+        });
+        SetAction(Run);
+    }
+
+    private int Run(ParseResult result)
+    {
+        using Interruption interruption = new();
+        using FeatureFile from = FeatureFile.Open(result.GetValue(candidates)!), to = FeatureFile.Open(result.GetValue(targets)!);
+        SelectionReport found = Selector.Select(from, to, Settings(result), interruption.Stop);
+        if (result.GetValue(pairs) is { } source)
+            WritePairs(source, result.GetValue(output)!, found);
+        if (result.GetValue(report) is { } json)
+            found.WriteJson(json);
+        if (result.GetValue(scores) is { } table)
+            found.WriteCsv(table);
+        Line($"kept {found.Kept.Length} of {found.Candidates} by {result.GetValue(method)}: mean score {found.Kept.Average(row => found.Scores[row]):F4}, of all {found.Scores.Average():F4} ({(found.LowerIsBetter ? "lower" : "higher")} is better)");
+        if (found.Plan is { } plan)
+            Line($"transport: cost {plan.Cost:F4}, regularisation {plan.Regularisation:G3}, L1 marginal error {plan.MarginalError:E1} after {plan.Passes} passes");
+        return 0;
+        static void Line(FormattableString text) => Console.WriteLine(text.ToString(CultureInfo.InvariantCulture));
+    }
+
+    private SelectionSettings Settings(ParseResult result) => new()
+    {
+        Method = result.GetValue(method) switch
+        {
+            "distance" => SelectionMethod.Distance,
+            "less" => SelectionMethod.Less,
+            "random" => SelectionMethod.Random,
+            "all" => SelectionMethod.All,
+            _ => SelectionMethod.Transport,
+        },
+        Keep = result.GetValue(keep),
+        Seed = result.GetValue(seed),
+        Memory = result.GetValue(memory) * Gibibyte,
+        Sinkhorn = new SinkhornSettings
+        {
+            Regularisation = result.GetValue(regularisation),
+            Tolerance = result.GetValue(tolerance),
+            MostPasses = result.GetValue(passes),
+            Threads = result.GetValue(threads) is > 0 and { } given ? given : Environment.ProcessorCount,
+        },
+    };
+
+    private static void WritePairs(string source, string target, SelectionReport found)
+    {
+        List<string> lines = [.. Alignment.Data.JsonLines.Read(source).Select(line => line.Row.GetRawText())];
+        if (lines.Count != found.Candidates)
+            throw new DataException($"{source} has {lines.Count} pairs, but its features have {found.Candidates} rows; compute the features of this file.");
+        File.WriteAllLines(target, found.Kept.Select(row => lines[row]));
+    }
+}
