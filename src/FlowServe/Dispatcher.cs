@@ -4,8 +4,9 @@ using XDeepServe.FlowServe.Balancing;
 namespace XDeepServe.FlowServe;
 
 /// <summary>
-/// Hands requests to the DP groups of a Task Executor (paper §4.3, decode): once per request, to the group with the least cache in
-/// use or expected to be. Where all groups are full, requests wait here in order of arrival. Any thread; nobody waits for a lock.
+/// Hands requests to the DP groups of a Task Executor (paper §4.3): once per request, to the group with the least cache in use or
+/// expected to be when it has come, or, where prompts are all there is to do, as a <see cref="PrefillLeader"/> decides. Where all groups
+/// are full, requests wait here in order of arrival. Any thread; nobody waits for a lock.
 /// </summary>
 internal sealed class Dispatcher
 {
@@ -14,20 +15,37 @@ internal sealed class Dispatcher
     private readonly Load[] loads;
     private readonly ConcurrentQueue<Submission> waiting = new();
     private readonly OutputForecast forecast = new();
+    private readonly PrefillLeader? leader;
     private volatile bool closed;
 
     /// <summary>Nothing to dispatch yet.</summary>
-    public Dispatcher(IReadOnlyList<DpGroup> groups, int batchLimit)
+    public Dispatcher(IReadOnlyList<DpGroup> groups, EngineOptions options)
     {
-        (this.groups, this.batchLimit) = (groups, batchLimit);
+        (this.groups, batchLimit) = (groups, options.MaxSequences);
         loads = [.. groups.Select(_ => new Load())];
+        if (!options.LeadPrefill)
+            return;
+        leader = new PrefillLeader(groups, options, group => batchLimit - Volatile.Read(ref loads[group].Sequences), Give);
+        foreach (DpGroup group in groups)
+            group.Leader = leader;
     }
+
+    /// <summary>Predicted seconds of work of one group to compute what the leader has not assigned yet. Any thread.</summary>
+    public double Backlog => leader?.Backlog ?? 0;
+
+    /// <summary>Cache positions that all requests will hold at their ends, as far as that can be told. Any thread.</summary>
+    public long Expected => loads.Sum(load => Interlocked.Read(ref load.Expected));
 
     /// <summary>Takes a request in.</summary>
     public void Add(Submission submission)
     {
         Sequence first = submission.Sequences[0];
         submission.Expected = first.PromptLength + forecast.Expect(first.PromptLength, first.MaxNew);
+        if (leader is not null)
+        {
+            leader.Add(submission);
+            return;
+        }
         if (groups.Count == 1)
         {
             Give(submission, 0); // its scheduler keeps the queue, in order of priority
@@ -61,6 +79,7 @@ internal sealed class Dispatcher
     public void Close()
     {
         closed = true;
+        leader?.Close();
         while (waiting.TryDequeue(out Submission? left))
             if (left.TryClaim(0))
                 groups[0].Abort(left);
@@ -71,7 +90,7 @@ internal sealed class Dispatcher
     {
         while (!closed && !waiting.IsEmpty)
         {
-            int group = Pick();
+            int group = waiting.TryPeek(out Submission? first) ? Pick(first) : -1;
             if (group < 0)
                 break;
             // Another thread may have taken the place, or the request, meanwhile.
@@ -82,14 +101,15 @@ internal sealed class Dispatcher
         groups[0].Metrics.Undispatched = waiting.Count;
     }
 
-    private void Give(Submission submission, int group)
+    private bool Give(Submission submission, int group)
     {
         if (!submission.TryClaim(group))
-            return; // left while it waited
+            return false; // left while it waited
         submission.Given = true;
         Interlocked.Add(ref loads[group].Sequences, submission.Sequences.Length);
         Interlocked.Add(ref loads[group].Expected, submission.Expected * submission.Sequences.Length);
         groups[group].Submit(submission);
+        return true;
     }
 
     private void Release(Submission submission)
@@ -99,7 +119,7 @@ internal sealed class Dispatcher
         Interlocked.Add(ref load.Expected, -submission.Expected * submission.Sequences.Length);
     }
 
-    private int Pick()
+    private int Pick(Submission submission)
     {
         Span<DecodeLoad> seen = stackalloc DecodeLoad[groups.Count];
         for (int group = 0; group < seen.Length; group++)
@@ -108,7 +128,9 @@ internal sealed class Dispatcher
             // What requests are expected to hold at their ends, less what is held already.
             long reserved = Math.Max(0, Interlocked.Read(ref loads[group].Expected) - used);
             int active = groups[group].Metrics.Running, all = Volatile.Read(ref loads[group].Sequences);
-            seen[group] = new DecodeLoad(active, all - active, batchLimit, used, reserved);
+            // A beginning that the group holds already needs no positions more.
+            int held = submission.Sequences[0].MaySharePrefix ? groups[group].Prefill.Prefixes.Held(submission.Chain) : 0;
+            seen[group] = new DecodeLoad(active, all - active, batchLimit, used, reserved - held);
         }
         return DecodeBalancer.Pick(seen);
     }

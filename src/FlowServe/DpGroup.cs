@@ -35,7 +35,7 @@ internal sealed class DpGroup : IDisposable
     private long runningSince; // when it was launched
     private bool follows;      // whether another ran then
     private bool working;      // whether the pace knows of work
-    private long step, lastStep = -2, lastStepAt;
+    private long step;
     private volatile bool stopped;
 
     /// <summary>Takes memory; starts the thread unless the caller steps the group itself.</summary>
@@ -54,6 +54,7 @@ internal sealed class DpGroup : IDisposable
         Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
         clock = new StepClock(Metrics);
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
+        Prefill = new PrefillLoad(options, cache.Prefixes);
         executor = new Executor(model, backend, options, Blocks, model.Config.EosIds, domain);
         scheduler = new Scheduler(options, cache)
         {
@@ -62,7 +63,7 @@ internal sealed class DpGroup : IDisposable
         Holds = new KvHolds(number, cache, options.HoldLease);
         if (options.Tiers is { } below)
         {
-            Tiers = cache.Tiers = CacheTiers.Open(below, options, Blocks, executor, Wake);
+            Tiers = cache.Tiers = CacheTiers.Open(below, options, Blocks, executor, Wake, Prefill.Model);
             Metrics.Tiers = Tiers.Metrics;
             scheduler.Supplies.Add(Tiers);
         }
@@ -85,6 +86,15 @@ internal sealed class DpGroup : IDisposable
 
     /// <summary>Bytes of the key-value cache.</summary>
     public long CacheBytes => executor.CacheBytes;
+
+    /// <summary>Those that run or wait. The group's thread.</summary>
+    public IEnumerable<Sequence> Sequences => scheduler.Running.Concat(scheduler.Waiting);
+
+    /// <summary>What the group tells of its prefill.</summary>
+    public PrefillLoad Prefill { get; }
+
+    /// <summary>Assigns prompts to groups, before any of them turns; null where requests are dispatched as they come.</summary>
+    public PrefillLeader? Leader { get; set; }
 
     /// <summary>What the group has done.</summary>
     public EngineMetrics Metrics { get; }
@@ -147,6 +157,7 @@ internal sealed class DpGroup : IDisposable
     /// <returns>False if there was nothing to do.</returns>
     public bool Step()
     {
+        Leader?.Turn(Number);
         Receive();
         cache.TurnTiers(busy: running is not null);
         bool busy = running is not null;
@@ -208,6 +219,7 @@ internal sealed class DpGroup : IDisposable
 
     private void Take(Submission submission)
     {
+        Prefill.Receive(submission);
         if (submission.Output.Aborted)
             End(submission, "abort"); // left before it arrived: it ends as any other, so that its place in the queue is free again
         else
@@ -249,8 +261,11 @@ internal sealed class DpGroup : IDisposable
         clock.Observe(plan, runningSince, follows);
         Metrics.StepCount++;
         Metrics.StepTokens.Observe(plan.Tokens);
-        if (Tiers is not null && plan.Results.Failure is null)
-            Tiers.Cost.ObserveStep(plan.Tokens, plan.Pairs, plan.Results.Seconds);
+        if (plan.Results.Failure is null)
+        {
+            Prefill.Model.Observe(plan.Tokens, plan.Pairs, plan.Results.Seconds);
+            Tiers?.Cost.ObserveStep(plan.Results.Seconds);
+        }
         StepResults results = plan.Results;
         for (int i = 0; i < results.Prompt.Count; i++)
         {
@@ -277,7 +292,7 @@ internal sealed class DpGroup : IDisposable
             else
                 Publish(work, results, place, accepted, now);
         }
-        Learn(plan, now);
+        scheduler.Proposals?.Observe(plan, now);
         foreach ((Sequence sequence, float[] values) in results.Readouts)
             Publish(sequence, values);
     }
@@ -339,20 +354,6 @@ internal sealed class DpGroup : IDisposable
             HandOver(sequence);
     }
 
-    /// <summary>Tells the gate what a step of decoding took.</summary>
-    private void Learn(StepPlan plan, long now)
-    {
-        bool decoded = scheduler.Proposals is not null && plan.Step == lastStep + 1 && plan.Samples - plan.Drafts == plan.Work.Count && plan.Tokens == plan.Samples;
-        if (decoded)
-        {
-            int tokens = plan.Work.Count;
-            for (int i = 0; i < plan.Work.Count && plan.Drafts > 0; i++)
-                tokens += plan.Results.Accepted[i];
-            scheduler.Proposals!.Gate.Observe(plan.Work.Count, plan.Drafts > 0, tokens, EngineMetrics.Seconds(lastStepAt, now));
-        }
-        (lastStep, lastStepAt) = (plan.Step, now);
-    }
-
     /// <summary>The sequence goes on elsewhere; its blocks stay until they were fetched.</summary>
     private void HandOver(Sequence sequence)
     {
@@ -384,7 +385,8 @@ internal sealed class DpGroup : IDisposable
 
     private void Report()
     {
-        (Metrics.Running, Metrics.Waiting, Metrics.Arriving, Metrics.Held) = (scheduler.Running.Count, scheduler.Waiting.Count + Metrics.Undispatched, scheduler.Arriving.Count, Holds.Count);
+        Prefill.Tell(scheduler);
+        (Metrics.Running, Metrics.Waiting, Metrics.Arriving, Metrics.Held) = (scheduler.Running.Count, scheduler.Waiting.Count + Metrics.Undispatched + (Number == 0 ? Leader?.Waiting ?? 0 : 0), scheduler.Arriving.Count, Holds.Count);
         Volatile.Write(ref usedPositions, (long)cache.Pool.InUse * options.BlockSize);
         Metrics.DispatchedRows = domain?.DispatchedRows ?? 0;
         Metrics.CacheUsage = (double)cache.Pool.InUse / cache.Pool.Blocks;

@@ -32,6 +32,12 @@ public sealed record EngineOptions
     /// <summary>Cut prompts into pieces that fit beside others.</summary>
     public bool ChunkedPrefill { get; init; } = true;
 
+    /// <summary>Tokens to compute from which a prompt is long: where it can be helped, long and short ones share no DP group (paper §5.1).</summary>
+    public int LongPrompt { get; init; } = 2048;
+
+    /// <summary>Whether a leader at DP 0 assigns prompts to DP groups by what they cost, as where prompts are all there is to do (paper §4.3); else requests go where the cache is emptiest.</summary>
+    public bool LeadPrefill { get; init; }
+
     /// <summary>Most requests that wait.</summary>
     public int QueueLimit { get; init; } = 512;
 
@@ -69,6 +75,7 @@ public sealed record EngineOptions
         Require(MaxBatchedTokens >= MaxSequences, $"A step of {MaxBatchedTokens} tokens (--max-num-batched-tokens) must hold one of each of the {MaxSequences} sequences (--max-num-seqs).");
         Require(MaxBatchedTokens / SamplesPerSequence >= MaxSequences, $"A step of {MaxBatchedTokens} tokens (--max-num-batched-tokens) must hold {SamplesPerSequence} of each of the {MaxSequences} sequences (--max-num-seqs) with that many proposals.");
         Require(ChunkedPrefill || MaxBatchedTokens >= MaxModelLength, $"Without chunked prefill a step (--max-num-batched-tokens {MaxBatchedTokens}) must hold a whole prompt (--max-model-len {MaxModelLength}).");
+        Require(LongPrompt >= 1, "A prompt is long from some number of tokens on, at least 1 (--long-prefill-token-threshold).");
         Require(QueueLimit >= 1, "At least one request must be able to wait (--max-queued-requests).");
         Require(MaxLogprobs is >= 0 and <= 1000, "Between 0 and 1000 log-probabilities per token can be kept (--max-logprobs).");
         Require(Tiers is null || PrefixCaching, "Cache blocks are kept in host memory or on disk for prefixes to be found again (--kv-offloading-size, --disk-cache): leave --no-enable-prefix-caching out.");

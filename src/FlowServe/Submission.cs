@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Balancing;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>A request inside a Task Executor: its sequences and where their output goes. Belongs to one DP group's thread.</summary>
@@ -12,6 +14,7 @@ public sealed class Submission
     {
         (Request, Output, this.abort, this.ended) = (request, output, abort, ended);
         open = request.Sampling.N;
+        Chain = PrefixChain.Of(request);
     }
 
     /// <summary>The request.</summary>
@@ -22,6 +25,18 @@ public sealed class Submission
     internal Sequence[] Sequences { get; set; } = [];
 
     internal int CachedTokens { get; set; }
+
+    /// <summary>Names of the prompt's beginnings.</summary>
+    internal ulong[] Chain { get; }
+
+    /// <summary>Whether much is to be computed; None until someone has looked.</summary>
+    internal PromptClass Class { get; set; }
+
+    /// <summary>Tokens at its beginning that its DP group's cache held when it came there.</summary>
+    internal int Hits { get; set; }
+
+    /// <summary>[groups] tokens at its beginning that each group's cache held when the leader last looked; the leader's.</summary>
+    internal int[]? GroupHits { get; set; }
 
     /// <summary>The DP group that has it; -1 while it waits for one.</summary>
     internal int Group => Volatile.Read(ref group);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 using XDeepServe.Models.Text;
@@ -59,7 +60,7 @@ public sealed class TeShell : IEngine, IDisposable
         (this.model, this.tokenizer, Options) = (model, tokenizer, options);
         pace = options.CollectionInterval > 0 ? new CollectionPace(options.CollectionInterval, options.CollectionBudget) : null;
         groups = [.. backends.Select((backend, number) => new DpGroup(number, model, backend, options, pace, published, threaded, domain))];
-        dispatcher = new Dispatcher(groups, options.MaxSequences);
+        dispatcher = new Dispatcher(groups, options);
         rules = new RequestRules(model.Config, options, (long)groups[0].Blocks * options.BlockSize);
     }
 
@@ -80,6 +81,26 @@ public sealed class TeShell : IEngine, IDisposable
 
     /// <inheritdoc/>
     public int Unfinished => Volatile.Read(ref queued);
+
+    /// <summary>How its prefill stands, for whoever places requests: of the DP group that will be through first; nothing is computed (None) while one is idle. Any thread.</summary>
+    public PrefillStatus Prefill
+    {
+        get
+        {
+            PrefillLoad first = groups.MinBy(group => group.Prefill.Backlog)!.Prefill;
+            PromptClass worked = Array.Exists(groups, group => group.Prefill.Class == PromptClass.None) ? PromptClass.None : first.Class;
+            return new PrefillStatus(worked, first.Backlog + dispatcher.Backlog / groups.Length, 0, first.Cost);
+        }
+    }
+
+    /// <summary>Share of the cache that its requests need, the reserve for expected output included; above 1 where they need more than there is. Any thread.</summary>
+    public double ExpectedUsage => Math.Max((double)dispatcher.Expected / ((long)CacheBlocks * Options.BlockSize * groups.Length), groups.Average(group => group.Metrics.CacheUsage));
+
+    /// <summary>Sums up which beginnings its caches hold. Any thread.</summary>
+    public PrefixSummary SumUpPrefixes() => PrefixSummary.Of(groups.Select(group => group.Prefill.Prefixes));
+
+    /// <summary>Counts changes of what <see cref="SumUpPrefixes"/> tells. Any thread.</summary>
+    public long PrefixChanges => groups.Sum(group => group.Prefill.Prefixes.Changes);
 
     internal DpGroup Group => groups[0];
 

@@ -1,3 +1,4 @@
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.Tiers;
 
 namespace XDeepServe.FlowServe;
@@ -11,6 +12,7 @@ public sealed class TensorCache
     private readonly RadixIndex index;
     private readonly bool sharing;
     private readonly BlockResidency? residency;
+    private readonly PrefixFeed prefixes;
 
     /// <summary>An empty cache.</summary>
     /// <param name="blocks">Blocks.</param>
@@ -26,6 +28,7 @@ public sealed class TensorCache
         this.residency = residency;
         Pool = new BlockPool(blocks);
         index = new RadixIndex(blocks, blockSize);
+        prefixes = new PrefixFeed(blocks, blockSize);
         BlockSize = blockSize;
         this.sharing = sharing;
     }
@@ -35,6 +38,9 @@ public sealed class TensorCache
 
     /// <summary>The blocks.</summary>
     public BlockPool Pool { get; }
+
+    /// <summary>Names of the beginnings that it holds: others may read them.</summary>
+    public PrefixSet Prefixes => prefixes.Set;
 
     /// <summary>What stands behind the device's blocks; null for nothing.</summary>
     internal CacheTiers? Tiers { get; set; }
@@ -87,6 +93,7 @@ public sealed class TensorCache
             if (evicted)
             {
                 index.Remove(block);
+                prefixes.Evict(block);
                 Tiers?.Evicted(block);
                 residency?.Evict(block);
             }
@@ -121,6 +128,7 @@ public sealed class TensorCache
             }
             index.Add(own, parent, sequence.CommittedHash, tokens);
             Pool.Keep(own);
+            prefixes.Commit(sequence, place);
             Tiers?.Committed(own, sequence.CommittedHash, before);
         }
     }
@@ -141,6 +149,7 @@ public sealed class TensorCache
             return false;
         Pool.ForgetAll();
         index.Clear();
+        prefixes.Clear();
         Tiers?.Reset();
         return true;
     }

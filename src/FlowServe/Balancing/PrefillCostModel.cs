@@ -14,6 +14,9 @@ public sealed class PrefillCostModel
     private readonly double[] covariance = [Doubt, 0, 0, 0, Doubt, 0, 0, 0, Doubt];        // [3, 3] of the factors
     private readonly double[] row = new double[Terms], spread = new double[Terms];
 
+    /// <summary>What it predicts before it has learned anything: a slow processor.</summary>
+    public static PrefillCost Prior => s_prior;
+
     /// <summary>What it has learned so far.</summary>
     public PrefillCost Cost => new(s_prior.Step * factors[0], s_prior.Token * factors[1], s_prior.Pair * factors[2]);
 

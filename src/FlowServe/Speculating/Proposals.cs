@@ -5,6 +5,7 @@ internal sealed class Proposals
 {
     private readonly Speculation speculation;
     private readonly int[] proposed;
+    private long lastStep = -2, lastStepAt;
 
     /// <summary>Nothing proposed.</summary>
     public Proposals(Speculation speculation, int? limit)
@@ -23,6 +24,19 @@ internal sealed class Proposals
     /// <summary>Decides for the next step.</summary>
     /// <param name="sequences">Sequences that run or are about to.</param>
     public void Begin(int sequences) => Active = sequences > 0 && Gate.Decide(sequences);
+
+    /// <summary>Tells the gate what a step took, if it and the one before did nothing but decode.</summary>
+    public void Observe(StepPlan plan, long now)
+    {
+        if (plan.Step == lastStep + 1 && plan.Samples - plan.Drafts == plan.Work.Count && plan.Tokens == plan.Samples)
+        {
+            int tokens = plan.Work.Count;
+            for (int i = 0; i < plan.Work.Count && plan.Drafts > 0; i++)
+                tokens += plan.Results.Accepted[i];
+            Gate.Observe(plan.Work.Count, plan.Drafts > 0, tokens, EngineMetrics.Seconds(lastStepAt, now));
+        }
+        (lastStep, lastStepAt) = (plan.Step, now);
+    }
 
     /// <summary>The proposals that a decoding sequence verifies.</summary>
     /// <param name="sequence">All its tokens are known.</param>

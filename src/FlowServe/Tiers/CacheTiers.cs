@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using XDeepServe.FlowServe.Balancing;
 
 namespace XDeepServe.FlowServe.Tiers;
 
@@ -36,10 +37,11 @@ internal sealed class CacheTiers : IKvSupply, IDiskClient, IDisposable
     /// <param name="port">Carries blocks; null where only counts matter.</param>
     /// <param name="post">Has the executor's thread do something between steps.</param>
     /// <param name="wake">Has the group's thread take a turn. Any thread.</param>
-    public CacheTiers(HostTier host, DiskTier? disk, int deviceBlocks, int stepTokens, TierOptions options, KvPort? port, Action<Action> post, Action wake)
+    /// <param name="prefill">Learns what computing costs; stays the group's.</param>
+    public CacheTiers(HostTier host, DiskTier? disk, int deviceBlocks, int stepTokens, TierOptions options, KvPort? port, Action<Action> post, Action wake, PrefillCostModel prefill)
     {
         (Host, this.disk, this.post, this.wake, complain) = (host, disk, post, wake, options.Complain);
-        Cost = new TierCostModel(stepTokens);
+        Cost = new TierCostModel(stepTokens, prefill);
         search = new TierSearch(host, disk, options.AlwaysLoad ? null : Cost, Metrics);
         saves = new SaveQueue(deviceBlocks);
         move = new TierMove(host, port, wake);
@@ -48,7 +50,7 @@ internal sealed class CacheTiers : IKvSupply, IDiskClient, IDisposable
 
     /// <summary>Takes memory and opens the folder, as the settings say.</summary>
     /// <exception cref="ArgumentException">Too little room; says what to do.</exception>
-    public static CacheTiers Open(TierOptions options, EngineOptions engine, int deviceBlocks, Executor executor, Action wake)
+    public static CacheTiers Open(TierOptions options, EngineOptions engine, int deviceBlocks, Executor executor, Action wake, PrefillCostModel prefill)
     {
         KvPort port = executor.Port;
         int blockBytes = port.BytesPerPosition * port.BlockSize;
@@ -57,7 +59,7 @@ internal sealed class CacheTiers : IKvSupply, IDiskClient, IDisposable
         DiskTier? disk = options.Folder is { } folder
             ? new DiskTier(folder, options.FolderBytes, new DiskFormat(options.Model, port.Fingerprint, port.BlockSize, blockBytes), options.Complain)
             : null;
-        return new CacheTiers(host, disk, deviceBlocks, engine.MaxBatchedTokens, options, port, executor.Post, wake);
+        return new CacheTiers(host, disk, deviceBlocks, engine.MaxBatchedTokens, options, port, executor.Post, wake, prefill);
     }
 
     /// <inheritdoc/>

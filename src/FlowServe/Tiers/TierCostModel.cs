@@ -7,10 +7,10 @@ namespace XDeepServe.FlowServe.Tiers;
 /// measurements; a wrong guess is forgotten slowly, so that a tier is tried again. Touches no tensor. One thread.
 /// </summary>
 /// <param name="stepTokens">Most tokens of a step.</param>
-public sealed class TierCostModel(int stepTokens)
+/// <param name="prefill">Learns what computing costs.</param>
+public sealed class TierCostModel(int stepTokens, PrefillCostModel prefill)
 {
     private const double PriorBytes = 8 << 20, PriorWait = 300e-6, Weight = .1, Forgetting = .98;
-    private readonly PrefillCostModel prefill = new();
     private Rate host = new(4e9), disk = new(500e6);
     private double wait = PriorWait;
     private double step = 1e-3;
@@ -36,15 +36,8 @@ public sealed class TierCostModel(int stepTokens)
     /// <summary>Learns from a whole load: what it took beside copying.</summary>
     public void ObserveWait(double seconds) => wait += Weight * (Math.Max(0, seconds) - wait);
 
-    /// <summary>Learns from a step.</summary>
-    /// <param name="tokens">Tokens that it computed.</param>
-    /// <param name="pairs">Their pairs (<see cref="PrefillCost.Pairs"/>).</param>
-    /// <param name="seconds">How long it took.</param>
-    public void ObserveStep(int tokens, double pairs, double seconds)
-    {
-        prefill.Observe(tokens, pairs, seconds);
-        step += Weight * (seconds - step);
-    }
+    /// <summary>Learns how long a step takes.</summary>
+    public void ObserveStep(double seconds) => step += Weight * (seconds - step);
 
     /// <summary>Predicted seconds to compute positions <paramref name="from"/> to <paramref name="to"/>.</summary>
     public double Compute(int from, int to) => prefill.Cost.Seconds(to - from, PrefillCost.Pairs(from, to - from), stepTokens);

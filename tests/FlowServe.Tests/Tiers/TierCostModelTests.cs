@@ -8,9 +8,10 @@ public sealed class TierCostModelTests
     [Fact]
     public void Slow_tiers_lose_and_fast_ones_win_after_few_measurements()
     {
-        TierCostModel cost = new(stepTokens: 512);
+        PrefillCostModel prefill = new();
+        TierCostModel cost = new(stepTokens: 512, prefill);
         for (int i = 0; i < 200; i++)
-            cost.ObserveStep(512, PrefillCost.Pairs(0, 512), 512 * 50e-6);
+            prefill.Observe(512, PrefillCost.Pairs(0, 512), 512 * 50e-6);
         for (int i = 0; i < 50; i++)
             cost.ObserveDisk(10 << 20, (10 << 20) / 20e6);
         Assert.InRange(cost.DiskRate, 15e6, 30e6);
@@ -26,9 +27,10 @@ public sealed class TierCostModelTests
     [Fact]
     public void What_made_it_decline_is_forgotten_until_it_tries_again()
     {
-        TierCostModel cost = new(stepTokens: 512);
+        PrefillCostModel prefill = new();
+        TierCostModel cost = new(stepTokens: 512, prefill);
         for (int i = 0; i < 100; i++)
-            cost.ObserveStep(512, PrefillCost.Pairs(0, 512), 512 * 20e-6);
+            prefill.Observe(512, PrefillCost.Pairs(0, 512), 512 * 20e-6);
         for (int i = 0; i < 20; i++)
             cost.ObserveWait(5); // a stall that has passed
         cost.ObserveDisk(1 << 20, 30);
