@@ -25,6 +25,7 @@ internal sealed class EngineFlags
     private readonly Option<int> maxSequences = new("--max-num-seqs") { Description = "Most sequences that run at once.", DefaultValueFactory = _ => 64 };
     private readonly Option<int> maxQueued = new("--max-queued-requests") { Description = "Most requests that wait; more are refused with 429.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> maxTokens = new("--max-num-batched-tokens") { Description = "Most tokens of a step.", DefaultValueFactory = _ => 512 };
+    private readonly Option<int> longPrompt = new("--long-prefill-token-threshold") { Description = "Tokens to compute from which a prompt is long: where it can be helped, long and short prompts share no worker and no DP group.", DefaultValueFactory = _ => 2048 };
     private readonly Option<int> blockSize = new("--block-size") { Description = "Positions in a cache block.", DefaultValueFactory = _ => 16 };
     private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for the KV cache; 0 chooses (256 MiB at most, one full sequence at least)." };
     private readonly Option<int?> blocks = new("--num-gpu-blocks-override") { Description = "Number of cache blocks, instead of --kv-cache-memory-bytes." };
@@ -51,7 +52,7 @@ internal sealed class EngineFlags
         quantization.AcceptOnlyFromAmong("q8_0", "q4_k", "q5_0", "q4_0", "fp8", "int8");
         all.AddRange(
         [
-            model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, blockSize, cacheBytes, blocks,
+            model, device, dtype, format, quantization, threads, maxModelLength, maxSequences, maxQueued, maxTokens, longPrompt, blockSize, cacheBytes, blocks,
             offloading, diskCache, diskCacheSize, prefixCaching, noPrefixCaching, chunks, noChunks, speculation, skipTokenizer, maxLogprobs, groups, collection,
         ]);
         if (!withoutSeed)
@@ -178,6 +179,7 @@ internal sealed class EngineFlags
                 MaxSequences = sequences,
                 QueueLimit = result.GetValue(maxQueued),
                 MaxBatchedTokens = result.GetValue(maxTokens),
+                LongPrompt = result.GetValue(longPrompt),
                 BlockSize = result.GetValue(blockSize),
                 KvCacheBytes = result.GetValue(cacheBytes),
                 NumBlocksOverride = result.GetValue(blocks),

@@ -99,6 +99,7 @@ internal sealed class WorkerCommand : Command
         LoadedEngine? loaded = null;
         try
         {
+            settings = settings with { Engine = settings.Engine with { LeadPrefill = role == WorkerRole.Prefill } };
             loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group), join);
             Volatile.Write(ref node, await starting);
             Task<string?> over = node.Join(role, loaded.Shell, settings.Name);

@@ -24,8 +24,8 @@ public sealed record ExecutorLoad
     /// <summary>Share of its cache in use, 0 to 1, or more where expected outputs need more than there is.</summary>
     public double KvUsage { get; init; }
 
-    /// <summary>What its caches hold.</summary>
-    public PrefixSummary Prefixes { get; init; } = PrefixSummary.Empty;
+    /// <summary>Tokens at the prompt's beginning that its caches hold.</summary>
+    public int Held { get; init; }
 }
 
 /// <summary>Which Task Executor gets a request (paper §5.1): decided by a Job Executor, which holds no state of its own. Pure.</summary>
@@ -33,11 +33,10 @@ public static class JobPlacement
 {
     /// <summary>By prefix-cache status, load and length: the one that should be through with the prompt first.</summary>
     /// <param name="executors">Those that prefill.</param>
-    /// <param name="chain">The prompt's names, see <see cref="PrefixChain"/>.</param>
     /// <param name="tokens">Tokens of the prompt.</param>
     /// <param name="longPrompt">Tokens to compute from which a prompt is long.</param>
     /// <returns>Place in <paramref name="executors"/>; -1 if all are full.</returns>
-    public static int Prefill(IReadOnlyList<ExecutorLoad> executors, ReadOnlySpan<ulong> chain, int tokens, int longPrompt)
+    public static int Prefill(IReadOnlyList<ExecutorLoad> executors, int tokens, int longPrompt)
     {
         int best = -1;
         (bool Mixes, double End) least = default;
@@ -46,10 +45,9 @@ public static class JobPlacement
             ExecutorLoad load = executors[place];
             if (load.Requests >= load.RequestLimit)
                 continue;
-            int held = load.Prefixes.Held(chain);
-            PromptClass wanted = tokens - held >= longPrompt ? PromptClass.Long : PromptClass.Short;
+            PromptClass wanted = tokens - load.Held >= longPrompt ? PromptClass.Long : PromptClass.Short;
             // A prompt that waits behind its own kind is better off than one that must wait for a group to run dry.
-            (bool, double) order = (load.Class != PromptClass.None && load.Class != wanted, load.Backlog + load.Cost.Prompt(tokens, held, load.StepTokens));
+            (bool, double) order = (load.Class != PromptClass.None && load.Class != wanted, load.Backlog + load.Cost.Prompt(tokens, load.Held, load.StepTokens));
             if (best < 0 || order.CompareTo(least) < 0)
                 (best, least) = (place, order);
         }

@@ -103,6 +103,7 @@ public sealed class ServiceNode : IAsyncDisposable
             BlockSize = shell.Options.BlockSize,
             MaxModelLength = shell.Options.MaxModelLength,
             MaxBatchedTokens = shell.Options.MaxBatchedTokens,
+            LongPrompt = shell.Options.LongPrompt,
         };
         IGrainFactory grains = _host.Services.GetRequiredService<IGrainFactory>();
         _flow = new DistFlow(shell, info.Id, (owner, link, cancel) => grains.GetGrain<ITaskExecutor>(owner).Link(link).WaitAsync(cancel));
@@ -118,7 +119,7 @@ public sealed class ServiceNode : IAsyncDisposable
     /// <param name="reason">Why.</param>
     public async Task ReportExitAsync(string worker, string reason)
     {
-        foreach (ClusterView.Seen seen in View.Executors.Where(seen => seen.Info.Name == worker))
+        foreach (SeenExecutor seen in View.Executors.Where(seen => seen.Info.Name == worker))
         {
             View.Apply(new ClusterUpdate { Members = [], Gone = [new Departure(seen.Info.Id, reason)] });
             await Cluster.Leave(seen.Info.Id, reason).ConfigureAwait(false);

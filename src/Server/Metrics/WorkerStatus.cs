@@ -11,7 +11,7 @@ internal static class WorkerStatus
     public static void Write(Utf8JsonWriter json, ClusterEngine service)
     {
         json.WriteStartArray("workers"u8);
-        foreach (ClusterView.Seen seen in service.View.Executors)
+        foreach (SeenExecutor seen in service.View.Executors)
         {
             ExecutorReport report = seen.Report;
             json.WriteStartObject();

@@ -5,14 +5,11 @@ namespace XDeepServe.FlowServe.Tests.Balancing;
 public sealed class JobPlacementTests
 {
     private static readonly ExecutorLoad s_idle = new() { RequestLimit = 10, Cost = PrefillSimulation.Truth };
-    private static readonly ulong[] s_chain = PrefixChain.Of([.. Enumerable.Range(0, 1000)], null);
 
     [Fact]
     public void Prefill_goes_where_the_prompt_is_done_first()
     {
-        PrefixSet set = new(64);
-        Array.ForEach(s_chain, set.Add);
-        ExecutorLoad holds = s_idle with { Prefixes = PrefixSummary.Of([set]), Class = PromptClass.Short };
+        ExecutorLoad holds = s_idle with { Held = 960, Class = PromptClass.Short };
         Assert.Equal(1, Prefill([s_idle, holds, s_idle]));
         Assert.Equal(0, Prefill([s_idle, holds with { Backlog = 1 }, s_idle]));
         Assert.Equal(0, Prefill([s_idle with { Backlog = 0.001 }, holds with { Requests = 10 }, s_idle with { Backlog = 0.002 }]));
@@ -24,9 +21,9 @@ public sealed class JobPlacementTests
     public void Long_prompts_do_not_go_behind_short_ones_where_that_can_be_helped()
     {
         ExecutorLoad shortOnes = s_idle with { Class = PromptClass.Short, Backlog = 0.01 }, longOnes = s_idle with { Class = PromptClass.Long, Backlog = 2 };
-        Assert.Equal(1, JobPlacement.Prefill([shortOnes, longOnes], s_chain, 8000, longPrompt: 2000));
-        Assert.Equal(0, JobPlacement.Prefill([shortOnes, longOnes], s_chain, 1000, longPrompt: 2000));
-        Assert.Equal(0, JobPlacement.Prefill([shortOnes, longOnes with { Requests = 10 }], s_chain, 8000, longPrompt: 2000));
+        Assert.Equal(1, JobPlacement.Prefill([shortOnes, longOnes], 8000, longPrompt: 2000));
+        Assert.Equal(0, JobPlacement.Prefill([shortOnes, longOnes], 1000, longPrompt: 2000));
+        Assert.Equal(0, JobPlacement.Prefill([shortOnes, longOnes with { Requests = 10 }], 8000, longPrompt: 2000));
     }
 
     [Fact]
@@ -37,5 +34,5 @@ public sealed class JobPlacementTests
         Assert.Equal(-1, JobPlacement.Decode([s_idle with { Requests = 11 }]));
     }
 
-    private static int Prefill(ExecutorLoad[] executors) => JobPlacement.Prefill(executors, s_chain, 1000, longPrompt: 2000);
+    private static int Prefill(ExecutorLoad[] executors) => JobPlacement.Prefill(executors, 1000, longPrompt: 2000);
 }

@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server.Control.Frontend;
 using XDeepServe.Transformerless;
 
@@ -131,6 +132,27 @@ public sealed class ServiceTests
         await Task.WhenAll(Enumerable.Range(0, 8).Select(number => ReadAsync(service.Front.Submit(Request(number, 20, new SamplingParameters { MaxTokens = 20, IgnoreEos = true })))));
         Assert.All(service.Members.Values, member => Assert.True(member.Model.Shell.Metrics[0].GenerationTokens > 0));
         Assert.Equal(["colocated-0", "colocated-1"], service.FrontNode.Executors);
+    }
+
+    [Fact]
+    public async Task FrontEndsLearnWhatCachesHoldAndWhatPrefillCosts()
+    {
+        await using TestService service = await TestService.StartAsync("3");
+        int[] shared = Request(1, 320, new SamplingParameters()).Prompt;
+        await ReadAsync(service.Front.Submit(Ask(0)));
+        TestService.Member holder = Assert.Single(service.Members.Values, member => member.Model.Shell.PrefixChanges > 0);
+        // Another front end knows only what it is told.
+        ClusterEngine other = await service.AddFrontAsync();
+        ulong[] chain = PrefixChain.Of(Ask(1));
+        await ServerHost.UntilAsync(() => Task.FromResult(other.View.Executors.Any(seen => seen.Prefixes.Held(chain) == 320)), "the front end knows what the cache holds");
+        for (int i = 1; i < 8; i++)
+        {
+            await ReadAsync(other.Submit(Ask(i)));
+        }
+        Assert.Equal(7 * 320, holder.Model.Shell.Metrics[0].PrefixHits);
+        await ServerHost.UntilAsync(() => Task.FromResult(other.View.Executors.Any(seen => seen.Report.Cost != PrefillCostModel.Prior)), "the front end knows what prefill costs");
+
+        GenerationRequest Ask(int number) => Request(number, 1, new SamplingParameters { MaxTokens = 2, IgnoreEos = true }) with { Prompt = [.. shared, number, 1, 2] };
     }
 
     [Fact]

@@ -52,7 +52,7 @@ internal sealed class TestService : IAsyncDisposable
     public async Task AddAsync(WorkerSpec worker, Func<ServiceOptions, ServiceOptions>? options, EngineOptions engine)
     {
         Member member = new() { Node = await ServiceNode.StartAsync(Options(worker.Name, options), null, Cancel) };
-        member.Model = TinyModel.Create(engine, published: member.Node.Published);
+        member.Model = TinyModel.Create(engine with { LeadPrefill = worker.Role == WorkerRole.Prefill }, published: member.Node.Published);
         lock (Members)
         {
             Members.Add(worker.Name, member);

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.DistFlow;
 using XDeepServe.Server.Control.Grains;
 using XDeepServe.Server.Control.Messages;
@@ -43,6 +44,7 @@ internal sealed class TaskExecutor
         get
         {
             IReadOnlyList<EngineMetrics> groups = _shell.Metrics;
+            PrefillStatus prefill = _shell.Prefill;
             return new ExecutorReport
             {
                 Requests = _shell.Unfinished,
@@ -57,7 +59,22 @@ internal sealed class TaskExecutor
                 Transfers = _flow.Metrics.Transfers,
                 TransferBytes = _flow.Metrics.SentBytes + _flow.Metrics.ReceivedBytes,
                 Draining = _draining,
+                KvExpected = _shell.ExpectedUsage,
+                Backlog = prefill.Backlog,
+                Class = prefill.Class,
+                Cost = prefill.Cost,
+                PrefixVersion = _shell.PrefixChanges,
             };
+        }
+    }
+
+    /// <summary>Which beginnings of prompts its caches hold.</summary>
+    public PrefixRecord Prefixes
+    {
+        get
+        {
+            long version = _shell.PrefixChanges; // first: what changes meanwhile is told again
+            return new PrefixRecord(version, _shell.SumUpPrefixes().Names);
         }
     }
 

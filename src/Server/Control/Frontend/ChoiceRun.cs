@@ -36,7 +36,7 @@ internal sealed class ChoiceRun
     public ChoiceRun(ClusterEngine engine, GenerationRequest request, int choice, Generation generation, CancellationToken aborted)
     {
         (_engine, _request, _choice, _generation, _aborted) = (engine, request, choice, generation, aborted);
-        _chain = request.Images.Count > 0 ? [] : PrefixChain.Of(request.Prompt, request.CacheSalt);
+        _chain = PrefixChain.Of(request);
     }
 
     /// <summary>Ends when its first token has come, or it has ended.</summary>
@@ -189,17 +189,17 @@ internal sealed class ChoiceRun
 
     /// <summary>Has a Task Executor do a task.</summary>
     /// <returns>How it ended; null if the Task Executor has no room.</returns>
-    private async Task<TaskEnd?> RunOnAsync(ClusterView.Seen executor, HoldRecord? hold, int tokens)
+    private async Task<TaskEnd?> RunOnAsync(SeenExecutor executor, HoldRecord? hold, int tokens)
     {
         ITaskExecutor grain = _engine.Executor(executor.Info.Id);
-        CurrentTask task = new(_engine.NextTask(), executor, hold is null ? tokens : 0, hold);
+        CurrentTask task = new(_engine.NextTask(), executor, hold is null ? executor.Predict(tokens, _chain) : default, hold);
         lock (_gate)
         {
             _task = task;
             _heardAt = Stopwatch.GetTimestamp();
         }
         _engine.Register(task.Number, this);
-        executor.Begin(tokens, task.ToCompute);
+        executor.Begin(tokens, task.Work);
         // Gone between being picked and here: nobody will tell any more.
         if (_engine.View.Find(task.Executor) is null)
         {
@@ -289,7 +289,7 @@ internal sealed class ChoiceRun
         _generation.Push(new OutputEvent(_choice, -1, "", null, "error", null));
     }
 
-    private sealed class CurrentTask(long number, ClusterView.Seen executor, int toCompute, HoldRecord? hold)
+    private sealed class CurrentTask(long number, SeenExecutor executor, PromptWork work, HoldRecord? hold)
     {
         private int _computed;
 
@@ -297,7 +297,7 @@ internal sealed class ChoiceRun
 
         public string Executor { get; } = executor.Info.Id;
 
-        public int ToCompute { get; } = toCompute;
+        public PromptWork Work { get; } = work;
 
         public HoldRecord? Hold { get; } = hold;
 
@@ -308,7 +308,7 @@ internal sealed class ChoiceRun
         {
             if (Interlocked.Exchange(ref _computed, 1) == 0)
             {
-                executor.Computed(ToCompute);
+                executor.Computed(Work);
             }
         }
     }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Models;
 using XDeepServe.Server.Control.Grains;
 using XDeepServe.Server.Control.Messages;
@@ -17,6 +18,7 @@ namespace XDeepServe.Server.Control.Frontend;
 public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
 {
     private static readonly TimeSpan s_watchInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_prefixDelay = TimeSpan.FromMilliseconds(250);
     private readonly IGrainFactory _grains;
     private readonly ClusterPlace _place;
     private readonly ILogger _log;
@@ -200,6 +202,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         if (View.Find(batch.Executor) is { } seen)
         {
             seen.Report = batch.Report;
+            Ask(seen);
         }
         return Task.CompletedTask;
     }
@@ -207,6 +210,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
     Task IFrontEnd.Update(ClusterUpdate update)
     {
         View.Apply(update);
+        Ask(View.Executors);
         return Task.CompletedTask;
     }
 
@@ -232,6 +236,33 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
     private ICluster Cluster => _place.Grain;
 
     private int Capacity => Options.MaxSequences * View.Executors.Where(seen => seen.Info.Role is WorkerRole.Decode or WorkerRole.Colocated).Sum(seen => seen.Info.Groups);
+
+    /// <summary>Asks for what caches hold, where that has changed.</summary>
+    private void Ask(params IEnumerable<SeenExecutor> executors)
+    {
+        foreach (SeenExecutor seen in executors)
+        {
+            if (seen.Prefixes.Ask(seen.Report.PrefixVersion))
+            {
+                _ = AskForPrefixesAsync(seen);
+            }
+        }
+    }
+
+    /// <summary>Asks a Task Executor what its caches hold, since that has changed: not at once, since it will change again.</summary>
+    private async Task AskForPrefixesAsync(SeenExecutor seen)
+    {
+        try
+        {
+            await Task.Delay(s_prefixDelay, _stop.Token).ConfigureAwait(false);
+            PrefixRecord record = await Executor(seen.Info.Id).Prefixes().ConfigureAwait(false);
+            seen.Prefixes.Tell(new PrefixSummary(record.Names), record.Version);
+        }
+        catch (Exception failure) when (Unreachable.Is(failure))
+        {
+            seen.Prefixes.Fail(); // asked again with its next report
+        }
+    }
 
     private async Task RunAsync(ChoiceRun[] runs, CancellationTokenSource abort)
     {
@@ -290,6 +321,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
             try
             {
                 View.Apply(await Cluster.Watch(Reference, Id).ConfigureAwait(false));
+                Ask(View.Executors);
                 await MissAsync().ConfigureAwait(false);
             }
             catch (Exception failure) when (Unreachable.Is(failure))

@@ -122,7 +122,7 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
         {
             ExecutorReport report = await GrainFactory.GetGrain<ITaskExecutor>(tracked.Info.Id).Report();
             tracked.HeardAt = Stopwatch.GetTimestamp();
-            tracked.Changed |= report != tracked.Member.Report;
+            tracked.Changed |= !report.Agrees(tracked.Member.Report);
             tracked.Member = tracked.Member with { Report = report };
         }
         catch (Exception failure) when (Unreachable.Is(failure))

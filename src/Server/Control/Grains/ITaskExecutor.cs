@@ -37,6 +37,10 @@ internal interface ITaskExecutor : IGrainWithStringKey
     [AlwaysInterleave]
     Task<ExecutorReport> Report();
 
+    /// <summary>Which beginnings of prompts its caches hold.</summary>
+    [AlwaysInterleave]
+    Task<PrefixRecord> Prefixes();
+
     /// <summary>Its metrics as text, in Prometheus' format.</summary>
     [AlwaysInterleave]
     Task<string> Metrics(string prefix, string modelName);

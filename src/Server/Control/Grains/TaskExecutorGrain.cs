@@ -34,6 +34,8 @@ internal sealed class TaskExecutorGrain(ExecutorSlot slot) : Grain, ITaskExecuto
 
     public Task<ExecutorReport> Report() => Executor.ReportAsync();
 
+    public Task<PrefixRecord> Prefixes() => Task.FromResult(Executor.Prefixes);
+
     public Task<string> Metrics(string prefix, string modelName) => Task.FromResult(Executor.Metrics(prefix, modelName));
 
     public Task<bool> ResetPrefixCache() => Executor.ResetPrefixCacheAsync();

@@ -41,4 +41,7 @@ internal sealed record ExecutorInfo
 
     /// <summary>Most tokens of a step.</summary>
     [Id(11)] public required int MaxBatchedTokens { get; init; }
+
+    /// <summary>Tokens to compute from which a prompt is long.</summary>
+    [Id(12)] public required int LongPrompt { get; init; }
 }

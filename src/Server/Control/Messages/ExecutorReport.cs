@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Balancing;
+
 namespace XDeepServe.Server.Control.Messages;
 
 /// <summary>How a Task Executor fares.</summary>
@@ -42,4 +44,22 @@ internal sealed record ExecutorReport
 
     /// <summary>Whether it takes no new requests, because it is about to end.</summary>
     [Id(4)] public bool Draining { get; init; }
+
+    /// <summary>Share of the cache that its requests need, the reserve for expected output included.</summary>
+    [Id(13)] public double KvExpected { get; init; }
+
+    /// <summary>Predicted seconds until its least busy DP group could begin a prompt.</summary>
+    [Id(14)] public double Backlog { get; init; }
+
+    /// <summary>What its prefill works on; None while some DP group is idle.</summary>
+    [Id(15)] public PromptClass Class { get; init; }
+
+    /// <summary>What prefill costs there, as it has measured.</summary>
+    [Id(16)] public PrefillCost Cost { get; init; } = PrefillCostModel.Prior;
+
+    /// <summary>Counts changes of what its caches hold; who wants to know asks it.</summary>
+    [Id(17)] public long PrefixVersion { get; init; }
+
+    /// <summary>Whether another report says the same.</summary>
+    public bool Agrees(ExecutorReport other) => this with { GroupUsage = other.GroupUsage } == other && GroupUsage.AsSpan().SequenceEqual(other.GroupUsage);
 }
