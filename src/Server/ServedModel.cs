@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 
 namespace XDeepServe.Server;

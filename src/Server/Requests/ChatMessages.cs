@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using XDeepServe.Models.Images;
 using XDeepServe.Server.Http;
 
 namespace XDeepServe.Server.Requests;
@@ -81,13 +82,6 @@ internal static class ChatMessages
         }
     }
 
-    /// <summary>The text of a message's content: its text parts as lines, with something in place of images.</summary>
-    /// <param name="content">As <see cref="Read"/> made it.</param>
-    /// <param name="image">Stands for an image; null to leave images out.</param>
-    public static string Text(JsonNode content, string? image) => content is JsonArray parts
-        ? string.Join('\n', parts.Select(part => (string?)part!["text"] ?? image).Where(text => text is not null))
-        : (string)content!;
-
     // Text parts alone become lines of one text, as templates that expect a string are served elsewhere.
     private static JsonNode Parts(JsonElement parts, string name, GivenImages images)
     {
@@ -116,7 +110,7 @@ internal static class ChatMessages
                     throw ApiException.BadRequest($"'{path}' is of type '{type}', but only 'text' and, where the model takes images, 'image_url' can be taken.", path);
             }
         }
-        return pictured ? content : Text(content, null);
+        return pictured ? content : ImageInput.Text(content, null);
     }
 
     private static JsonObject TextPart(string text) => new() { ["type"] = "text", ["text"] = text };

@@ -107,7 +107,7 @@ internal sealed record ChatPrompt
     // What the template writes behind the last message would end it.
     private string CutAfterFinal(string text)
     {
-        string final = ChatMessages.Text(Messages[^1]!["content"]!, null).Trim();
+        string final = ImageInput.Text(Messages[^1]!["content"]!, null).Trim();
         int start = text.LastIndexOf(final, StringComparison.Ordinal);
         return final.Length > 0 && start >= 0
             ? text[..(start + final.Length)]

@@ -70,7 +70,7 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         Job job = CreateJob(context, model, name, request.Common, "chatcmpl-", "messages");
         job.Prompts.Add(new Prompt(ids, text, bounds.NewTokens(ids.Length, model.Defaults.MaxTokens)) { Images = images });
         bool fromAssistant = (string?)request.Prompt.Messages[^1]!["role"] == "assistant";
-        return (job, request.Echo && fromAssistant ? ChatMessages.Text(request.Prompt.Messages[^1]!["content"]!, null) : null);
+        return (job, request.Echo && fromAssistant ? ImageInput.Text(request.Prompt.Messages[^1]!["content"]!, null) : null);
     }
 
     private async Task<(Job Job, EchoedPrompt? Echo)> ReadCompletionAsync(HttpContext context, LoadedModel model)

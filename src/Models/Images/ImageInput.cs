@@ -1,13 +1,14 @@
 using System.Text.Json.Nodes;
-using XDeepServe.Models;
-using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 
-namespace XDeepServe.Server;
+namespace XDeepServe.Models.Images;
 
-/// <summary>How the served model takes images.</summary>
+/// <summary>How a model with its tokenizer and chat template takes images: the same for serving, scoring and training.</summary>
 public sealed class ImageInput
 {
+    /// <summary>Longest image file that is read.</summary>
+    public const long MostBytes = 64 << 20;
+
     /// <summary>Describes a model that takes images.</summary>
     /// <param name="shape">Its images.</param>
     /// <param name="processor">Prepares them.</param>
@@ -36,10 +37,33 @@ public sealed class ImageInput
     public JsonNode ForTemplate(JsonNode content)
     {
         if (!TakesParts)
-        {
-            return Requests.ChatMessages.Text(content, Token);
-        }
+            return Text(content, Token);
         return content is JsonArray ? content.DeepClone() : new JsonArray(new JsonObject { ["type"] = "text", ["text"] = (string)content! });
+    }
+
+    /// <summary>The text of a message's content: its text parts as lines, with something in place of images.</summary>
+    /// <param name="content">As <see cref="ForTemplate"/> takes it.</param>
+    /// <param name="image">Stands for an image; null to leave images out.</param>
+    public static string Text(JsonNode content, string? image) => content is JsonArray parts
+        ? string.Join('\n', parts.Select(part => (string?)part!["text"] ?? image).Where(text => text is not null))
+        : (string)content!;
+
+    /// <summary>Reads and prepares an image file.</summary>
+    /// <returns><c>[3, size, size]</c>.</returns>
+    /// <exception cref="ImageException">It is too long or cannot be decoded; the message names it.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public float[] Read(string file)
+    {
+        if (new FileInfo(file) is { Exists: true, Length: > MostBytes and { } length })
+            throw new ImageException($"{file} has {length} bytes; at most {MostBytes} can be taken.");
+        try
+        {
+            return Processor.Process(File.ReadAllBytes(file));
+        }
+        catch (ImageException bad)
+        {
+            throw new ImageException($"{file}: {bad.Message}");
+        }
     }
 
     private bool WritesParts(ChatTemplate template)
