@@ -1,58 +1,61 @@
-using System.IO.Compression;
 using System.Text.Json;
 
 namespace XDeepServe.Alignment.Data;
 
-/// <summary>Reads a file of one JSON object per line, gzipped if its name ends in .gz. Empty lines are skipped.</summary>
-public static class JsonLines
+/// <summary>Reads one JSON object per line, without ever holding more than one line. Empty lines are skipped.</summary>
+internal static class JsonLines
 {
-    /// <summary>Longest line, in characters.</summary>
-    public const int LongestLine = 64 << 20;
-
-    /// <summary>The objects with their line numbers, from 1.</summary>
-    /// <exception cref="DataException">A line is no JSON object or too long; the message names file and line.</exception>
-    public static IEnumerable<(int Line, JsonElement Row)> Read(string path)
+    /// <summary>The objects, each with its line number, from 1.</summary>
+    /// <param name="source">UTF-8.</param>
+    /// <param name="path">Named in errors.</param>
+    /// <exception cref="DataException">A line is no JSON object, or longer than <see cref="DataFile.LongestExample"/>; names file and line.</exception>
+    public static IEnumerable<Row> Read(ByteSource source, string path)
     {
-        using Stream file = File.OpenRead(path);
-        using Stream stream = path.EndsWith(".gz", StringComparison.Ordinal) ? new GZipStream(file, CompressionMode.Decompress) : file;
-        using StreamReader reader = new(stream);
-        int number = 0;
-        while (ReadLine(reader, path, number + 1) is { } line)
+        byte[] buffer = new byte[1 << 16];
+        int start = 0, end = 0, number = 1;
+        bool ended = false;
+        while (!ended || start < end)
         {
+            int length = buffer.AsSpan(start, end - start).IndexOf((byte)'\n');
+            if (length < 0 && !ended)
+            {
+                if (end - start > DataFile.LongestExample)
+                    throw new DataException($"{path}, line {number}: longer than {DataFile.LongestExample} bytes; a data set has one example per line.");
+                ended = !Fill();
+                continue;
+            }
+            ReadOnlyMemory<byte> line = buffer.AsMemory(start, length < 0 ? end - start : length);
+            start += length < 0 ? line.Length : length + 1;
+            string place = $"{path}, line {number}";
+            if (line.Span.IndexOfAnyExcept(" \t\r"u8) >= 0)
+                yield return new Row(place, Parse(line, place));
             number++;
-            if (!string.IsNullOrWhiteSpace(line))
-                yield return (number, Parse(line, path, number));
         }
-    }
 
-    // StreamReader.ReadLine would take a line of any length into memory.
-    private static string? ReadLine(StreamReader reader, string path, int number)
-    {
-        System.Text.StringBuilder line = new();
-        int next;
-        while ((next = reader.Read()) is not (-1 or '\n'))
+        bool Fill()
         {
-            line.Append((char)next);
-            if (line.Length > LongestLine)
-                throw new DataException($"{path}, line {number}: longer than {LongestLine} characters; a data set has one example per line.");
+            if (start > 0)
+            {
+                buffer.AsSpan(start, end - start).CopyTo(buffer);
+                (start, end) = (0, end - start);
+            }
+            if (end == buffer.Length)
+                Array.Resize(ref buffer, buffer.Length * 2);
+            int read = source.Read(buffer.AsSpan(end));
+            end += read;
+            return read > 0;
         }
-        return next == -1 && line.Length == 0 ? null : line.ToString();
     }
 
-    private static JsonElement Parse(string line, string path, int number)
+    private static JsonElement Parse(ReadOnlyMemory<byte> line, string place)
     {
         try
         {
-            JsonElement row = JsonElement.Parse(line);
-            return row.ValueKind == JsonValueKind.Object ? row : throw new DataException($"{path}, line {number}: a JSON object is expected, not {row.ValueKind}.");
+            return DataFile.RequireObject(JsonElement.Parse(line.Span), place);
         }
         catch (JsonException broken)
         {
-            throw new DataException($"{path}, line {number}: not JSON ({broken.Message}).");
+            throw new DataException($"{place}: not JSON ({broken.Message}).", broken);
         }
     }
 }
-
-/// <summary>A data set cannot be used as it is.</summary>
-/// <param name="message">Which file and line, what is wrong, what to do.</param>
-public sealed class DataException(string message) : Exception(message);

@@ -3,11 +3,10 @@ using XDeepServe.Alignment.Prompts;
 
 namespace XDeepServe.Alignment.Data;
 
-/// <summary>Fields of one example, with errors that name file, line and field.</summary>
-/// <param name="path">The file.</param>
-/// <param name="line">From 1.</param>
+/// <summary>Fields of one example, with errors that name file, place and field.</summary>
+/// <param name="place">The file and the line, row or item in it.</param>
 /// <param name="json">The object.</param>
-public sealed class Row(string path, int line, JsonElement json)
+public sealed class Row(string place, JsonElement json)
 {
     /// <summary>Whether a field is there and not null.</summary>
     public bool Has(string field) => json.TryGetProperty(field, out JsonElement value) && value.ValueKind != JsonValueKind.Null;
@@ -21,27 +20,65 @@ public sealed class Row(string path, int line, JsonElement json)
     /// <summary>A string or number as text; empty if absent.</summary>
     public string Name(string field) => !Has(field) ? "" : json.GetProperty(field) is { ValueKind: JsonValueKind.String } text ? text.GetString()! : json.GetProperty(field).GetRawText();
 
+    /// <summary>A number; null if absent.</summary>
+    public double? Number(string field) => !Has(field) ? null : AsNumber(json.GetProperty(field)) ?? throw Wrong(field, "must be a finite number");
+
+    /// <summary>A whole number that must be there.</summary>
+    public int Integer(string field) => Required(field) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : throw Wrong(field, "must be a whole number");
+
+    /// <summary>A list of numbers that must be there.</summary>
+    public IReadOnlyList<double> Numbers(string field) =>
+        [.. Items(field).Select(item => AsNumber(item) ?? throw Wrong(field, "must be a list of finite numbers"))];
+
     /// <summary>A list of strings that must be there.</summary>
     public IReadOnlyList<string> Texts(string field) =>
-        Required(field) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String)
-            ? [.. list.EnumerateArray().Select(item => item.GetString()!)]
-            : throw Wrong(field, "must be a list of strings");
+        [.. Items(field).Select(item => item.ValueKind == JsonValueKind.String ? item.GetString()! : throw Wrong(field, "must be a list of strings"))];
 
-    /// <summary>A conversation: a string (one question) or a list of messages with role and content.</summary>
+    /// <summary>A list that must be there.</summary>
+    public IEnumerable<JsonElement> Items(string field) =>
+        Required(field) is { ValueKind: JsonValueKind.Array } list ? list.EnumerateArray() : throw Wrong(field, "must be a list");
+
+    /// <summary>
+    /// A conversation: a string (one question), a message or a list of messages, each with <c>role</c> and <c>content</c> or, as ShareGPT
+    /// writes them, <c>from</c> and <c>value</c>. Content in parts is joined; parts other than text are refused.
+    /// </summary>
     public IReadOnlyList<Message> Messages(string field)
     {
         JsonElement value = Required(field);
-        if (value.ValueKind == JsonValueKind.String)
-            return Message.Question(value.GetString()!);
-        if (value.ValueKind != JsonValueKind.Array)
-            throw Wrong(field, "must be a string or a list of messages");
-        return [.. value.EnumerateArray().Select(item =>
-            item.ValueKind == JsonValueKind.Object && item.TryGetProperty("role", out JsonElement role) && item.TryGetProperty("content", out JsonElement content)
-            && role.ValueKind == JsonValueKind.String && content.ValueKind == JsonValueKind.String
-                ? new Message(role.GetString()!, content.GetString()!)
-                : throw Wrong(field, "must hold messages with 'role' and 'content'"))];
+        return value.ValueKind switch
+        {
+            JsonValueKind.String => Message.Question(value.GetString()!),
+            JsonValueKind.Object => [Turn(value)],
+            JsonValueKind.Array => [.. value.EnumerateArray().Select(Turn)],
+            _ => throw Wrong(field, "must be a string or a list of messages"),
+        };
+
+        Message Turn(JsonElement item)
+        {
+            if (item.ValueKind != JsonValueKind.Object || Part(item, "role", "from") is not { ValueKind: JsonValueKind.String } role || Part(item, "content", "value") is not { } content)
+                throw Wrong(field, "must hold messages with 'role' and 'content' (or 'from' and 'value')");
+            return new Message(Role(role.GetString()!), content.ValueKind switch
+            {
+                JsonValueKind.String => content.GetString()!,
+                JsonValueKind.Array => string.Concat(content.EnumerateArray().Select(TextPart)),
+                _ => throw Wrong(field, "must hold messages whose content is text"),
+            });
+        }
+
+        string TextPart(JsonElement part) =>
+            part.ValueKind == JsonValueKind.Object && part.TryGetProperty("text", out JsonElement text) && text.ValueKind == JsonValueKind.String
+                ? text.GetString()!
+                : throw Wrong(field, "must hold messages whose content is text");
     }
 
     /// <summary>Says what is wrong with a field.</summary>
-    public DataException Wrong(string field, string what) => new($"{path}, line {line}: '{field}' {what}.");
+    public DataException Wrong(string field, string what) => new($"{place}: '{field}' {what}.");
+
+    private static JsonElement? Part(JsonElement item, string name, string other) =>
+        item.TryGetProperty(name, out JsonElement value) || item.TryGetProperty(other, out value) ? value : null;
+
+    private static double? AsNumber(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number) ? number : null;
+
+    private static string Role(string name) => name switch { "human" => "user", "gpt" => "assistant", _ => name };
 }

@@ -27,7 +27,7 @@ public sealed record Benchmark
     /// <exception cref="DataException">The file is not in that form; says what is wrong.</exception>
     public static Benchmark Read(string name, string path)
     {
-        List<Row> rows = [.. JsonLines.Read(path).Select(item => new Row(path, item.Line, item.Row))];
+        List<Row> rows = [.. DataFile.Read(path)];
         if (rows.Count == 0)
             throw new DataException($"{path} holds no example.");
         return name switch
@@ -49,7 +49,7 @@ public sealed record Benchmark
     private static List<PreferencePair> ReadPairs(List<Row> rows) => [.. rows.Select(row =>
     {
         IReadOnlyList<Message> prompt = row.Messages("prompt");
-        return new PreferencePair { Prompt = prompt, Chosen = Answer(row, "chosen"), Rejected = Answer(row, "rejected"), Subset = row.Name("subset"), Cluster = Cluster(prompt) };
+        return new PreferencePair { Prompt = prompt, Chosen = Answer(row, "chosen"), Rejected = Answer(row, "rejected"), Subset = row.Name("subset"), Cluster = PreferencePair.ClusterOf(prompt) };
     })];
 
     /// <summary>RM-Bench: three styles of each side (plain, detailed, with markup) make nine pairs; chosen plainer than rejected is hard.</summary>
@@ -68,7 +68,7 @@ public sealed record Benchmark
                    Chosen = chosen[better],
                    Rejected = rejected[worse],
                    Subset = $"{domain.Split('-')[0]}/{(better < worse ? "hard" : better == worse ? "normal" : "easy")}",
-                   Cluster = Cluster(prompt),
+                   Cluster = PreferencePair.ClusterOf(prompt),
                };
     }
 
@@ -77,6 +77,4 @@ public sealed record Benchmark
         [.., { } last] => last.Content,
         _ => throw row.Wrong(field, "is empty"),
     };
-
-    private static string Cluster(IReadOnlyList<Message> prompt) => string.Join('\n', prompt.Select(message => message.Content));
 }

@@ -1,3 +1,5 @@
+using XDeepServe.Alignment.Data;
+
 namespace XDeepServe.Alignment.Evaluation;
 
 /// <summary>Accuracy of a reward model on a benchmark.</summary>
@@ -59,24 +61,9 @@ public sealed record Report
             Subsets = subsets,
             Consistency = verdicts.Average(verdict => verdict.Consistent ? 1.0 : 0.0),
             LengthOnly = verdicts.Average(verdict => Math.Sign(verdict.Pair.Chosen.Length - verdict.Pair.Rejected.Length) / 2.0 + 0.5),
-            LengthBalanced = Balance(verdicts) is { Count: > 0 } balanced ? Score.Of(balanced, Resamples) : null,
+            LengthBalanced = LengthBalance.Of(verdicts, verdict => verdict.Pair) is { Count: > 0 } balanced ? Score.Of(balanced, Resamples) : null,
         };
 
         double Weight((string Name, int Pairs, double Accuracy) subset) => benchmark.Weight(subset.Name) ?? subset.Pairs;
-    }
-
-    /// <summary>Within each subset, as many pairs of one kind as of the other, taken in their order.</summary>
-    private static List<Verdict> Balance(IReadOnlyList<Verdict> verdicts)
-    {
-        List<Verdict> balanced = [];
-        foreach (IGrouping<string, Verdict> subset in verdicts.GroupBy(verdict => verdict.Pair.Subset))
-        {
-            List<Verdict> longer = [.. subset.Where(verdict => verdict.Pair.Chosen.Length > verdict.Pair.Rejected.Length)];
-            List<Verdict> shorter = [.. subset.Where(verdict => verdict.Pair.Chosen.Length < verdict.Pair.Rejected.Length)];
-            int each = Math.Min(longer.Count, shorter.Count);
-            balanced.AddRange(longer.Take(each));
-            balanced.AddRange(shorter.Take(each));
-        }
-        return balanced;
     }
 }

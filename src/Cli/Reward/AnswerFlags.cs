@@ -32,9 +32,8 @@ internal sealed class AnswerFlags
         if (result.GetValue(input) is not { } path)
             return [(Message.Question(result.GetValue(prompt)!), result.GetValue(responses)!)];
         List<(IReadOnlyList<Message>, IReadOnlyList<string>)> read = [];
-        foreach ((int line, System.Text.Json.JsonElement json) in Alignment.Data.JsonLines.Read(path))
+        foreach (Row row in DataFile.Read(path))
         {
-            Row row = new(path, line, json);
             IReadOnlyList<string> answers = row.Texts("responses");
             read.Add((row.Messages("prompt"), answers.Count > 0 ? answers : throw row.Wrong("responses", "is empty")));
         }
