@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using XDeepServe.Alignment.Prompts;
 
@@ -8,6 +9,8 @@ namespace XDeepServe.Alignment.Data;
 /// <param name="json">The object.</param>
 public sealed class Row(string place, JsonElement json)
 {
+    private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     /// <summary>Whether a field is there and not null.</summary>
     public bool Has(string field) => json.TryGetProperty(field, out JsonElement value) && value.ValueKind != JsonValueKind.Null;
 
@@ -70,6 +73,9 @@ public sealed class Row(string place, JsonElement json)
                 ? text.GetString()!
                 : throw Wrong(field, "must hold messages whose content is text");
     }
+
+    /// <summary>The object on one line of JSON.</summary>
+    public string ToJson() => JsonSerializer.Serialize(json, Plain);
 
     /// <summary>Says what is wrong with a field.</summary>
     public DataException Wrong(string field, string what) => new($"{place}: '{field}' {what}.");

@@ -16,7 +16,7 @@ internal sealed class SelectCommand : Command
     private readonly Option<string> candidates = new("--candidates") { Description = "Feature file of the pairs to select from.", Required = true };
     private readonly Option<string> targets = new("--targets") { Description = "Feature file of the pairs that they are to be like.", Required = true };
     private readonly Option<int> keep = new("--keep") { Description = "How many to keep.", Required = true };
-    private readonly Option<string?> pairs = new("--pairs") { Description = "The candidates' JSON lines, in the features' order; those selected are written to --out, the best first." };
+    private readonly Option<string?> pairs = new("--pairs") { Description = "The candidates (JSON lines, an array or Parquet), in the features' order; those selected are written to --out as JSON lines, the best first." };
     private readonly Option<string?> output = new("--out") { Description = "Where they go." };
     private readonly Option<string?> report = new("--report") { Description = "Write what was found as JSON." };
     private readonly Option<string?> scores = new("--scores") { Description = "Write all scores as CSV." };
@@ -83,7 +83,7 @@ internal sealed class SelectCommand : Command
 
     private static void WritePairs(string source, string target, SelectionReport found)
     {
-        List<string> lines = [.. Alignment.Data.JsonLines.Read(source).Select(line => line.Row.GetRawText())];
+        List<string> lines = [.. DataFile.Read(source).Select(row => row.ToJson())];
         if (lines.Count != found.Candidates)
             throw new DataException($"{source} has {lines.Count} pairs, but its features have {found.Candidates} rows; compute the features of this file.");
         File.WriteAllLines(target, found.Kept.Select(row => lines[row]));
