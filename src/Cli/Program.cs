@@ -14,8 +14,22 @@ internal static class Program
         {
             new ServeCommand(), new WorkerCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
             new TokenizeCommand(), new RenderCommand(),
-            new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(), new SelectCommand(), new ScenesCommand(),
-            new Command("bench", "Measures the server and the engine.") { new BenchServeCommand(), new BenchLatencyCommand(), new BenchKernelsCommand(), new BenchPerplexityCommand(), new BenchXcclCommand(), new BenchTransferCommand(), new BenchTokenizerCommand(), new BenchInterferenceCommand(), new BenchControlCommand(), new BenchStormCommand(), new BenchBalanceCommand(), new BenchExpertsCommand(), new BenchSpeculationCommand() },
+            new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(), new SelectCommand(), new RepresentCommand(), new MarginCommand(), new ScenesCommand(),
+            new Command("bench", "Measures the server and the engine.") {
+                new BenchServeCommand(),
+                new BenchLatencyCommand(),
+                new BenchKernelsCommand(),
+                new BenchPerplexityCommand(),
+                new BenchXcclCommand(),
+                new BenchTransferCommand(),
+                new BenchTokenizerCommand(),
+                new BenchInterferenceCommand(),
+                new BenchControlCommand(),
+                new BenchStormCommand(),
+                new BenchBalanceCommand(),
+                new BenchExpertsCommand(),
+                new BenchSpeculationCommand(),
+            },
         };
         try
         {

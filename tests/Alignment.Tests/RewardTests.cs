@@ -1,3 +1,4 @@
+using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Ranking;
 using XDeepServe.Alignment.Rewards;
@@ -98,6 +99,23 @@ public sealed class RewardTests : IDisposable
         GenerativeRewardModel judge = new(reader, writer, new JudgePrompt());
         await Assert.ThrowsAsync<InvalidRequestException>(() => judge.ScoreAsync(s_question, [string.Join(' ', Enumerable.Repeat("word", 2000)), "b"], Cancel));
         Assert.Equal(0, shell.Unfinished);
+    }
+
+    [Fact]
+    public async Task Features_of_pairs_are_what_the_engine_reads_behind_them()
+    {
+        PreferencePair pair = new() { Prompt = s_question, Chosen = "Blue.", Rejected = "A potato <|im_end|>." };
+        PreferencePair tooLong = pair with { Chosen = string.Join(' ', Enumerable.Repeat("word", 2000)) };
+        PairFeatures features = new(reader, writer.Tokenizer, new LengthRewardModel());
+        int[] text = PreferencePrompt.EncodeText(writer.Tokenizer, pair.Prompt, pair.Chosen, pair.Rejected);
+        Assert.True(writer.Tokenizer.TryGetId(PreferencePrompt.Token, out int token) & writer.Tokenizer.TryGetId("<|im_end|>", out int end));
+        Assert.DoesNotContain(end, text); // an answer cannot write the model's own tokens
+        IReadOnlyList<float[]?> read = await features.ReadAllAsync([pair, tooLong, pair], PairFeature.Preference, cancel: Cancel);
+        Assert.Equal(await reader.ReadAsync([.. text, token], Readout.LastHidden, Cancel), read[0]!, (one, other) => Math.Abs(one - other) < 1e-3);
+        Assert.Null(read[1]);
+        Assert.Equal(model.Config.HiddenSize, read[2]!.Length);
+        Assert.Equal(await reader.ReadAsync(text, Readout.MeanHidden, Cancel), await features.ReadAsync(pair, PairFeature.Embedding, Cancel), (one, other) => Math.Abs(one - other) < 1e-3);
+        Assert.Equal([pair.Chosen.Length - pair.Rejected.Length], await features.ReadAsync(pair, PairFeature.Reward, Cancel));
     }
 
     public void Dispose()

@@ -15,7 +15,7 @@ public sealed class SelectCommandTests : IDisposable
         Write("candidates", [[1, 0], [0, 1], [0.9f, 0.1f], [-1, 0]]);
         Write("targets", [[1, 0.05f], [1, -0.05f]]);
         await File.WriteAllLinesAsync(At("pairs"), Enumerable.Range(0, 4).Select(row => $$"""{"prompt":"{{row}}","chosen":"a","rejected":"b"}"""), TestContext.Current.CancellationToken);
-        foreach (string method in (string[])["ot", "distance", "less"])
+        foreach (string method in (string[])["ot", "distance", "less", "pds", "pds-centroid", "pds-max"])
         {
             (int code, string output, string errors) = await CommandTests.Run("select", "--method", method, "--candidates", At("candidates"), "--targets", At("targets"),
                 "--keep", "2", "--pairs", At("pairs"), "--out", At("selected"), "--report", At("report"), "--scores", At("scores"));
@@ -36,6 +36,28 @@ public sealed class SelectCommandTests : IDisposable
         Assert.Equal(1, code);
         Assert.Contains("1 pairs, but its features have 2 rows", errors, StringComparison.Ordinal);
         Assert.False(File.Exists(At("selected")));
+    }
+
+    [Fact]
+    public async Task Pairs_are_represented_selected_and_given_margins()
+    {
+        string[] lines = [.. Enumerable.Range(0, 24).Select(row => $$"""{"prompt":"What is {{row}} and one?","chosen":"{{row + 1}}","rejected":"{{(row % 2 == 0 ? "A potato." : "I will not say.")}}","margin":{{row % 2}}}""")];
+        await File.WriteAllLinesAsync(At("pairs.jsonl"), lines.Append("""{"prompt":"q","chosen":"a","rejected":"a"}"""), TestContext.Current.CancellationToken);
+        (int code, string output, string errors) = await CommandTests.Run("represent", At("pairs.jsonl"), "--out", At("pairs.features"));
+        Assert.Equal(1, code);
+        Assert.Contains("25 read, 24 kept, dropped: 1 equal answers", errors, StringComparison.Ordinal);
+        (code, output, errors) = await CommandTests.Run("represent", At("pairs.jsonl"), "--out", At("pairs.features"), "--kept", At("kept.jsonl"));
+        Assert.True(code == 0, errors);
+        Assert.Equal(24, File.ReadLines(At("kept.jsonl")).Count());
+        (code, output, errors) = await CommandTests.Run("select", "--method", "pds", "--candidates", At("pairs.features"), "--targets", At("pairs.features"), "--keep", "3", "--pairs", At("kept.jsonl"), "--out", At("selected.jsonl"));
+        Assert.True(code == 0, errors);
+        Assert.Equal(3, File.ReadLines(At("selected.jsonl")).Count());
+        (code, output, errors) = await CommandTests.Run("margin", "--features", At("pairs.features"), "--pairs", At("kept.jsonl"), "--out", At("margin.json"), "--json");
+        Assert.True(code == 0, errors);
+        Assert.InRange(JsonElement.Parse(output).GetProperty("pearson").GetDouble(), 0.8, 1); // which of two sentences it is shows in any hidden state
+        (code, output, errors) = await CommandTests.Run("margin", "--features", At("pairs.features"), "--pairs", At("kept.jsonl"), "--predictor", At("margin.json"), "--out", At("margins.jsonl"));
+        Assert.True(code == 0, errors);
+        Assert.All(File.ReadLines(At("margins.jsonl")).Select((line, row) => (JsonElement.Parse(line).GetProperty("margin").GetDouble(), row)), pair => Assert.Equal(pair.row % 2, pair.Item1, 0.4));
     }
 
     private string At(string name) => Path.Combine(folder, name);

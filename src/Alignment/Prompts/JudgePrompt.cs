@@ -49,7 +49,7 @@ public sealed record JudgePrompt
     /// <param name="answerB">The answer shown second.</param>
     public IReadOnlyList<Message> Write(IReadOnlyList<Message> prompt, string answerA, string answerB)
     {
-        string question = prompt.Count == 1 ? prompt[0].Content : string.Join("\n\n", prompt.Select(message => $"{message.Role}: {message.Content}"));
+        string question = Question(prompt);
         // One pass, so that a text which holds a place's name is left as it is.
         System.Text.StringBuilder text = new();
         for (int at = 0; at < Template.Length;)
@@ -62,4 +62,8 @@ public sealed record JudgePrompt
         }
         return Message.Question(text.ToString());
     }
+
+    /// <summary>A conversation as the question: a single turn as it is; of several turns each begins with who spoke.</summary>
+    internal static string Question(IReadOnlyList<Message> prompt) =>
+        prompt.Count == 1 ? prompt[0].Content : string.Join("\n\n", prompt.Select(message => $"{message.Role}: {message.Content}"));
 }

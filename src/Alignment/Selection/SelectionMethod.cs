@@ -12,6 +12,15 @@ public enum SelectionMethod
     /// <summary>LESS: the mean cosine with the targets; higher is better.</summary>
     Less,
 
+    /// <summary>LRHP: the mean cosine with the targets; higher is better. The arithmetic of <see cref="Less"/> on representations instead of gradients.</summary>
+    Preference,
+
+    /// <summary>LRHP: the cosine with the targets' mean; higher is better.</summary>
+    Centroid,
+
+    /// <summary>LRHP: the cosine with the nearest target; higher is better.</summary>
+    Nearest,
+
     /// <summary>A baseline: by lot.</summary>
     Random,
 

@@ -40,7 +40,9 @@ public static class Selector
         {
             SelectionMethod.Transport => (plan = Sinkhorn.Solve(costs, settings.Sinkhorn, cancel)).RowCosts,
             SelectionMethod.Distance => Distances(costs, settings.Sinkhorn.Threads, cancel),
-            SelectionMethod.Less => Cosines(candidates, targets),
+            SelectionMethod.Less or SelectionMethod.Preference => Cosines.WithMean(candidates, targets, normalises: true),
+            SelectionMethod.Centroid => Cosines.WithMean(candidates, targets, normalises: false),
+            SelectionMethod.Nearest => Cosines.WithNearest(candidates, targets, settings.Sinkhorn.Threads, cancel),
             SelectionMethod.Random => [.. Enumerable.Range(0, candidates.Rows).Select(row => (double)RandomStream.Uniform(settings.Seed, (uint)row))],
             _ => new double[candidates.Rows],
         };
@@ -71,28 +73,5 @@ public static class Selector
                 means[(block * CostBlocks.BlockRows) + row] = TensorPrimitives.Sum(values.Slice(row * costs.Columns, costs.Columns)) / costs.Columns;
         });
         return means;
-    }
-
-    // The mean of cosines is the product with the mean of the normalised targets.
-    private static double[] Cosines(FeatureFile candidates, FeatureFile targets)
-    {
-        float[] row = new float[targets.Columns];
-        double[] centre = new double[targets.Columns];
-        for (int target = 0; target < targets.Rows; target++)
-        {
-            targets.Read(target, row);
-            RademacherProjection.Normalise(row);
-            for (int i = 0; i < row.Length; i++)
-                centre[i] += row[i] / (double)targets.Rows;
-        }
-        double[] scores = new double[candidates.Rows];
-        for (int candidate = 0; candidate < scores.Length; candidate++)
-        {
-            candidates.Read(candidate, row);
-            RademacherProjection.Normalise(row);
-            for (int i = 0; i < row.Length; i++)
-                scores[candidate] += row[i] * centre[i];
-        }
-        return scores;
     }
 }

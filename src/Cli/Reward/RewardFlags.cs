@@ -36,13 +36,16 @@ internal sealed class RewardFlags
     };
 
     /// <summary>Loads the model and does something with it.</summary>
-    public async Task<T> UseAsync<T>(ParseResult result, Func<IRewardModel, CancellationToken, Task<T>> use)
+    public Task<T> UseAsync<T>(ParseResult result, Func<IRewardModel, CancellationToken, Task<T>> use) => UseAsync(result, (model, _, _, cancel) => use(model, cancel));
+
+    /// <summary>Loads the model and does something with it and with the engine behind it, which a model without an engine lacks.</summary>
+    public async Task<T> UseAsync<T>(ParseResult result, Func<IRewardModel, PromptReader?, Tokenizer?, CancellationToken, Task<T>> use)
     {
         using Interruption interruption = new();
         string chosen = result.GetValue(kind)!;
         JudgePrompt judge = result.GetValue(template) is { } file ? JudgePrompt.Of(await File.ReadAllTextAsync(file)) : new JudgePrompt();
         if (chosen == "length")
-            return await use(new LengthRewardModel(), interruption.Stop);
+            return await use(new LengthRewardModel(), null, null, interruption.Stop);
         EngineSettings settings = engine.Read(result);
         if (settings.SkipTokenizer)
             throw new ArgumentException("Reward models read text: leave --skip-tokenizer-init out.");
@@ -58,6 +61,6 @@ internal sealed class RewardFlags
             "likelihood" => new LikelihoodRewardModel(reader, writer),
             _ => new GenerativeRewardModel(reader, writer, judge),
         };
-        return await use(model, interruption.Stop);
+        return await use(model, reader, tokenizer, interruption.Stop);
     }
 }

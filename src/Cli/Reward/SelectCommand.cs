@@ -11,8 +11,8 @@ internal sealed class SelectCommand : Command
     private const long Gibibyte = 1L << 30;
 
     private readonly Option<string> method = EngineFlags.Choice(
-        "--method", "How candidates are scored: 'ot' (entropic transport between the sets), 'distance' (mean distance: transport between points), 'less' (mean cosine), 'random' or 'all' (baselines).",
-        "ot", "ot", "distance", "less", "random", "all");
+        "--method", "How candidates are scored. Of gradients: 'ot' (entropic transport between the sets), 'distance' (mean distance: transport between points), 'less' (mean cosine). Of representations: 'pds' (mean cosine), 'pds-centroid', 'pds-max'. 'random' or 'all' (baselines).",
+        "ot", "ot", "distance", "less", "pds", "pds-centroid", "pds-max", "random", "all");
     private readonly Option<string> candidates = new("--candidates") { Description = "Feature file of the pairs to select from.", Required = true };
     private readonly Option<string> targets = new("--targets") { Description = "Feature file of the pairs that they are to be like.", Required = true };
     private readonly Option<int> keep = new("--keep") { Description = "How many to keep.", Required = true };
@@ -27,7 +27,7 @@ internal sealed class SelectCommand : Command
     private readonly Option<int> threads = new("--threads") { Description = "Threads (0: all cores)." };
     private readonly Option<ulong> seed = new("--seed") { Description = "For 'random'." };
 
-    public SelectCommand() : base("select", "Selects preference pairs by their gradients: those that teach what the target pairs teach.")
+    public SelectCommand() : base("select", "Selects preference pairs by their features (gradients, or what xds represent wrote): those that teach what the target pairs teach.")
     {
         foreach (Option option in new Option[] { method, candidates, targets, keep, pairs, output, report, scores, regularisation, tolerance, passes, memory, threads, seed })
             Options.Add(option);
@@ -65,6 +65,9 @@ internal sealed class SelectCommand : Command
         {
             "distance" => SelectionMethod.Distance,
             "less" => SelectionMethod.Less,
+            "pds" => SelectionMethod.Preference,
+            "pds-centroid" => SelectionMethod.Centroid,
+            "pds-max" => SelectionMethod.Nearest,
             "random" => SelectionMethod.Random,
             "all" => SelectionMethod.All,
             _ => SelectionMethod.Transport,
