@@ -1,6 +1,7 @@
 using XDeepServe.Alignment.Data;
 using XDeepServe.FlowServe;
 using XDeepServe.Kernels.Cuda;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
 
@@ -13,7 +14,7 @@ internal static class Complaint
     public static string? Of(Exception failure) => failure switch
     {
         InvalidRequestException refused => refused.Message,
-        DataException or ModelLoadException or TokenizerException or TemplateException or CudaException => failure.Message,
+        DataException or ModelLoadException or TokenizerException or TemplateException or ImageException or CudaException => failure.Message,
         HttpRequestException => $"The server does not answer: {failure.Message}",
         ArgumentException { ParamName: { } name } wrong => wrong.Message.Split($" (Parameter '{name}')")[0].ReplaceLineEndings(" "),
         IOException or UnauthorizedAccessException or ArgumentException => failure.Message.ReplaceLineEndings(" "),

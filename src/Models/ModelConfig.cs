@@ -94,6 +94,7 @@ public sealed record ModelConfig
     {
         var reader = new ConfigReader(config, "config.json");
         ModelConfig model = Families.Family.For(reader).Read(reader);
+        int labels = LabelsOf(reader); // the head is the whole model's, not the text model's
         if (reader.Section("text_config") is { } text && !reader.Has("eos_token_id"))
             reader = text;
         var extra = generation is null ? null : new ConfigReader(generation, "generation_config.json");
@@ -104,7 +105,7 @@ public sealed record ModelConfig
             if (id >= model.VocabularySize)
                 throw reader.Inconsistent($"eos_token_id {id} is outside the vocabulary of {model.VocabularySize} tokens");
         }
-        return model with { BosId = bos.Count > 0 ? bos[0] : null, EosIds = eos, Labels = LabelsOf(reader) };
+        return model with { BosId = bos.Count > 0 ? bos[0] : null, EosIds = eos, Labels = labels };
     }
 
     // Hugging Face writes num_labels as a map of names, and leaves it out where there are two.

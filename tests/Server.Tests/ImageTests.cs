@@ -72,6 +72,34 @@ public sealed class ImageTests
     }
 
     [Fact]
+    public async Task RewardsSeeImages()
+    {
+        await using ServerHost host = await ServerHost.StartAsync(model: TinyModel.CreateVisualScorer());
+        string one = Conversation(Image("shrunk") + ","), other = Conversation(Image("tall") + ","), text = Conversation("");
+        JsonNode all = await host.JsonAsync("/get_reward", $$"""{"messages":[{{one}},{{other}},{{text}}]}""");
+        double[] rewards = [.. all["rewards"]!.AsArray().Select(value => (double)value!)];
+        Assert.Equal(3, rewards.Distinct().Count());
+        JsonNode alone = await host.JsonAsync("/get_reward", $$"""{"messages":{{other}}}""");
+        Assert.Equal(rewards[1], (double)alone["rewards"]!.AsArray().Single()!, 5);
+        JsonNode classes = await host.JsonAsync("/classify", $$"""{"messages":{{other}},"use_activation":false}""");
+        Assert.Equal(rewards[1], (double)classes["data"]![0]!["probs"]![0]!, 5);
+        JsonNode pooled = await host.JsonAsync("/pooling", $$"""{"messages":{{other}},"use_activation":false}""");
+        Assert.Equal(rewards[1], (double)pooled["data"]![0]!["data"]![0]!, 5);
+        JsonNode error = await ServerHost.ErrorAsync(await host.PostAsync("/get_reward", $$"""{"messages":[{{one}},[]]}"""), 400);
+        Assert.Contains("messages[1]", (string)error["message"]!, StringComparison.Ordinal);
+
+        static string Conversation(string image) => $$"""[{"role":"user","content":[{{image}}{"type":"text","text":"What is it?"}]},{"role":"assistant","content":"A cat."}]""";
+    }
+
+    [Fact]
+    public async Task AGenerationHasOneConversation()
+    {
+        await using ServerHost host = await ServerHost.StartAsync();
+        JsonNode error = await ServerHost.ErrorAsync(await host.PostAsync(Path, """{"messages":[[{"role":"user","content":"a"}],[{"role":"user","content":"b"}]]}"""), 400);
+        Assert.Contains("one conversation", (string)error["message"]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task FilesAreReadFromTheAllowedFolderAlone()
     {
         DirectoryInfo folder = Directory.CreateTempSubdirectory();

@@ -28,7 +28,7 @@ internal sealed class TinyModel : IDisposable
 
     private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0, Action<int>? published = null)
     {
-        _checkpoint = images ? PictureCheckpoint() : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels);
+        _checkpoint = images ? PictureCheckpoint(labels) : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels);
         _backend = new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false));
         _model = Model.Load(_checkpoint, _backend, new ModelOptions());
         Tokenizer? text = tokenizer ? Tokenizer.FromJson(TokenizerJson(images)) : null;
@@ -62,6 +62,9 @@ internal sealed class TinyModel : IDisposable
     /// <param name="template">Chat template; null for one whose content is text.</param>
     public static TinyModel CreateForImages(string? template = null) =>
         new(new EngineOptions { MaxModelLength = 512 }, tokenizer: true, template ?? Template, images: true);
+
+    /// <summary>A model that takes images and has a score head of one value.</summary>
+    public static TinyModel CreateVisualScorer() => new(new EngineOptions { MaxModelLength = 512 }, tokenizer: true, Template, images: true, labels: 1);
 
     public void Dispose()
     {
@@ -99,10 +102,15 @@ internal sealed class TinyModel : IDisposable
         return Encoding.UTF8.GetBytes(json.ToJsonString());
     }
 
-    private static Checkpoint PictureCheckpoint()
+    private static Checkpoint PictureCheckpoint(int labels)
     {
         JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "golden", "config.json")))!.AsObject();
         config["image_token_index"] = Image;
+        if (labels > 0)
+        {
+            config["architectures"] = new JsonArray("LlavaForSequenceClassification");
+            config["num_labels"] = labels;
+        }
         DirectoryInfo folder = Directory.CreateTempSubdirectory();
         try
         {

@@ -25,6 +25,7 @@ public static class PreferenceData
         {
             counts.Add();
             (IReadOnlyList<Message> prompt, string? chosen, string? rejected) = PairForms.Read(row);
+            prompt = row.WithImages(prompt, path);
             string? reason = chosen is null || rejected is null ? "answers of several turns" : Flaw(prompt, [chosen, rejected]) ?? (chosen == rejected ? "equal answers" : null);
             if (reason is not null)
             {
@@ -50,7 +51,7 @@ public static class PreferenceData
         foreach (Row row in DataFile.Read(path))
         {
             counts.Add();
-            if (Ranking(row) is not { } set)
+            if (Ranking(row, path) is not { } set)
                 counts.Drop("answers of several turns");
             else if (Flaw(set.Prompt, set.Responses) is { } flaw)
                 counts.Drop(flaw);
@@ -68,7 +69,7 @@ public static class PreferenceData
         foreach (Row row in DataFile.Read(path))
         {
             counts.Add();
-            (IReadOnlyList<Message> prompt, IReadOnlyList<string>? responses) = Responses(row);
+            (IReadOnlyList<Message> prompt, IReadOnlyList<string>? responses) = Responses(row, path);
             if (responses is null)
                 counts.Drop("answers of several turns");
             else if (Flaw(prompt, responses) is { } flaw)
@@ -105,17 +106,17 @@ public static class PreferenceData
         prompt.All(message => string.IsNullOrWhiteSpace(message.Content)) ? "empty prompt"
         : answers.Any(string.IsNullOrWhiteSpace) ? "empty answers" : null;
 
-    private static (IReadOnlyList<Message> Prompt, IReadOnlyList<string>? Responses) Responses(Row row)
+    private static (IReadOnlyList<Message> Prompt, IReadOnlyList<string>? Responses) Responses(Row row, string path)
     {
         if (row.Has("responses"))
-            return (row.Messages("prompt"), row.Texts("responses"));
+            return (row.WithImages(row.Messages("prompt"), path), row.Texts("responses"));
         (IReadOnlyList<Message> prompt, string? chosen, string? rejected) = PairForms.Read(row);
-        return (prompt, chosen is null || rejected is null ? null : [chosen, rejected]);
+        return (row.WithImages(prompt, path), chosen is null || rejected is null ? null : [chosen, rejected]);
     }
 
-    private static ResponseSet? Ranking(Row row)
+    private static ResponseSet? Ranking(Row row, string path)
     {
-        (IReadOnlyList<Message> prompt, IReadOnlyList<string>? responses) = Responses(row);
+        (IReadOnlyList<Message> prompt, IReadOnlyList<string>? responses) = Responses(row, path);
         if (responses is null)
             return null;
         bool ranks = row.Has("ranks");

@@ -23,6 +23,6 @@ public sealed record PreferencePair
     /// <summary>What depends on what: pairs with the same name share a prompt, and intervals are computed over names.</summary>
     public string Cluster { get; init; } = "";
 
-    /// <summary>The cluster of a conversation: its text.</summary>
-    public static string ClusterOf(IReadOnlyList<Message> prompt) => string.Join('\n', prompt.Select(message => message.Content));
+    /// <summary>The cluster of a conversation: its text and what it shows.</summary>
+    public static string ClusterOf(IReadOnlyList<Message> prompt) => string.Join('\n', prompt.SelectMany(message => message.Images.Append(message.Content)));
 }

@@ -74,6 +74,30 @@ public sealed class Row(string place, JsonElement json)
                 : throw Wrong(field, "must hold messages whose content is text");
     }
 
+    /// <summary>
+    /// A conversation with the row's images: <c>image</c> or <c>images</c>, files relative to the data's own. They belong to the first turn
+    /// of the user, whose text may hold a mark for each.
+    /// </summary>
+    /// <param name="prompt">The conversation.</param>
+    /// <param name="path">The data's file.</param>
+    public IReadOnlyList<Message> WithImages(IReadOnlyList<Message> prompt, string path)
+    {
+        IReadOnlyList<string> given = Has("image") ? [Text("image")] : Has("images") ? Texts("images") : [];
+        if (given.Count == 0)
+            return prompt;
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        Message[] turns = [.. prompt];
+        int asked = Array.FindIndex(turns, turn => turn.Role == "user");
+        if (asked < 0)
+            throw Wrong("prompt", "holds no turn of the user that could show the image");
+        turns[asked] = turns[asked] with
+        {
+            Content = turns[asked].Content.Replace($"{Message.ImageMark}\n", "", StringComparison.Ordinal).Replace(Message.ImageMark, "", StringComparison.Ordinal).Trim(),
+            Images = [.. given.Select(name => Path.Combine(folder, name))],
+        };
+        return turns;
+    }
+
     /// <summary>The object on one line of JSON.</summary>
     public string ToJson() => JsonSerializer.Serialize(json, Plain);
 

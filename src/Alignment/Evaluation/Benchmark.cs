@@ -34,9 +34,9 @@ public sealed record Benchmark
         {
             "rm-bench" => new Benchmark { Name = name, Pairs = [.. rows.SelectMany(StylePairs)], Group = subset => subset.Split('/')[0] },
             // JudgeBench names sources such as mmlu-pro-law within its four groups.
-            "judgebench" => new Benchmark { Name = name, Pairs = ReadPairs(rows), Group = JudgeGroup },
-            "rewardbench" => new Benchmark { Name = name, Pairs = ReadPairs(rows), Group = RewardBench.Section, Weight = RewardBench.Weight },
-            "hhh" or "pairs" => new Benchmark { Name = name, Pairs = ReadPairs(rows) },
+            "judgebench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path), Group = JudgeGroup },
+            "rewardbench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path), Group = RewardBench.Section, Weight = RewardBench.Weight },
+            "hhh" or "pairs" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path) },
             _ => throw new ArgumentException($"'{name}' is no benchmark; there are {string.Join(", ", Names)}."),
         };
     }
@@ -46,9 +46,9 @@ public sealed record Benchmark
         : subset.StartsWith("livebench-", StringComparison.Ordinal) ? subset["livebench-".Length..]
         : subset.StartsWith("livecodebench", StringComparison.Ordinal) ? "coding" : subset;
 
-    private static List<PreferencePair> ReadPairs(List<Row> rows) => [.. rows.Select(row =>
+    private static List<PreferencePair> ReadPairs(List<Row> rows, string path) => [.. rows.Select(row =>
     {
-        IReadOnlyList<Message> prompt = row.Messages("prompt");
+        IReadOnlyList<Message> prompt = row.WithImages(row.Messages("prompt"), path);
         return new PreferencePair { Prompt = prompt, Chosen = Answer(row, "chosen"), Rejected = Answer(row, "rejected"), Subset = row.Name("subset"), Cluster = PreferencePair.ClusterOf(prompt) };
     })];
 

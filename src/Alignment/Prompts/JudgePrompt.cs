@@ -60,7 +60,7 @@ public sealed record JudgePrompt
 
             (string, string)? Place(string name, string value) => Template.AsSpan(at).StartsWith(name) ? (name, value) : null;
         }
-        return Message.Question(text.ToString());
+        return [new Message("user", text.ToString()) { Images = [.. prompt.SelectMany(message => message.Images)] }];
     }
 
     /// <summary>A conversation as the question: a single turn as it is; of several turns each begins with who spoke.</summary>

@@ -5,6 +5,12 @@ namespace XDeepServe.Alignment.Prompts;
 /// <param name="Content">What was said.</param>
 public sealed record Message(string Role, string Content)
 {
+    /// <summary>What stands for an image in the text of a data set's prompt.</summary>
+    public const string ImageMark = "<image>";
+
+    /// <summary>Files of images that the turn shows, before its text.</summary>
+    public IReadOnlyList<string> Images { get; init; } = [];
+
     /// <summary>A conversation that is one question.</summary>
     public static IReadOnlyList<Message> Question(string text) => [new("user", text)];
 }

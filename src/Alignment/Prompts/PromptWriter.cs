@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
 
 namespace XDeepServe.Alignment.Prompts;
@@ -6,25 +7,49 @@ namespace XDeepServe.Alignment.Prompts;
 /// <summary>Turns conversations into a model's token ids, through its chat template. Training and scoring use the same one.</summary>
 /// <param name="tokenizer">The model's.</param>
 /// <param name="template">The model's, with its special tokens (<see cref="Tokenizer.CreateTemplate"/>); null to join the turns as plain text.</param>
-public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template)
+/// <param name="images">How the model takes images; null for a model of text.</param>
+public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template, ImageInput? images = null)
 {
     /// <summary>The tokenizer.</summary>
     public Tokenizer Tokenizer => tokenizer;
 
-    /// <summary>Token ids of a conversation.</summary>
+    /// <summary>How the model takes images; null for a model of text.</summary>
+    public ImageInput? Images => images;
+
+    /// <summary>Token ids of a conversation without images.</summary>
     /// <param name="messages">The turns.</param>
     /// <param name="opensAnswer">Whether the assistant's turn is opened at the end. Thinking is disabled where the template knows it.</param>
-    public int[] Encode(IReadOnlyList<Message> messages, bool opensAnswer) => tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null);
+    /// <exception cref="ArgumentException">A turn shows an image.</exception>
+    public int[] Encode(IReadOnlyList<Message> messages, bool opensAnswer) => messages.All(message => message.Images.Count == 0)
+        ? tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null)
+        : throw new ArgumentException("A turn shows an image, and what reads it here takes text alone.");
+
+    /// <summary>A conversation with its images in place.</summary>
+    /// <param name="messages">The turns.</param>
+    /// <param name="opensAnswer">Whether the assistant's turn is opened at the end.</param>
+    /// <exception cref="ImageException">An image cannot be decoded, or the model takes none.</exception>
+    /// <exception cref="IOException">An image's file cannot be read.</exception>
+    public WrittenPrompt Write(IReadOnlyList<Message> messages, bool opensAnswer)
+    {
+        string[] files = [.. messages.SelectMany(message => message.Images)];
+        if (files.Length == 0)
+            return new WrittenPrompt(Encode(messages, opensAnswer), []);
+        if (images is null)
+            throw new ImageException($"{files[0]} cannot be shown: the model takes text only.");
+        int[] ids = tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null);
+        (ids, PromptImage[] placed) = PromptImage.Place(ids, [.. files.Select(images.Read)], images.Shape);
+        return new WrittenPrompt(ids, placed);
+    }
 
     /// <summary>Text of a conversation.</summary>
     /// <exception cref="TemplateException">The template refuses it.</exception>
     public string Render(IReadOnlyList<Message> messages, bool opensAnswer)
     {
         if (template is null)
-            return string.Join("\n\n", messages.Select(message => message.Content)) + (opensAnswer ? "\n\n" : "");
+            return string.Join("\n\n", messages.Select(message => images is null ? message.Content : ImageInput.Text(Content(message), images.Token))) + (opensAnswer ? "\n\n" : "");
         return template.Render(new JsonObject
         {
-            ["messages"] = new JsonArray([.. messages.Select(message => new JsonObject { ["role"] = message.Role, ["content"] = message.Content })]),
+            ["messages"] = new JsonArray([.. messages.Select(message => new JsonObject { ["role"] = message.Role, ["content"] = images is null ? message.Content : images.ForTemplate(Content(message)) })]),
             ["add_generation_prompt"] = opensAnswer,
             ["enable_thinking"] = false,
         });
@@ -37,4 +62,13 @@ public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template)
         int[] ids = tokenizer.Encode(text);
         return ids.Length == 1 ? ids[0] : throw new ArgumentException($"'{text}' is {ids.Length} tokens of this model; a label must be one.");
     }
+
+    private static JsonNode Content(Message message) => message.Images.Count == 0
+        ? message.Content
+        : new JsonArray([.. message.Images.Select(_ => new JsonObject { ["type"] = "image" }), new JsonObject { ["type"] = "text", ["text"] = message.Content }]);
 }
+
+/// <summary>A conversation as the engine takes it.</summary>
+/// <param name="Ids">Token ids.</param>
+/// <param name="Images">Its images, in order of position.</param>
+public sealed record WrittenPrompt(int[] Ids, IReadOnlyList<PromptImage> Images);

@@ -50,7 +50,7 @@ public sealed class GenerativeRewardModel(PromptReader reader, PromptWriter writ
     /// <summary>Probability of label A for one order.</summary>
     public async Task<double> FirstLabelAsync(IReadOnlyList<Message> prompt, string answerA, string answerB, CancellationToken cancel = default)
     {
-        IReadOnlyList<float> logprobs = await reader.ReadAsync(writer.Encode(judge.Write(prompt, answerA, answerB), opensAnswer: true), labels, cancel).ConfigureAwait(false);
+        IReadOnlyList<float> logprobs = await reader.ReadAsync(writer.Write(judge.Write(prompt, answerA, answerB), opensAnswer: true), labels, cancel).ConfigureAwait(false);
         return 1 / (1 + Math.Exp(logprobs[1] - logprobs[0]));
     }
 }

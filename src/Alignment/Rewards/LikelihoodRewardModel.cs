@@ -10,14 +10,14 @@ public sealed class LikelihoodRewardModel(PromptReader reader, PromptWriter writ
     /// <inheritdoc/>
     public async Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default)
     {
-        int[] question = writer.Encode(prompt, opensAnswer: true);
+        WrittenPrompt question = writer.Write(prompt, opensAnswer: true);
         return await Task.WhenAll(responses.Select(async response =>
         {
             int[] answer = writer.Tokenizer.Encode(response);
             if (answer.Length == 0)
                 return double.NegativeInfinity;
-            IReadOnlyList<float> logprobs = await reader.LikelihoodAsync([.. question, .. answer], cancel).ConfigureAwait(false);
-            return logprobs.Skip(question.Length - 1).Average(logprob => (double)logprob);
+            IReadOnlyList<float> logprobs = await reader.LikelihoodAsync(question with { Ids = [.. question.Ids, .. answer] }, cancel).ConfigureAwait(false);
+            return logprobs.Skip(question.Ids.Length - 1).Average(logprob => (double)logprob);
         })).ConfigureAwait(false);
     }
 }

@@ -1,3 +1,4 @@
+using XDeepServe.Alignment.Prompts;
 using XDeepServe.FlowServe;
 
 namespace XDeepServe.Alignment.Rewards;
@@ -10,21 +11,25 @@ public sealed class PromptReader(IEngine engine) : IDisposable
     private long requests;
 
     /// <summary>Reads behind one prompt.</summary>
-    /// <param name="prompt">Token ids.</param>
+    /// <param name="prompt">As <see cref="PromptWriter"/> wrote it.</param>
     /// <param name="readout">What is read.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="InvalidRequestException">The prompt does not fit the model.</exception>
     /// <exception cref="InvalidOperationException">The engine failed or is shutting down.</exception>
-    public async Task<IReadOnlyList<float>> ReadAsync(int[] prompt, Readout readout, CancellationToken cancel = default)
+    public async Task<IReadOnlyList<float>> ReadAsync(WrittenPrompt prompt, Readout readout, CancellationToken cancel = default)
     {
         GenerationRequest request = Request(prompt) with { Readout = readout };
         return (await RunAsync(request, cancel).ConfigureAwait(false)).Values ?? throw Failed(request, null);
     }
 
+    /// <summary>Reads behind token ids without images.</summary>
+    /// <inheritdoc cref="ReadAsync(WrittenPrompt, Readout, CancellationToken)"/>
+    public Task<IReadOnlyList<float>> ReadAsync(int[] prompt, Readout readout, CancellationToken cancel = default) => ReadAsync(new WrittenPrompt(prompt, []), readout, cancel);
+
     /// <summary>Log-probability of each token of a prompt but the first, given those before it.</summary>
     /// <exception cref="InvalidRequestException">The prompt does not fit the model.</exception>
     /// <exception cref="InvalidOperationException">The engine failed or is shutting down.</exception>
-    public async Task<IReadOnlyList<float>> LikelihoodAsync(int[] prompt, CancellationToken cancel = default)
+    public async Task<IReadOnlyList<float>> LikelihoodAsync(WrittenPrompt prompt, CancellationToken cancel = default)
     {
         GenerationRequest request = Request(prompt);
         request = request with { Sampling = request.Sampling with { PromptLogprobs = 0 } };
@@ -35,10 +40,11 @@ public sealed class PromptReader(IEngine engine) : IDisposable
     /// <inheritdoc/>
     public void Dispose() => room.Dispose();
 
-    private GenerationRequest Request(int[] prompt) => new()
+    private GenerationRequest Request(WrittenPrompt prompt) => new()
     {
         Id = $"read-{Interlocked.Increment(ref requests)}",
-        Prompt = prompt,
+        Prompt = prompt.Ids,
+        Images = prompt.Images,
         Sampling = new SamplingParameters { MaxTokens = 1, Temperature = 0, Detokenize = false },
     };
 

@@ -15,7 +15,7 @@ public sealed class ScalarRewardModel(PromptReader reader, PromptWriter writer) 
     public async Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default)
     {
         IReadOnlyList<float>[] values = await Task.WhenAll(responses.Select(response =>
-            reader.ReadAsync(writer.Encode([.. prompt, new Message("assistant", response)], opensAnswer: false), Readout.Scores, cancel))).ConfigureAwait(false);
+            reader.ReadAsync(writer.Write([.. prompt, new Message("assistant", response)], opensAnswer: false), Readout.Scores, cancel))).ConfigureAwait(false);
         return [.. values.Select(value => (double)value[0])];
     }
 }

@@ -40,7 +40,7 @@ public sealed record SceneWorldSettings
 public static class SceneWorld
 {
     /// <summary>What stands for the image in a prompt's text.</summary>
-    public const string ImageToken = "<image>";
+    public const string ImageToken = Prompts.Message.ImageMark;
 
     private const string Instruction = "Describe the image.";
 

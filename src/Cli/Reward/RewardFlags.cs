@@ -12,14 +12,14 @@ internal sealed class RewardFlags
     private readonly Option<string> kind = EngineFlags.Choice(
         "--reward", "How the model judges: 'generative' (GRAM: A or B, in both orders), 'scalar' (a score head), 'likelihood' or 'length' (baselines); 'auto' is scalar where the model has a score head.",
         "auto", "auto", "generative", "scalar", "likelihood", "length");
-    private readonly Option<string?> template = new("--judge-template") { Description = "File with another judge's prompt; it holds {question}, {answer_a} and {answer_b}." };
+    private readonly Option<string?> judgeTemplate = new("--judge-template") { Description = "File with another judge's prompt; it holds {question}, {answer_a} and {answer_b}." };
     private readonly EngineFlags engine;
 
     /// <summary>Adds the flags to a command.</summary>
     public RewardFlags(Command command)
     {
         command.Options.Add(kind);
-        command.Options.Add(template);
+        command.Options.Add(judgeTemplate);
         engine = new EngineFlags(command);
     }
 
@@ -43,7 +43,7 @@ internal sealed class RewardFlags
     {
         using Interruption interruption = new();
         string chosen = result.GetValue(kind)!;
-        JudgePrompt judge = result.GetValue(template) is { } file ? JudgePrompt.Of(await File.ReadAllTextAsync(file)) : new JudgePrompt();
+        JudgePrompt judge = result.GetValue(judgeTemplate) is { } file ? JudgePrompt.Of(await File.ReadAllTextAsync(file)) : new JudgePrompt();
         if (chosen == "length")
             return await use(new LengthRewardModel(), null, null, interruption.Stop);
         EngineSettings settings = engine.Read(result);
@@ -52,7 +52,8 @@ internal sealed class RewardFlags
         using LoadedEngine loaded = LoadedEngine.Open(settings);
         using PromptReader reader = new(loaded.Shell);
         Tokenizer tokenizer = loaded.Tokenizer!;
-        PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
+        ChatTemplate? template = tokenizer.CreateTemplate();
+        PromptWriter writer = new(tokenizer, template, FrontModel.ImagesFor(loaded.Checkpoint, loaded.Model.Config, tokenizer, template));
         bool scalar = loaded.Model.Config.Labels == 1;
         IRewardModel model = chosen switch
         {

@@ -8,9 +8,7 @@ public static class ImageDecoder
     /// <summary>Most pixels of an image.</summary>
     public const int MostPixels = 1 << 25;
 
-    private const int MostScans = 200; // of a progressive JPEG: each is a pass over the whole image
-
-    /// <summary>Decodes an image; transparency is left out, grey becomes red, green and blue.</summary>
+    /// <summary>Decodes an image; transparency is left out, 16 bits become 8, grey and four inks become red, green and blue.</summary>
     /// <param name="file">The file's bytes.</param>
     /// <exception cref="ImageException">Another format, too large, or damaged.</exception>
     public static RgbImage Decode(byte[] file)
@@ -19,6 +17,8 @@ public static class ImageDecoder
         bool jpeg = file.AsSpan().StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]);
         if (!png && !jpeg)
             throw new ImageException("The image is neither PNG nor JPEG; send it as one of these.");
+        if (jpeg)
+            JpegGuard.Check(file);
         using MemoryStream stream = new(file, writable: false);
         if (Try(() => ImageInfo.FromStream(stream)) is not { } info || info.Width < 1 || info.Height < 1)
             throw Damaged();
@@ -26,8 +26,6 @@ public static class ImageDecoder
             throw new ImageException($"The image has {info.Width} x {info.Height} pixels; at most {MostPixels} can be taken. Send a smaller one.");
         if (png)
             PngGuard.Check(file);
-        else if (Scans(file) > MostScans)
-            throw new ImageException($"The JPEG image has more than {MostScans} scans. Save it again with an ordinary program.");
         ImageResult? image = Try(() => ImageResult.FromMemory(file, ColorComponents.RedGreenBlue));
         if (image is null || image.Data.Length != 3L * image.Width * image.Height)
             throw Damaged();
@@ -35,21 +33,6 @@ public static class ImageDecoder
     }
 
     private static ImageException Damaged() => new("The image is damaged: it cannot be decoded.");
-
-    // Within compressed data a marker's first byte is always followed by zero, so this counts scans (and at most a thumbnail's).
-    private static int Scans(ReadOnlySpan<byte> file)
-    {
-        int scans = 0;
-        for (int at = 0; (at = Next(file, at)) >= 0; at++)
-            scans++;
-        return scans;
-
-        static int Next(ReadOnlySpan<byte> file, int from)
-        {
-            int found = file[from..].IndexOf((ReadOnlySpan<byte>)[0xFF, 0xDA]);
-            return found < 0 ? -1 : from + found;
-        }
-    }
 
     private static T? Try<T>(Func<T> decode)
     {

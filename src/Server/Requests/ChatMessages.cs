@@ -13,22 +13,34 @@ internal static class ChatMessages
 {
     private const int Most = 10_000;
 
-    /// <summary>The messages of a request.</summary>
+    /// <summary>The conversations of a request: one, or a list of them.</summary>
     /// <param name="fields">The request.</param>
-    /// <param name="images">Takes the images.</param>
-    /// <exception cref="ApiException">400 for none at all, an unknown role, or content that cannot be taken.</exception>
-    public static JsonArray Read(JsonFields fields, GivenImages images)
+    /// <returns>Each conversation's messages, and where it stands.</returns>
+    /// <exception cref="ApiException">400 for none at all.</exception>
+    public static IReadOnlyList<(List<JsonElement> Messages, string Path)> Conversations(JsonFields fields)
     {
         List<JsonElement> given = fields.Array("messages", Most)
             ?? throw ApiException.BadRequest("'messages' is missing.", "messages");
+        return given is [{ ValueKind: JsonValueKind.Array }, ..] && given.TrueForAll(one => one.ValueKind == JsonValueKind.Array)
+            ? [.. given.Select((one, index) => (one.EnumerateArray().ToList(), $"messages[{index}]"))]
+            : [(given, "messages")];
+    }
+
+    /// <summary>The messages of a conversation.</summary>
+    /// <param name="given">As the request holds them.</param>
+    /// <param name="path">Where they stand.</param>
+    /// <param name="images">Takes the images.</param>
+    /// <exception cref="ApiException">400 for none at all, an unknown role, or content that cannot be taken.</exception>
+    public static JsonArray Read(List<JsonElement> given, string path, GivenImages images)
+    {
         if (given.Count == 0)
         {
-            throw ApiException.BadRequest("'messages' must hold at least one message.", "messages");
+            throw ApiException.BadRequest($"'{path}' must hold at least one message.", "messages");
         }
         JsonArray messages = [];
         for (int i = 0; i < given.Count; i++)
         {
-            messages.Add((JsonNode)ReadOne(given[i], $"messages[{i}]", images));
+            messages.Add((JsonNode)ReadOne(given[i], $"{path}[{i}]", images));
         }
         return messages;
     }

@@ -27,8 +27,13 @@ internal sealed record ChatPrompt
     /// <summary>Further variables for the template.</summary>
     public JsonObject? Variables { get; init; }
 
-    /// <summary>Reads the fields.</summary>
-    public static ChatPrompt Read(JsonFields fields, ServedModel model, ServerOptions options)
+    /// <summary>Reads the fields of a request that holds one conversation.</summary>
+    public static ChatPrompt Read(JsonFields fields, ServedModel model, ServerOptions options) => ReadAll(fields, model, options) is [{ } one]
+        ? one
+        : throw ApiException.BadRequest("'messages' must be one conversation here.", "messages");
+
+    /// <summary>Reads the fields of a request that holds one conversation or a list of them.</summary>
+    public static IReadOnlyList<ChatPrompt> ReadAll(JsonFields fields, ServedModel model, ServerOptions options)
     {
         fields.Refuse("chat_template", "templates come with the model, not with a request.");
         RefuseTools(fields);
@@ -38,16 +43,21 @@ internal sealed record ChatPrompt
         {
             throw ApiException.BadRequest("Set 'add_generation_prompt' to false to use 'continue_final_message'.", "continue_final_message");
         }
-        GivenImages images = new(model, options);
-        return new ChatPrompt
+        bool addSpecialTokens = fields.Boolean("add_special_tokens") ?? false;
+        JsonObject? variables = ReadVariables(fields);
+        return [.. ChatMessages.Conversations(fields).Select(conversation =>
         {
-            Messages = ChatMessages.Read(fields, images),
-            Images = images.Pixels,
-            AddGenerationPrompt = addGenerationPrompt,
-            ContinueFinalMessage = continueFinal,
-            AddSpecialTokens = fields.Boolean("add_special_tokens") ?? false,
-            Variables = ReadVariables(fields),
-        };
+            GivenImages images = new(model, options);
+            return new ChatPrompt
+            {
+                Messages = ChatMessages.Read(conversation.Messages, conversation.Path, images),
+                Images = images.Pixels,
+                AddGenerationPrompt = addGenerationPrompt,
+                ContinueFinalMessage = continueFinal,
+                AddSpecialTokens = addSpecialTokens,
+                Variables = variables,
+            };
+        })];
     }
 
     /// <summary>Renders the prompt's text.</summary>

@@ -51,9 +51,18 @@ internal sealed class PrefillJob(ServerState state, LoadedModel model, JsonField
             GivenPrompt.ReadAll(fields, "input").ForEach(Add);
             return;
         }
-        ChatPrompt chat = ChatPrompt.Read(fields, Served, state.Options);
+        AddConversations();
+    }
+
+    /// <summary>Adds the conversations that <c>messages</c> holds: one, or a list of them.</summary>
+    public void AddConversations()
+    {
         // What is scored is a whole conversation; another turn is opened only if the client says so.
-        Add(chat with { AddGenerationPrompt = fields.Boolean("add_generation_prompt") ?? false });
+        bool opens = fields.Boolean("add_generation_prompt") ?? false;
+        foreach (ChatPrompt chat in ChatPrompt.ReadAll(fields, Served, state.Options))
+        {
+            Add(chat with { AddGenerationPrompt = opens });
+        }
     }
 
     /// <summary>Reads behind every prompt.</summary>

@@ -118,13 +118,21 @@ internal sealed class ReadingRoutes(ServerState state)
         });
     }
 
-    // Trainers send whole conversations as text that their own tokenizer wrote; its special tokens are in it.
+    // Trainers send whole conversations as text that their own tokenizer wrote; its special tokens are in it. Conversations
+    // with images go through the model's template.
     private async Task<float[]> RewardsAsync(HttpContext context, JsonFields fields, string field)
     {
         PrefillJob job = new(state, state.Require(), fields, "reward-", field);
-        foreach (GivenPrompt given in GivenPrompt.ReadAll(fields, field))
+        if (field == "query" && fields.Find("messages") is not null)
         {
-            job.Add(given.Text is { } text ? job.Encode(text, addSpecialTokens: false) : given.Ids!);
+            job.AddConversations();
+        }
+        else
+        {
+            foreach (GivenPrompt given in GivenPrompt.ReadAll(fields, field))
+            {
+                job.Add(given.Text is { } text ? job.Encode(text, addSpecialTokens: false) : given.Ids!);
+            }
         }
         List<IReadOnlyList<float>> values = await job.RunAsync(context, Readout.Scores);
         return values[0].Count == 1
