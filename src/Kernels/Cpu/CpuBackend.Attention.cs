@@ -35,7 +35,7 @@ public sealed unsafe partial class CpuBackend
         // Few rows: the heads that share keys are spread over threads too, so that one sequence keeps all cores busy.
         int perUnit = batch.Tokens * cacheHeads < 2 * pool.Threads ? (share + pool.Threads - 1) / pool.Threads : share;
         int split = (share + perUnit - 1) / perUnit;
-        long bytes = QueryTiles.ScratchBytes(QueryTile * perUnit);
+        long bytes = QueryTiles.ScratchBytes(QueryTile * perUnit, width, valueWidth);
         AttentionUnits units = new(batch, QueryTile, cacheHeads * split);
         pool.Run(units.Count, new PagedWork(
             output, query, new CacheView(keys, width), new CacheView(values, valueWidth),
@@ -47,7 +47,7 @@ public sealed unsafe partial class CpuBackend
     public override void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale)
     {
         int width = query.Columns / heads, tiles = (span + QueryTile - 1) / QueryTile;
-        long bytes = QueryTiles.ScratchBytes(QueryTile);
+        long bytes = QueryTiles.ScratchBytes(QueryTile, width, width);
         pool.Run(query.Rows / span * tiles * heads, new ItemWork(output, query, keys, values, span, tiles, heads, width, scale, Scratch(bytes), bytes));
         Finish(output);
     }
@@ -62,7 +62,7 @@ public sealed unsafe partial class CpuBackend
             (int sequence, int firstRow, int endRow, int unit) = units[part];
             int cacheHead = unit / split, firstHead = cacheHead * share + unit % split * perUnit;
             int endHead = Math.Min(firstHead + perUnit, (cacheHead + 1) * share);
-            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile * perUnit);
+            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile * perUnit, keys.RowWidth, values.RowWidth);
             for (int row = firstRow; row < endRow; row++)
             {
                 int end = *Ints(units.Batch.Positions, row) + 1, first = window > 0 ? Math.Max(0, end - window) : 0;
@@ -71,9 +71,9 @@ public sealed unsafe partial class CpuBackend
             }
             PagedRuns runs = new(keys, values, units.Batch, sequence, cacheHead);
             if (keys.Cache.Type == ElementType.BF16)
-                tile.Run<PagedRuns, BFloat16Values>(runs, scale, keys.RowWidth, values.RowWidth);
+                tile.Run<PagedRuns, BFloat16Values>(runs, scale);
             else
-                tile.Run<PagedRuns, SingleValues>(runs, scale, keys.RowWidth, values.RowWidth);
+                tile.Run<PagedRuns, SingleValues>(runs, scale);
         }
     }
 
@@ -85,10 +85,10 @@ public sealed unsafe partial class CpuBackend
         public void Execute(int part, int worker)
         {
             int column = part % heads * width, item = part / heads / tiles * span, first = part / heads % tiles * QueryTile;
-            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile);
+            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile, width, width);
             for (int row = item + first; row < item + Math.Min(span, first + QueryTile); row++)
                 tile.Add(Floats(query, row) + column, Floats(output, row) + column, 0, span);
-            tile.Run<ItemRuns, SingleValues>(new ItemRuns(Floats(keys, item) + column, keys.Stride, Floats(values, item) + column, values.Stride), scale, width, width);
+            tile.Run<ItemRuns, SingleValues>(new ItemRuns(Floats(keys, item) + column, keys.Stride, Floats(values, item) + column, values.Stride), scale);
         }
     }
 }

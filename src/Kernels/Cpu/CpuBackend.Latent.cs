@@ -10,12 +10,12 @@ public sealed unsafe partial class CpuBackend
         int width = shape.Rank + shape.Rope;
         int perUnit = (shape.Heads + pool.Threads - 1) / pool.Threads;
         AttentionUnits units = new(batch, QueryTile, (shape.Heads + perUnit - 1) / perUnit);
-        long tileBytes = QueryTiles.ScratchBytes(QueryTile * perUnit);
+        long tileBytes = QueryTiles.ScratchBytes(QueryTile * perUnit, width, shape.Rank);
         long expandedBytes = QueryTiles.Partition * (long)(shape.Plain + shape.Rope + shape.Value + width) * sizeof(float);
         int longest = 0;
         for (int sequence = 0; sequence < batch.Sequences; sequence++)
             longest = Math.Max(longest, *Ints(batch.QueryStarts, sequence + 1) - *Ints(batch.QueryStarts, sequence));
-        long bytes = Math.Max(tileBytes, QueryTiles.ScratchBytes(longest) + expandedBytes);
+        long bytes = Math.Max(tileBytes, QueryTiles.ScratchBytes(longest, shape.Plain + shape.Rope, shape.Value) + expandedBytes);
         byte* memory = Scratch(bytes);
         int rowWidth = shape.Heads * (width + shape.Rank);
         float* transformed = (float*)NativeBlock.Ensure(ref absorbed, (long)batch.Tokens * rowWidth * sizeof(float));
@@ -42,7 +42,7 @@ public sealed unsafe partial class CpuBackend
             if (Expands(sequence))
                 return;
             int firstHead = unit * perUnit, endHead = Math.Min(firstHead + perUnit, shape.Heads);
-            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile * perUnit);
+            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile * perUnit, Width, shape.Rank);
             for (int row = firstRow; row < endRow; row++)
                 for (int head = firstHead; head < endHead; head++)
                 {
@@ -53,9 +53,9 @@ public sealed unsafe partial class CpuBackend
             CacheView view = new(latents, Width);
             PagedRuns runs = new(view, view, units.Batch, sequence, 0);
             if (latents.Type == ElementType.BF16)
-                tile.Run<PagedRuns, BFloat16Values>(runs, shape.Scale, Width, shape.Rank);
+                tile.Run<PagedRuns, BFloat16Values>(runs, shape.Scale);
             else
-                tile.Run<PagedRuns, SingleValues>(runs, shape.Scale, Width, shape.Rank);
+                tile.Run<PagedRuns, SingleValues>(runs, shape.Scale);
             for (int row = firstRow; row < endRow; row++)
                 for (int head = firstHead; head < endHead; head++)
                     for (int i = 0; i < shape.Value; i++)
@@ -69,14 +69,14 @@ public sealed unsafe partial class CpuBackend
                 return;
             int firstRow = *Ints(units.Batch.QueryStarts, sequence), endRow = *Ints(units.Batch.QueryStarts, sequence + 1);
             byte* memory = scratch + worker * scratchBytes;
-            QueryTiles tile = new(memory, endRow - firstRow);
+            QueryTiles tile = new(memory, endRow - firstRow, shape.Plain + shape.Rope, shape.Value);
             for (int row = firstRow; row < endRow; row++)
                 tile.Add(Query(row, head), Output(row, head), 0, *Ints(units.Batch.Positions, row) + 1);
-            float* buffer = (float*)(memory + QueryTiles.ScratchBytes(endRow - firstRow));
+            float* buffer = (float*)(memory + QueryTiles.ScratchBytes(endRow - firstRow, shape.Plain + shape.Rope, shape.Value));
             CacheView view = new(latents, Width);
             tile.Run<ExpandedRuns, SingleValues>(
                 new ExpandedRuns(new PagedRuns(view, view, units.Batch, sequence, 0), latents.Type, expand, head, shape, units.Batch.BlockSize, buffer),
-                shape.Scale, shape.Plain + shape.Rope, shape.Value);
+                shape.Scale);
         }
 
         /// <summary>Whether the expanded form needs fewer multiplications for a sequence's rows.</summary>

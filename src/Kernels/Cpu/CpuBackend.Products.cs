@@ -2,7 +2,7 @@ namespace XDeepServe.Kernels.Cpu;
 
 public sealed unsafe partial class CpuBackend
 {
-    private const int PartBytes = 64 * 1024;      // least weight bytes in a part of a narrow product
+    private const int PartBytes = 256 * 1024;     // least weight bytes in a part of a narrow product: each start of a stream costs
     private const int WideTiles = 4;              // tiles in a part of a wide product: they stay in the second-level cache
 
     /// <inheritdoc/>

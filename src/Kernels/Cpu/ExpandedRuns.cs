@@ -10,6 +10,9 @@ internal readonly unsafe struct ExpandedRuns(PagedRuns latents, ElementType type
     private float* LatentStart => ValueStart + QueryTiles.Partition * shape.Value;
 
     /// <inheritdoc/>
+    public static bool Scattered => false;
+
+    /// <inheritdoc/>
     public int Length => QueryTiles.Partition;
 
     /// <inheritdoc/>

@@ -8,8 +8,7 @@ internal readonly record struct CacheView(Tensor Cache, int RowWidth);
 /// <summary>Rows one behind the other: the first one and the bytes from one to the next.</summary>
 /// <param name="Start">First row.</param>
 /// <param name="Stride">Bytes from the start of one row to the next.</param>
-/// <param name="Next">Where the following run begins, laid out alike; null if nobody knows. It is fetched ahead, never read.</param>
-internal readonly unsafe record struct KeyRun(nint Start, long Stride, nint Next = 0)
+internal readonly unsafe record struct KeyRun(nint Start, long Stride)
 {
     /// <summary>A row.</summary>
     public byte* Row(int row) => (byte*)Start + row * Stride;
@@ -18,6 +17,9 @@ internal readonly unsafe record struct KeyRun(nint Start, long Stride, nint Next
 /// <summary>Runs of keys and values that lie one behind the other.</summary>
 internal interface IKeyRuns
 {
+    /// <summary>Whether runs lie far apart in memory.</summary>
+    static abstract bool Scattered { get; }
+
     /// <summary>Positions in a run; divides <see cref="QueryTiles.Partition"/>.</summary>
     int Length { get; }
 
@@ -39,6 +41,9 @@ internal interface IKeyRuns
 internal readonly unsafe struct ItemRuns(float* keys, int keyStride, float* values, int valueStride) : IKeyRuns
 {
     /// <inheritdoc/>
+    public static bool Scattered => false;
+
+    /// <inheritdoc/>
     public int Length => QueryTiles.Partition;
 
     /// <inheritdoc/>
@@ -56,6 +61,9 @@ internal readonly unsafe struct ItemRuns(float* keys, int keyStride, float* valu
 /// <summary>The runs of one head in a paged cache: a run is a block.</summary>
 internal readonly unsafe struct PagedRuns(CacheView keys, CacheView values, PagedBatch batch, int sequence, int head) : IKeyRuns
 {
+    /// <inheritdoc/>
+    public static bool Scattered => true;
+
     /// <inheritdoc/>
     public int Length => batch.BlockSize;
 
@@ -75,7 +83,6 @@ internal readonly unsafe struct PagedRuns(CacheView keys, CacheView values, Page
         int place = first / batch.BlockSize, elementBytes = view.Cache.Type == ElementType.BF16 ? sizeof(ushort) : sizeof(float);
         int* blocks = (int*)batch.Blocks.Address + (long)sequence * batch.Blocks.Stride;
         long stride = (long)view.RowWidth * elementBytes, offset = (long)head * batch.BlockSize * stride;
-        nint Block(int index) => (nint)(view.Cache.Address + blocks[index] * (long)view.Cache.Stride * elementBytes + offset);
-        return new KeyRun(Block(place), stride, place + 1 < batch.Blocks.Columns ? Block(place + 1) : 0);
+        return new KeyRun((nint)(view.Cache.Address + blocks[place] * (long)view.Cache.Stride * elementBytes + offset), stride);
     }
 }

@@ -9,29 +9,41 @@ internal unsafe struct QueryTiles
     /// <summary>Positions between two corrections of the running maximum.</summary>
     public const int Partition = 256;
 
-    private readonly float** queries;  // [capacity] query, width of a key
-    private readonly float** outputs;  // [capacity] weighted sum so far, width of a value
+    private const int ScoreStride = Partition + 16; // not a power of two, so that the queries' scores lie in different sets of the cache
+
+    private readonly int width;        // of a key
+    private readonly int valueWidth;   // of a value
+    private readonly float* queries;   // [capacity, width]: copies one behind the other, because a step's rows lie in the same few sets of the cache
+    private readonly float* sums;      // [capacity, valueWidth] weighted sums so far
+    private readonly float** outputs;  // [capacity] where they go
     private readonly int* firsts;      // [capacity] first position that the query sees
     private readonly int* limits;      // [capacity] the first behind those that it sees
     private readonly float* maxima;    // [capacity]
-    private readonly float* sums;      // [capacity]
-    private readonly float* scores;    // [capacity, Partition]
+    private readonly float* totals;    // [capacity] sum of the weights so far
+    private readonly float* scores;    // [capacity, ScoreStride]
     private int count;
 
     /// <summary>An empty tile in memory of <see cref="ScratchBytes"/>.</summary>
-    public QueryTiles(byte* memory, int capacity)
+    public QueryTiles(byte* memory, int capacity, int width, int valueWidth)
     {
-        queries = (float**)memory;
-        outputs = queries + capacity;
+        this.width = width;
+        this.valueWidth = valueWidth;
+        outputs = (float**)memory;
         firsts = (int*)(outputs + capacity);
         limits = firsts + capacity;
         maxima = (float*)(limits + capacity);
-        sums = maxima + capacity;
+        totals = maxima + capacity;
         scores = (float*)(memory + Header(capacity));
+        queries = scores + (long)capacity * ScoreStride;
+        sums = queries + (long)capacity * Row(width);
     }
 
     /// <summary>Memory that a tile needs.</summary>
-    public static long ScratchBytes(int capacity) => Header(capacity) + (long)capacity * Partition * sizeof(float);
+    /// <param name="capacity">Most queries.</param>
+    /// <param name="width">Width of a key.</param>
+    /// <param name="valueWidth">Width of a value.</param>
+    public static long ScratchBytes(int capacity, int width, int valueWidth) =>
+        Header(capacity) + (long)capacity * (ScoreStride + Row(width) + Row(valueWidth)) * sizeof(float);
 
     /// <summary>Adds a query.</summary>
     /// <param name="query">Its values.</param>
@@ -40,20 +52,19 @@ internal unsafe struct QueryTiles
     /// <param name="limit">The first behind those that it sees.</param>
     public void Add(float* query, float* output, int first, int limit)
     {
-        queries[count] = query;
+        new ReadOnlySpan<float>(query, width).CopyTo(new Span<float>(Query(count), width));
+        new Span<float>(Sum(count), valueWidth).Clear();
         outputs[count] = output;
         firsts[count] = first;
         limits[count] = limit;
         maxima[count] = float.NegativeInfinity;
-        sums[count++] = 0;
+        totals[count++] = 0;
     }
 
     /// <summary>Computes all queries' results.</summary>
     /// <param name="runs">Keys and values.</param>
     /// <param name="scale">Factor on the scores.</param>
-    /// <param name="width">Width of a key.</param>
-    /// <param name="valueWidth">Width of a value.</param>
-    public readonly void Run<TRuns, TValues>(TRuns runs, float scale, int width, int valueWidth)
+    public readonly void Run<TRuns, TValues>(TRuns runs, float scale)
         where TRuns : struct, IKeyRuns
         where TValues : struct, IStoredValues
     {
@@ -62,7 +73,6 @@ internal unsafe struct QueryTiles
         {
             positions = Math.Max(positions, limits[i]);
             lowest = Math.Min(lowest, firsts[i]);
-            new Span<float>(outputs[i], valueWidth).Clear();
         }
         // Partitions lie where they lie for every query, and so does what it skips of them: its result is its own.
         for (int start = lowest / Partition * Partition; start < positions; start += Partition)
@@ -73,44 +83,53 @@ internal unsafe struct QueryTiles
             for (int first = begin; first < end; first += runs.Length)
             {
                 KeyRun keys = runs.Keys(first);
-                QueryMath.Fetch(keys, Math.Min(runs.Length, end - first), width * TValues.Bytes);
-                Score<TValues>(keys, first, Math.Min(runs.Length, end - first), width, scores + first - start);
+                KeyRun next = first + runs.Length < end ? runs.Keys(first + runs.Length) : runs.Values(begin);
+                int most = Math.Min(runs.Length, end - first);
+                if (TRuns.Scattered)
+                    QueryMath.Fetch(next, most, width * TValues.Bytes);
+                Score<TValues>(keys, first, most, scores + first - start);
             }
             for (int i = 0; i < count; i++)
-                Soften(i, Math.Max(0, firsts[i] - start), Math.Min(end, limits[i]) - start, scale, valueWidth);
+                Soften(i, Math.Max(0, firsts[i] - start), Math.Min(end, limits[i]) - start, scale);
             for (int first = begin; first < end; first += runs.Length)
             {
                 KeyRun values = runs.Values(first);
-                QueryMath.Fetch(values, Math.Min(runs.Length, end - first), valueWidth * TValues.Bytes);
-                Gather<TValues>(values, first, Math.Min(runs.Length, end - first), valueWidth, scores + first - start);
+                KeyRun next = first + runs.Length < end ? runs.Values(first + runs.Length) : end < positions ? runs.Keys(end) : values;
+                int most = Math.Min(runs.Length, end - first);
+                if (TRuns.Scattered)
+                    QueryMath.Fetch(next, most, valueWidth * TValues.Bytes);
+                Gather<TValues>(values, first, most, scores + first - start);
             }
         }
         for (int i = 0; i < count; i++)
-            VectorMath.Scale(outputs[i], 1 / sums[i], valueWidth);
-    }
-
-    /// <summary>Scores of all queries over one run: four queries together as far as all four see, then each alone.</summary>
-    private readonly void Score<TValues>(KeyRun keys, int first, int most, int width, float* to) where TValues : struct, IStoredValues
-    {
-        for (int i = 0; i < count; i += QueryMath.Group)
         {
-            int shared = Shared(i, first, most);
-            if (shared > 0)
-                QueryMath.Score4<TValues>(queries + i, keys, shared, width, to + i * Partition, Partition);
-            for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
-                QueryMath.Score<TValues>(queries[query], keys, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), width, to + query * Partition);
+            VectorMath.Scale(Sum(i), 1 / totals[i], valueWidth);
+            new ReadOnlySpan<float>(Sum(i), valueWidth).CopyTo(new Span<float>(outputs[i], valueWidth));
         }
     }
 
-    private readonly void Gather<TValues>(KeyRun values, int first, int most, int width, float* weights) where TValues : struct, IStoredValues
+    /// <summary>Scores of all queries over one run: four queries together as far as all four see, then each alone.</summary>
+    private readonly void Score<TValues>(KeyRun keys, int first, int most, float* scores) where TValues : struct, IStoredValues
     {
         for (int i = 0; i < count; i += QueryMath.Group)
         {
             int shared = Shared(i, first, most);
             if (shared > 0)
-                QueryMath.Gather4<TValues>(outputs + i, values, shared, width, weights + i * Partition, Partition);
+                QueryMath.Score4<TValues>(Query(i), Row(width), keys, shared, width, scores + i * ScoreStride, ScoreStride);
             for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
-                QueryMath.Gather<TValues>(outputs[query], values, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), width, weights + query * Partition);
+                QueryMath.Score<TValues>(Query(query), keys, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), width, scores + query * ScoreStride);
+        }
+    }
+
+    private readonly void Gather<TValues>(KeyRun values, int first, int most, float* weights) where TValues : struct, IStoredValues
+    {
+        for (int i = 0; i < count; i += QueryMath.Group)
+        {
+            int shared = Shared(i, first, most);
+            if (shared > 0)
+                QueryMath.Gather4<TValues>(Sum(i), Row(valueWidth), values, shared, valueWidth, weights + i * ScoreStride, ScoreStride);
+            for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
+                QueryMath.Gather<TValues>(Sum(query), values, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), valueWidth, weights + query * ScoreStride);
         }
     }
 
@@ -124,26 +143,33 @@ internal unsafe struct QueryTiles
         return Math.Max(most, 0);
     }
 
-    private static long Header(int capacity) => (capacity * (2L * sizeof(float*) + 2 * sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
+    private static long Header(int capacity) => (capacity * ((long)sizeof(float*) + 2 * sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
+
+    /// <summary>Elements from one row of copies to the next: whole vectors.</summary>
+    private static int Row(int width) => (width + 15) & ~15;
+
+    private readonly float* Query(int query) => queries + (long)query * Row(width);
+
+    private readonly float* Sum(int query) => sums + (long)query * Row(valueWidth);
 
     /// <summary>Turns a partition's scores into weights and corrects what was summed under a smaller maximum.</summary>
-    private readonly void Soften(int query, int skip, int end, float scale, int valueWidth)
+    private readonly void Soften(int query, int skip, int end, float scale)
     {
         int visible = end - skip;
         if (visible <= 0)
             return;
-        float* weights = scores + query * Partition + skip;
+        float* weights = scores + query * ScoreStride + skip;
         float most = MathF.Max(maxima[query], VectorMath.Largest(weights, visible) * scale);
         if (float.IsNegativeInfinity(most))
             most = 0;
-        if (most != maxima[query] && sums[query] != 0)
+        if (most != maxima[query] && totals[query] != 0)
         {
             float correction = MathF.Exp(maxima[query] - most);
-            sums[query] *= correction;
-            VectorMath.Scale(outputs[query], correction, valueWidth);
+            totals[query] *= correction;
+            VectorMath.Scale(Sum(query), correction, valueWidth);
         }
         maxima[query] = most;
         VectorMath.Scale(weights, scale, visible);
-        sums[query] += VectorMath.Exponential(weights, weights, most, 1, visible);
+        totals[query] += VectorMath.Exponential(weights, weights, most, 1, visible);
     }
 }
