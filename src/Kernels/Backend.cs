@@ -38,6 +38,23 @@ public abstract class Backend : IDisposable
     /// </param>
     public abstract Weight Prepare(WeightSource source, ElementType target);
 
+    /// <summary>
+    /// A backend of the same device for another thread, which prepares weights while this one runs. The caller disposes it, and has
+    /// it <see cref="Synchronize"/> before weights change hands.
+    /// </summary>
+    public abstract Backend Beside();
+
+    /// <summary>
+    /// weight[group] = source[from]: an expert takes another's place between two steps; what was launched before still sees the old
+    /// values. Where rows are used as they lie in a file, they are from now on used there: it outlives both weights.
+    /// </summary>
+    /// <param name="weight">Of <see cref="Prepare"/>.</param>
+    /// <param name="group">The matrix that is replaced.</param>
+    /// <param name="source">Of <see cref="Prepare"/> with the same types, here or <see cref="Beside"/>; disposed by its owner once this has run.</param>
+    /// <param name="from">The matrix that takes its place.</param>
+    /// <exception cref="ArgumentException">The two are not alike.</exception>
+    public abstract void Replace(Weight weight, int group, Weight source, int from);
+
     /// <summary>Copies host values into the front of <paramref name="destination"/> (contiguous rows), ordered with the operations.</summary>
     public abstract void Upload<T>(Tensor destination, ReadOnlySpan<T> source) where T : unmanaged;
 
@@ -181,6 +198,16 @@ public abstract class Backend : IDisposable
     /// <param name="logits">F32 <c>[rows, vocabulary]</c>.</param>
     /// <param name="ids">I32 <c>[rows, 1]</c>.</param>
     public abstract void LogProbabilities(Tensor chosen, Tensor topIds, Tensor topValues, Tensor logits, Tensor ids);
+
+    /// <summary>Refuses weights whose matrices cannot take each other's place.</summary>
+    protected static void CheckAlike(Weight weight, int group, Weight source, int from)
+    {
+        if ((weight.Type, weight.Rows, weight.Columns) != (source.Type, source.Rows, source.Columns) || (uint)group >= weight.Groups || (uint)from >= source.Groups)
+        {
+            throw new ArgumentException(
+                $"Matrix {from} of {source.Groups} ({source.Type}, {source.Rows} x {source.Columns}) cannot take the place of {group} of {weight.Groups} ({weight.Type}, {weight.Rows} x {weight.Columns}): load both alike.");
+        }
+    }
 
     /// <summary><see cref="Linear"/> with each part of a stack, into its columns of the output.</summary>
     protected void Stacked(Tensor output, Tensor input, StackedWeight stack, Tensor bias)

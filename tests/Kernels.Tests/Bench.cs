@@ -77,6 +77,16 @@ internal sealed unsafe class Bench : IDisposable
         return (cpu, naive);
     }
 
+    /// <summary>Random matrices, each in two pieces, as each backend holds them.</summary>
+    public (Weight Cpu, Weight Naive) Matrices(ElementType type, int groups, int rows, int columns, ElementType target)
+    {
+        WeightSource source = new(type, columns, groups, [.. Enumerable.Range(0, 2 * groups).Select(i => Piece(type, i % 2 == 0 ? rows / 3 : rows - (rows / 3), columns))]);
+        Weight cpu = Cpu.Prepare(source, target), naive = Naive.Prepare(source, target);
+        weights.Add(cpu);
+        weights.Add(naive);
+        return (cpu, naive);
+    }
+
     /// <summary>Random rows in a type. What cannot be written is made of random bytes behind sane scales.</summary>
     public WeightPiece Piece(ElementType type, int rows, int columns)
     {

@@ -98,6 +98,40 @@ public sealed class ProductTests
     }
 
     [Fact]
+    public void A_matrix_takes_anothers_place_and_its_neighbours_stay()
+    {
+        // As they are stored, and quantised or widened while they are prepared.
+        foreach ((ElementType type, ElementType target) in Bench.WeightTypes.Select(type => (type, type)).Append((ElementType.BF16, ElementType.F8)).Append((ElementType.BF16, ElementType.Q8_0)).Append((ElementType.F16, ElementType.F32)))
+        {
+            using Bench bench = new(11);
+            (Weight cpu, Weight naive) = bench.Matrices(type, 3, 35, 256, target);
+            (Weight otherCpu, Weight otherNaive) = bench.Matrices(type, 2, 35, 256, target);
+            Tensor input = bench.Normal(3, 256), ids = bench.Integers(0, 1, 2), before = bench.Empty(3, 35), expected = bench.Empty(3, 35), actual = bench.Empty(3, 35);
+            bench.Cpu.GroupedLinear(before, input, cpu, ids);
+            bench.Cpu.Replace(cpu, 1, otherCpu, 1);
+            bench.Naive.Replace(naive, 1, otherNaive, 1);
+            bench.Naive.GroupedLinear(expected, input, naive, ids);
+            bench.Cpu.GroupedLinear(actual, input, cpu, ids);
+            Bench.Close(expected, actual, Tolerance(target));
+            Bench.Same(before.Slice(0, 1), actual.Slice(0, 1));
+            Bench.Same(before.Slice(2, 1), actual.Slice(2, 1));
+            Assert.NotEqual(before.Get(1, 0), actual.Get(1, 0));
+            Assert.Throws<ArgumentException>(() => bench.Cpu.Replace(cpu, 3, otherCpu, 0));
+            Assert.Throws<ArgumentException>(() => bench.Naive.Replace(naive, 0, otherNaive, 2));
+        }
+    }
+
+    [Fact]
+    public void A_matrix_of_another_shape_or_in_other_pieces_takes_no_place()
+    {
+        using Bench bench = new(12);
+        Weight weight = bench.Matrices(ElementType.F32, 2, 6, 64, ElementType.F32).Cpu;
+        Assert.Throws<ArgumentException>(() => bench.Cpu.Replace(weight, 0, bench.Matrices(ElementType.F32, 1, 7, 64, ElementType.F32).Cpu, 0));
+        Assert.Throws<ArgumentException>(() => bench.Cpu.Replace(weight, 0, bench.Matrices(ElementType.BF16, 1, 6, 64, ElementType.BF16).Cpu, 0));
+        Assert.Throws<ArgumentException>(() => bench.Cpu.Replace(weight, 0, bench.Weight(ElementType.F32, 2, 6, 64).Cpu, 0));
+    }
+
+    [Fact]
     public void Weights_can_be_quantised_while_they_are_prepared()
     {
         foreach (ElementType type in Bench.WeightTypes.Where(type => Quantization.CanStore(type) && !type.IsPlain()))

@@ -24,6 +24,19 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
+    public override Backend Beside() => new CpuBackend(options with { Threads = 1, PinThreads = false });
+
+    /// <inheritdoc/>
+    public override void Replace(Weight weight, int group, Weight source, int from)
+    {
+        CheckAlike(weight, group, source, from);
+        if (weight is PackedWeight packed)
+            packed.Replace(group, (PackedWeight)source, from);
+        else
+            ((RowWeight)weight).Replace(group, (RowWeight)source, from);
+    }
+
+    /// <inheritdoc/>
     public override void Embed(Tensor output, Weight table, Tensor ids)
     {
         for (int i = 0; i < ids.Rows; i++)

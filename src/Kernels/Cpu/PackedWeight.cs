@@ -72,6 +72,13 @@ internal sealed unsafe class PackedWeight : Weight
         }
     }
 
+    /// <summary>Takes another weight's tiles for a matrix.</summary>
+    public void Replace(int group, PackedWeight source, int from)
+    {
+        long bytes = TilesPerGroup * TileBytes;
+        Buffer.MemoryCopy(source.Tile(from, 0), Tile(group, 0), bytes, bytes);
+    }
+
     /// <inheritdoc/>
     protected override void Release() => memory.Dispose();
 

@@ -50,6 +50,22 @@ internal sealed unsafe class RowWeight : Weight
     /// <summary>A row as singles.</summary>
     public void Restore(int row, float* values) => rows.Restore(row, values);
 
+    /// <summary>Takes another weight's rows for a matrix: copies where these are copies, else uses them where they are.</summary>
+    public void Replace(int group, RowWeight source, int from)
+    {
+        if (copy is null != source.copy is null)
+            throw new ArgumentException("One weight lies in a file and the other does not: load both alike.", nameof(source));
+        if (copy is null)
+        {
+            rows.Replace(group, source.rows, from, Rows);
+            return;
+        }
+        long bytes = Type.Bytes((long)Rows * Columns), factors = Type.Factors(Rows, Columns) * sizeof(float);
+        Buffer.MemoryCopy(source.Row(from * Rows), Row(group * Rows), bytes, bytes);
+        if (factors > 0)
+            Buffer.MemoryCopy(source.Factors(from * Rows), Factors(group * Rows), factors, factors);
+    }
+
     /// <inheritdoc/>
     protected override void Release() => copy?.Dispose();
 

@@ -4,6 +4,7 @@ namespace XDeepServe.Kernels.Cpu;
 internal sealed unsafe class SourceRows
 {
     private readonly WeightSource source;
+    private readonly WeightPiece[] pieces;
     private readonly int[] starts; // [pieces] first row of each piece
     private readonly long rowBytes;
 
@@ -12,9 +13,10 @@ internal sealed unsafe class SourceRows
     {
         this.source = source;
         rowBytes = source.Type.Bytes(source.Columns);
-        starts = new int[source.Pieces.Count];
+        pieces = [.. source.Pieces];
+        starts = new int[pieces.Length];
         for (int piece = 1; piece < starts.Length; piece++)
-            starts[piece] = starts[piece - 1] + source.Pieces[piece - 1].Rows;
+            starts[piece] = starts[piece - 1] + pieces[piece - 1].Rows;
     }
 
     /// <summary>First byte of a row.</summary>
@@ -23,7 +25,7 @@ internal sealed unsafe class SourceRows
         get
         {
             int piece = Piece(row);
-            return (byte*)source.Pieces[piece].Address + (row - starts[piece]) * rowBytes;
+            return (byte*)pieces[piece].Address + (row - starts[piece]) * rowBytes;
         }
     }
 
@@ -33,7 +35,7 @@ internal sealed unsafe class SourceRows
         if (!source.Type.HasFactors())
             return null;
         int piece = Piece(row);
-        return (float*)source.Pieces[piece].Factors + source.Type.FactorsOf(row - starts[piece], source.Columns).First;
+        return (float*)pieces[piece].Factors + source.Type.FactorsOf(row - starts[piece], source.Columns).First;
     }
 
     /// <summary>A row in another type: in place if it is stored so, else quantised into <paramref name="stored"/>.</summary>
@@ -64,8 +66,35 @@ internal sealed unsafe class SourceRows
     /// <summary>Gives the pages of mapped files back, once the rows are held elsewhere.</summary>
     public void Drop()
     {
-        foreach (WeightPiece piece in source.Pieces)
+        foreach (WeightPiece piece in pieces)
             piece.File?.DropPages(piece.Address, piece.Rows * rowBytes);
+    }
+
+    /// <summary>Takes another source's pieces for one matrix. Nobody reads meanwhile.</summary>
+    /// <param name="group">The matrix.</param>
+    /// <param name="other">Whose pieces.</param>
+    /// <param name="from">Its matrix.</param>
+    /// <param name="height">Rows of a matrix.</param>
+    /// <exception cref="ArgumentException">The matrices are not cut into pieces alike.</exception>
+    public void Replace(int group, SourceRows other, int from, int height)
+    {
+        (int first, int end) = Cut(group, height);
+        (int start, int stop) = other.Cut(from, height);
+        bool alike = end - first == stop - start;
+        for (int i = 0; alike && i < end - first; i++)
+            alike = pieces[first + i].Rows == other.pieces[start + i].Rows;
+        if (!alike)
+            throw new ArgumentException("The two matrices lie in the file in pieces of different heights: neither can take the other's place.", nameof(other));
+        Array.Copy(other.pieces, start, pieces, first, end - first);
+    }
+
+    /// <summary>The pieces of a matrix.</summary>
+    private (int First, int End) Cut(int group, int height)
+    {
+        int first = Array.IndexOf(starts, group * height), end = Array.IndexOf(starts, (group + 1) * height);
+        if (end < 0 && starts[^1] + pieces[^1].Rows == (group + 1) * height)
+            end = pieces.Length;
+        return first >= 0 && end > first ? (first, end) : throw new ArgumentException("A matrix shares a piece of the file with another: it cannot be replaced alone.");
     }
 
     private int Piece(int row)
@@ -73,7 +102,7 @@ internal sealed unsafe class SourceRows
         int piece = Array.BinarySearch(starts, row);
         if (piece < 0)
             piece = ~piece - 1;
-        while (source.Pieces[piece].Rows == 0)
+        while (pieces[piece].Rows == 0)
             piece++;
         return piece;
     }

@@ -63,6 +63,17 @@ public sealed unsafe partial class CudaBackend
         return weight;
     }
 
+    /// <inheritdoc/>
+    public override Backend Beside() => new CudaBackend(options);
+
+    /// <inheritdoc/>
+    public override void Replace(Weight weight, int group, Weight source, int from)
+    {
+        CheckAlike(weight, group, source, from);
+        driver.Enter();
+        ((CudaWeight)weight).Replace(group, (CudaWeight)source, from, driver, stream);
+    }
+
     /// <summary>Singles, bfloat16 and 8-bit blocks are multiplied as they are; what else there is becomes bfloat16.</summary>
     private static ElementType Held(WeightSource source, ElementType target)
     {

@@ -28,6 +28,15 @@ internal sealed class CudaWeight : Weight
     /// <summary>Values, scales and stride.</summary>
     public (nint Values, nint Scales, int Stride) View => (values.Address, scales?.Address ?? 0, Stride);
 
+    /// <summary>Takes another weight's values for a matrix, on a stream.</summary>
+    public void Replace(int group, CudaWeight source, int from, Driver driver, nint stream)
+    {
+        long count = (long)Rows * Stride, bytes = Type == ElementType.Q8_0 ? count : Type.Bytes(count);
+        driver.CopyAcross(values.Address + (nint)(group * bytes), source.values.Address + (nint)(from * bytes), bytes, stream);
+        if (scales is not null)
+            driver.CopyAcross(scales.Address + (nint)(group * count / 32 * 2), source.scales!.Address + (nint)(from * count / 32 * 2), count / 32 * 2, stream);
+    }
+
     /// <inheritdoc/>
     protected override void Release()
     {

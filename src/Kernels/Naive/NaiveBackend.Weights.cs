@@ -28,6 +28,16 @@ public sealed unsafe partial class NaiveBackend
         return new NaiveWeight(target, source.Groups, source.Rows, source.Columns, values);
     }
 
+    /// <inheritdoc/>
+    public override Backend Beside() => new NaiveBackend();
+
+    /// <inheritdoc/>
+    public override void Replace(Weight weight, int group, Weight source, int from)
+    {
+        CheckAlike(weight, group, source, from);
+        ((NaiveWeight)source).Group(from).CopyTo(((NaiveWeight)weight).Group(group));
+    }
+
     /// <summary>An input row as a product sees it: rounded to signed bytes, with one factor, where the weight is I8.</summary>
     private static ReadOnlySpan<float> Input(ReadOnlySpan<float> row, ElementType type)
     {

@@ -7,6 +7,9 @@ internal sealed class NaiveWeight(ElementType type, int groups, int rows, int co
     /// <summary>Row <paramref name="row"/> of matrix <paramref name="group"/>.</summary>
     public ReadOnlySpan<float> Row(int group, int row) => values.AsSpan((group * Rows + row) * Columns, Columns);
 
+    /// <summary>The values of a matrix.</summary>
+    public Span<float> Group(int group) => values.AsSpan(group * Rows * Columns, Rows * Columns);
+
     /// <inheritdoc/>
     protected override void Release()
     {

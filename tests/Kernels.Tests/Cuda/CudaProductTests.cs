@@ -101,6 +101,23 @@ public sealed class CudaProductTests(CudaDevice device)
     }
 
     [Fact]
+    public void A_matrix_takes_anothers_place_and_its_neighbours_stay()
+    {
+        foreach (ElementType type in new[] { ElementType.F32, ElementType.BF16, ElementType.Q8_0 })
+        {
+            using Mirror mirror = device.Open(9);
+            (Weight gpu, Weight naive) = mirror.Weight(type, 3, 70, 96);
+            (Weight otherGpu, Weight otherNaive) = mirror.Weight(type, 2, 70, 96);
+            Tensor input = mirror.Host.Normal(3, 96), ids = mirror.Host.Integers(0, 1, 2), expected = mirror.Host.Empty(3, 70), actual = mirror.Poisoned(3, 70);
+            mirror.Naive.Replace(naive, 1, otherNaive, 1);
+            mirror.Gpu.Replace(gpu, 1, otherGpu, 1);
+            mirror.Naive.GroupedLinear(expected, input, naive, ids);
+            mirror.Gpu.GroupedLinear(actual, mirror.Up(input), gpu, mirror.Up(ids));
+            mirror.Near(expected, actual, Tolerance(type, ElementType.F32), $"{type}");
+        }
+    }
+
+    [Fact]
     public void A_row_of_few_is_the_same_in_every_batch()
     {
         foreach (ElementType type in new[] { ElementType.BF16, ElementType.Q8_0 })
