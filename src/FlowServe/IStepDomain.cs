@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Balancing;
+
 namespace XDeepServe.FlowServe;
 
 /// <summary>
@@ -8,6 +10,9 @@ public interface IStepDomain
 {
     /// <summary>(row, expert) pairs that this group has sent to experts. Any thread.</summary>
     long DispatchedRows { get; }
+
+    /// <summary>What all ranks that share experts have done. Any thread.</summary>
+    MixtureMetrics Metrics { get; }
 
     /// <summary>Sleeps until another group has begun a step, or <see cref="Wake"/> is called.</summary>
     /// <returns>True if another group has begun a step: <see cref="Accompany"/> takes part in it.</returns>

@@ -34,7 +34,7 @@ public sealed class ExpertShelf : IDisposable
     /// <param name="checkpoint">The opened files; open until the shelf is disposed.</param>
     /// <param name="backend">Runs them; stays the caller's.</param>
     /// <param name="quantization">As in <see cref="ModelOptions"/>.</param>
-    /// <param name="held">For a layer with experts: the expert of each place.</param>
+    /// <param name="held">For a layer with experts: the expert of each place; empty for none of them.</param>
     /// <exception cref="ModelLoadException">The model has no experts, or the files cannot be served.</exception>
     public static ExpertShelf Load(Checkpoint checkpoint, Backend backend, ElementType? quantization, Func<int, ReadOnlyMemory<int>> held)
     {
@@ -47,7 +47,8 @@ public sealed class ExpertShelf : IDisposable
         {
             Experts?[] layers = new Experts?[config.Layers];
             foreach (int layer in LayersOf(config))
-                layers[layer] = Family.LoadExperts(layer, config, loader, held(layer).Span);
+                if (held(layer) is { IsEmpty: false } places)
+                    layers[layer] = Family.LoadExperts(layer, config, loader, places.Span);
             backend.Synchronize();
             return new ExpertShelf(loader, layers, config);
         }

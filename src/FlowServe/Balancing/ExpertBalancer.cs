@@ -6,16 +6,21 @@ public static class ExpertBalancer
     /// <summary>Places all layers.</summary>
     /// <param name="load">What the experts had to do.</param>
     /// <param name="options">How.</param>
+    /// <param name="current">Where they are now, for each layer; null for the plain placement without copies.</param>
     /// <returns>A placement for each layer, all with as many slots.</returns>
     /// <exception cref="ArgumentException">The settings do not go together; says which.</exception>
-    public static ExpertPlacement[] Rebalance(ExpertLoad load, BalancerOptions options)
+    public static ExpertPlacement[] Rebalance(ExpertLoad load, BalancerOptions options, IReadOnlyList<ExpertPlacement>? current = null)
     {
         ExpertPlacement plain = ExpertPlacement.Plain(load.Experts, options.Ranks, options.Redundant);
         if (options.Algorithm == BalancingAlgorithm.Hierarchical)
             CheckHierarchy(load.Experts, options);
         ExpertPlacement[] result = new ExpertPlacement[load.Layers];
         for (int layer = 0; layer < result.Length; layer++)
-            result[layer] = options.Algorithm == BalancingAlgorithm.TimeSliced ? Greedy(load, layer, options, plain) : Packed(load, layer, options, plain);
+        {
+            ExpertPlacement homes = current is null ? plain : current[layer].Homes();
+            ExpertPlacement next = options.Algorithm == BalancingAlgorithm.TimeSliced ? Greedy(load, layer, options, homes) : Packed(load, layer, options, homes);
+            result[layer] = current is null ? next : next.AlignedWith(current[layer]);
+        }
         return result;
     }
 

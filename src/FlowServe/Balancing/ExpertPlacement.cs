@@ -84,6 +84,43 @@ public sealed class ExpertPlacement
         return new ExpertPlacement(experts, perRank, slots);
     }
 
+    /// <summary>
+    /// One slot for each expert, the others empty: what copies are placed around. An expert's slot of the plain placement, where it
+    /// still has it; else that of the rank with the fewest such slots.
+    /// </summary>
+    public ExpertPlacement Homes()
+    {
+        ExpertPlacement plain = Plain(Experts, Ranks, Math.Max(0, SlotsPerRank - ((Experts + Ranks - 1) / Ranks)));
+        int[] homes = new int[slots.Length], taken = new int[Ranks];
+        homes.AsSpan().Fill(-1);
+        for (int expert = 0; expert < Experts; expert++)
+        {
+            int home = plain.slots.Length == slots.Length && slots[plain.SlotsOf(expert)[0]] == expert ? plain.SlotsOf(expert)[0] : -1;
+            foreach (int slot in home < 0 ? SlotsOf(expert) : [])
+                if (home < 0 || taken[slot / SlotsPerRank] < taken[home / SlotsPerRank])
+                    home = slot;
+            homes[home] = expert;
+            taken[home / SlotsPerRank]++;
+        }
+        return new ExpertPlacement(Experts, SlotsPerRank, homes);
+    }
+
+    /// <summary>The same experts on the same ranks, each in the slot where it is already, if it is there.</summary>
+    /// <param name="before">A placement of as many slots.</param>
+    public ExpertPlacement AlignedWith(ExpertPlacement before)
+    {
+        int[] aligned = new int[slots.Length];
+        for (int start = 0; start < slots.Length; start += SlotsPerRank)
+        {
+            List<int> wanted = [.. slots[start..(start + SlotsPerRank)].Where(expert => expert >= 0)];
+            for (int slot = start; slot < start + SlotsPerRank; slot++)
+                aligned[slot] = wanted.Remove(before.slots[slot]) ? before.slots[slot] : -1;
+            foreach (int expert in wanted)
+                aligned[Array.IndexOf(aligned, -1, start, SlotsPerRank)] = expert;
+        }
+        return new ExpertPlacement(Experts, SlotsPerRank, aligned);
+    }
+
     /// <summary>The weights that must be loaded to get from this placement to another one of as many slots.</summary>
     public IReadOnlyList<ReplicaMove> MovesTo(ExpertPlacement next)
     {

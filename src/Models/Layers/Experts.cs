@@ -7,11 +7,23 @@ namespace XDeepServe.Models.Layers;
 /// <param name="down">Per expert <c>[hidden, width]</c>.</param>
 public sealed class Experts(Weight gateUp, Weight down) : ExpertBank
 {
+    private readonly Weight gateUp = gateUp, down = down;
+
     /// <inheritdoc/>
     public override int Hidden => down.Rows;
 
     /// <summary>Experts held.</summary>
     public int Count => down.Groups;
+
+    /// <summary>Bytes of one expert's weights.</summary>
+    public long ExpertBytes => (gateUp.Bytes + down.Bytes) / Count;
+
+    /// <summary>Puts another expert into a place: see <see cref="Backend.Replace"/>.</summary>
+    public void Replace(Backend backend, int place, Experts source, int from)
+    {
+        backend.Replace(gateUp, place, source.gateUp, from);
+        backend.Replace(down, place, source.down, from);
+    }
 
     /// <summary>Scratch that <see cref="Run"/> takes for this many (row, expert) pairs.</summary>
     public long ScratchBytes(int pairs) => Scratch.Size(pairs, gateUp.Rows) + Scratch.Size(pairs, down.Columns);

@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
@@ -14,10 +15,11 @@ namespace XDeepServe.Transformerless.Mixture;
 public sealed class AttentionRank : IDisposable
 {
     private readonly ExpertCompute? compute;
+    private readonly PlacementBoard board;
     private readonly DpDomain domain;
 
-    private AttentionRank(Model model, ExpertExchange exchange, DpDomain domain, ExpertCompute? compute) =>
-        (Model, Exchange, this.domain, this.compute) = (model, exchange, domain, compute);
+    private AttentionRank(Model model, ExpertExchange exchange, PlacementBoard board, DpDomain domain, ExpertCompute? compute) =>
+        (Model, Exchange, this.board, this.domain, this.compute) = (model, exchange, board, domain, compute);
 
     /// <summary>The model without its experts.</summary>
     public Model Model { get; }
@@ -27,6 +29,9 @@ public sealed class AttentionRank : IDisposable
 
     /// <summary>The way to the experts.</summary>
     public ExpertExchange Exchange { get; }
+
+    /// <summary>What all ranks of the service have told, and what was moved.</summary>
+    public MixtureMetrics Metrics => board.Metrics;
 
     /// <summary>Steps taken together with the domain's other groups.</summary>
     public long Steps => domain.Steps;
@@ -59,9 +64,8 @@ public sealed class AttentionRank : IDisposable
         HeldExperts held = new(checkpoint, backend, model.Quantization, epoch.Layout, rank);
         ExpertCompute compute = new(backend, held, shape, ranks * shape.MaxTokens);
         return Join(
-            checkpoint, backend, model, engine, options, epoch, rank, shape, compute,
-            place => new ColocatedRoute(place.Group, shape, place.Epoch.Layout.SlotsPerRank, compute),
-            next => held.Follow(next.Layout, next.RankOfExperts(rank)));
+            checkpoint, backend, model, engine, options, epoch, epoch with { Domain = 1 }, rank, shape, held, compute,
+            place => new ColocatedRoute(place.Group, shape, place.Epoch.Layout.SlotsPerRank, compute));
     }
 
     /// <summary>Joins a domain of ranks that have attention alone, and its experts.</summary>
@@ -77,11 +81,11 @@ public sealed class AttentionRank : IDisposable
     public static AttentionRank JoinSplit(Checkpoint checkpoint, Backend backend, ModelOptions model, EngineOptions engine, MixtureOptions options, SplitPlan split, int member)
     {
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
-        MixtureEpoch epoch = split.EpochOf(split.DomainOf(member), ExpertLayout.Plain(config, split.Experts, options.Redundant));
+        ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
         return Join(
-            checkpoint, backend, model, engine, options, epoch, member, shape, null,
-            place => new SplitRoute(new AttentionSide(place.Group, EpochGroup.SplitOf(place.Epoch, options), shape)), _ => { });
+            checkpoint, backend, model, engine, options, split.EpochOf(split.DomainOf(member), layout), split.Everybody(layout), member, shape, null, null,
+            place => new SplitRoute(new AttentionSide(place.Group, EpochGroup.SplitOf(place.Epoch, options), shape)));
     }
 
     /// <summary>Leaves. The engine has been disposed before.</summary>
@@ -89,6 +93,7 @@ public sealed class AttentionRank : IDisposable
     {
         Model.Dispose();
         domain.Dispose();
+        board.Dispose();
         compute?.Dispose();
     }
 
@@ -103,19 +108,25 @@ public sealed class AttentionRank : IDisposable
     };
 
     private static AttentionRank Join(
-        Checkpoint checkpoint, Backend backend, ModelOptions model, EngineOptions engine, MixtureOptions options, MixtureEpoch epoch, int member,
-        TokenShape shape, ExpertCompute? compute, Func<EpochGroup, ExchangeRoute> connect, Action<MixtureEpoch> prepare)
+        Checkpoint checkpoint, Backend backend, ModelOptions model, EngineOptions engine, MixtureOptions options, MixtureEpoch epoch, MixtureEpoch everybody,
+        int member, TokenShape shape, HeldExperts? held, ExpertCompute? compute, Func<EpochGroup, ExchangeRoute> connect)
     {
-        ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member);
+        (int slices, TimeSpan slice) = options.Balancing is { } balancing ? (balancing.Slices, balancing.Period / balancing.Slices) : (1, TimeSpan.Zero);
+        ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member, slices, slice) { Lag = options.Lag };
         Model? loaded = null;
+        EpochGroup? place = null;
         try
         {
             loaded = Model.Load(checkpoint, backend, model with { Experts = layer => new RemoteExperts(exchange, epoch.Layout.PlaceOf(layer)) });
-            EpochGroup place = EpochGroup.Join(options, shape, epoch, epoch.RankOfAttention(member), options.JoinTimeout);
-            return new AttentionRank(loaded, exchange, new DpDomain(place, member, exchange, backend, connect, prepare, options.MicroBatches), compute);
+            place = EpochGroup.Join(options, shape, epoch, epoch.RankOfAttention(member), options.JoinTimeout);
+            PlacementBoard board = new(options, everybody, member, held is null ? -1 : member, exchange, held);
+            DpDomain domain = new(place, member, exchange, backend, connect, board, options.MicroBatches);
+            board.Start(domain.Post, domain);
+            return new AttentionRank(loaded, exchange, board, domain, compute);
         }
         catch
         {
+            place?.Dispose();
             loaded?.Dispose();
             compute?.Dispose();
             throw;

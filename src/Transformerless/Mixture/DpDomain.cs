@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels;
 using XDeepServe.Xccl;
 
@@ -17,7 +19,8 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly Backend backend;
     private readonly int member;
     private readonly Func<EpochGroup, ExchangeRoute> connect;
-    private readonly Action<MixtureEpoch> prepare;
+    private readonly PlacementBoard board;
+    private readonly ConcurrentQueue<Action> changes = new(); // done between steps
     private readonly MicroBatchChoice choice;
     private EpochGroup place;
     private Collectives? steps; // null once this group stands alone
@@ -29,13 +32,13 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <param name="exchange">The way to the experts; stays the caller's.</param>
     /// <param name="backend">This rank's; stays the caller's.</param>
     /// <param name="connect">Makes the way over a group.</param>
-    /// <param name="prepare">Loads what an epoch asks of this rank.</param>
+    /// <param name="board">Where the ranks agree on where the experts are; stays the caller's.</param>
     /// <param name="microBatches">As in <see cref="MixtureOptions.MicroBatches"/>.</param>
     public DpDomain(
-        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, Action<MixtureEpoch> prepare, int microBatches)
+        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, PlacementBoard board, int microBatches)
     {
         choice = new MicroBatchChoice(microBatches);
-        (this.place, this.member, this.exchange, this.backend, this.connect, this.prepare) = (place, member, exchange, backend, connect, prepare);
+        (this.place, this.member, this.exchange, this.backend, this.connect, this.board) = (place, member, exchange, backend, connect, board);
         (steps, records) = Open(place);
     }
 
@@ -58,7 +61,21 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     public long DispatchedRows => exchange.DispatchedRows;
 
     /// <inheritdoc/>
-    public bool WaitForPeers() => steps!.WaitForPeer();
+    public MixtureMetrics Metrics => board.Metrics;
+
+    /// <summary>Has the executor's thread do something between two steps. Any thread.</summary>
+    public void Post(Action change)
+    {
+        changes.Enqueue(change);
+        Wake();
+    }
+
+    /// <inheritdoc/>
+    public bool WaitForPeers()
+    {
+        Change();
+        return steps!.WaitForPeer();
+    }
 
     /// <inheritdoc/>
     public void Wake()
@@ -73,6 +90,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <inheritdoc/>
     public bool Enter(int first, int second)
     {
+        Change();
         choice.Observe(exchange.StepTime);
         StepRecord record = new(first, second, choice.Next());
         steps!.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<StepRecord>(ref record)), MemoryMarshal.AsBytes(records.AsSpan()));
@@ -121,6 +139,15 @@ internal sealed class DpDomain : IStepDomain, IDisposable
             EndBoth();
     }
 
+    /// <summary>Does what was posted.</summary>
+    private void Change()
+    {
+        while (changes.TryDequeue(out Action? change))
+            change();
+        if (board.Failure is { } failure)
+            throw new IOException($"This rank no longer agrees with the others on where experts are: {failure.Message}", failure);
+    }
+
     private void EndBoth()
     {
         exchange.End(backend, default, default);
@@ -130,7 +157,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <inheritdoc/>
     public bool TryRecover(Exception failure)
     {
-        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfAttention(member), prepare) is not { } next)
+        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfAttention(member), epoch => board.Settle(epoch, Change)) is not { } next)
         {
             // Whoever cannot go on leaves, so that the others need not wait for it.
             lock (wakes)

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using XDeepServe.Xccl;
 using XDeepServe.Xccl.Regions;
 using XDeepServe.Xccl.Tokens;
+using XDeepServe.Xccl.Waiting;
 using Split = XDeepServe.Xccl.Topology;
 
 namespace XDeepServe.Transformerless.Mixture;
@@ -9,11 +10,12 @@ namespace XDeepServe.Transformerless.Mixture;
 /// <summary>A rank's place in an epoch's group, and the way from one epoch to the next.</summary>
 internal sealed class EpochGroup : IDisposable
 {
+    private const int RecordPatience = 4; // a rank's word may have to wait for its step to end
     private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(2);
     private readonly MixtureOptions options;
-    private readonly TokenShape shape;
+    private readonly TokenShape? shape;
 
-    private EpochGroup(MixtureOptions options, TokenShape shape, MixtureEpoch epoch, Communicator group) =>
+    private EpochGroup(MixtureOptions options, TokenShape? shape, MixtureEpoch epoch, Communicator group) =>
         (this.options, this.shape, Epoch, Group) = (options, shape, epoch, group);
 
     /// <summary>Who takes part.</summary>
@@ -27,8 +29,14 @@ internal sealed class EpochGroup : IDisposable
         new(epoch.Attention.Count, epoch.Experts.Count, epoch.Layout.SlotsPerRank, options.Trampolines && epoch.Experts.Count > 1 && epoch.Attention.Count > 1);
 
     /// <summary>Joins an epoch's group.</summary>
+    /// <param name="options">How ranks share experts.</param>
+    /// <param name="shape">Shape of the rows; null for a group that exchanges none, only records.</param>
+    /// <param name="epoch">Who takes part.</param>
+    /// <param name="rank">This rank.</param>
+    /// <param name="patience">How long the others may take to come.</param>
+    /// <param name="cancel">Ends the wait.</param>
     /// <exception cref="XcclException">A rank did not come in time, or died.</exception>
-    public static EpochGroup Join(MixtureOptions options, TokenShape shape, MixtureEpoch epoch, int rank, TimeSpan patience, CancellationToken cancel = default) =>
+    public static EpochGroup Join(MixtureOptions options, TokenShape? shape, MixtureEpoch epoch, int rank, TimeSpan patience, CancellationToken cancel = default) =>
         new(options, shape, epoch, Communicator.Join(new GroupOptions
         {
             Name = epoch.GroupOf(options.Name),
@@ -38,11 +46,11 @@ internal sealed class EpochGroup : IDisposable
                 Ranks = epoch.Ranks,
                 Slots = 2,
                 SlotBytes = 64,
-                RecordBytes = 64,
-                Channels = [.. epoch.Colocated ? AllToAll.Channels(shape) : SplitOf(epoch, options).Channels(shape)],
+                RecordBytes = shape is null ? 4096 : 64,
+                Channels = [.. shape is null ? [] : epoch.Colocated ? AllToAll.Channels(shape) : SplitOf(epoch, options).Channels(shape)],
             },
-            Strategy = options.Strategy,
-            Timeout = options.Timeout,
+            Strategy = shape is null ? WaitStrategy.Block : options.Strategy,
+            Timeout = shape is null ? options.Timeout * RecordPatience : options.Timeout,
             JoinTimeout = patience,
         }, cancel));
 
@@ -51,17 +59,23 @@ internal sealed class EpochGroup : IDisposable
     /// survivors are in the next; the caller disposes it then.
     /// </summary>
     /// <param name="rankIn">This rank in an epoch.</param>
-    /// <param name="prepare">Called with an epoch before its group is joined: loads what it asks of this rank.</param>
+    /// <param name="settle">Called with an epoch before its group is joined: returns where its experts are, or null to look again who is left.</param>
     /// <param name="cancel">Ends the wait.</param>
     /// <returns>Null if attention or experts are gone altogether, or the survivors did not meet in time.</returns>
-    public EpochGroup? JoinNext(Func<MixtureEpoch, int> rankIn, Action<MixtureEpoch> prepare, CancellationToken cancel = default)
+    public EpochGroup? JoinNext(Func<MixtureEpoch, int> rankIn, Func<MixtureEpoch, ExpertLayout?> settle, CancellationToken cancel = default)
     {
         long started = Stopwatch.GetTimestamp();
         while (Stopwatch.GetElapsedTime(started) < options.JoinTimeout)
         {
+            cancel.ThrowIfCancellationRequested();
             if (Epoch.Without(Group.FindLost()) is not { } next)
                 return null;
-            prepare(next);
+            if (settle(next) is not { } layout)
+            {
+                Thread.Sleep(1);
+                continue;
+            }
+            next = next with { Layout = layout };
             try
             {
                 return Join(options, shape, next, rankIn(next), Attempt, cancel);

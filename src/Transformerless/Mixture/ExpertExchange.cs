@@ -15,21 +15,27 @@ public sealed class ExpertExchange
 {
     private readonly Transit[] transits;
     private readonly int rank;
+    private readonly long sliceTicks;
     private readonly int[] rounds = new int[2];
     private RoutingTable[] tables = []; // [layers with experts]
+    private readonly ExpertCounter counter;
     private ExchangeRoute? route;
     private int parts = 1;
     private uint begun, ended, step;
-    private long opened;
+    private long opened, sliceEnds;
 
     /// <summary>Takes memory; <see cref="Connect"/> comes before the first step.</summary>
     /// <param name="shape">Shape of the rows of one exchange.</param>
     /// <param name="layout">Where the experts are.</param>
     /// <param name="mostRows">Most rows of this rank in a step.</param>
     /// <param name="rank">This rank among those that route: each enters replicas at a different one.</param>
-    public ExpertExchange(TokenShape shape, ExpertLayout layout, int mostRows, int rank)
+    /// <param name="slices">Slices of time in which choices are counted.</param>
+    /// <param name="slice">Length of one.</param>
+    public ExpertExchange(TokenShape shape, ExpertLayout layout, int mostRows, int rank, int slices = 1, TimeSpan slice = default)
     {
         (Shape, Layout, this.rank) = (shape, layout, rank);
+        counter = new ExpertCounter(layout.Layers.Count, layout[0].Experts, slices);
+        sliceTicks = slice > TimeSpan.Zero ? (long)(slice.TotalSeconds * Stopwatch.Frequency) : long.MaxValue / 2;
         transits = [new Transit(shape, mostRows), new Transit(shape, mostRows)];
     }
 
@@ -41,6 +47,12 @@ public sealed class ExpertExchange
 
     /// <summary>(row, expert) pairs that this rank has sent.</summary>
     public long DispatchedRows { get; private set; }
+
+    /// <summary>Steps opened.</summary>
+    public long Steps { get; private set; }
+
+    /// <summary>Rows that this rank has routed in all of them, once for a step.</summary>
+    public long RoutedRows { get; private set; }
 
     /// <summary>What the last step took, from its opening to the last sums; zero before the first.</summary>
     public TimeSpan StepTime { get; private set; }
@@ -54,8 +66,23 @@ public sealed class ExpertExchange
     internal void Connect(ExchangeRoute next, ExpertLayout layout)
     {
         (route, Layout) = (next, layout);
-        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => new RoutingTable(layout[place], Positions(layout[place]), rank))];
+        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => TableFor(layout[place]))];
     }
+
+    /// <summary>The table by which this rank would route to a placement. Any thread.</summary>
+    internal RoutingTable TableFor(ExpertPlacement placement) => new(placement, Positions(placement), rank);
+
+    /// <summary>Routes a layer in another way from the next step on.</summary>
+    /// <param name="place">The layer, counted among those with experts.</param>
+    /// <param name="layout">Where the experts are now.</param>
+    /// <param name="table">From <see cref="TableFor"/>.</param>
+    internal void Follow(int place, ExpertLayout layout, RoutingTable table) => (Layout, tables[place]) = (layout, table);
+
+    /// <summary>Copies the tokens that this rank has routed to each expert in the last slices. Any thread: what is counted meanwhile may be in or not.</summary>
+    internal void CopyLoad(ExpertLoad load) => counter.CopyTo(load);
+
+    /// <summary>Makes each step take longer.</summary>
+    internal TimeSpan Lag { get; set; }
 
     /// <summary>Says what the step's batches need, the same on all ranks.</summary>
     /// <param name="first">Rounds of the first part of a step.</param>
@@ -65,8 +92,17 @@ public sealed class ExpertExchange
         (rounds[0], rounds[1], parts) = (first, second, second > 0 ? 2 : 1);
         (begun, ended) = (0, 0);
         step++;
+        Steps++;
         opened = Stopwatch.GetTimestamp();
+        if (opened >= sliceEnds)
+        {
+            if (sliceEnds != 0)
+                counter.Advance();
+            sliceEnds = opened + sliceTicks;
+        }
         Times.Open();
+        if (Lag > TimeSpan.Zero)
+            Thread.Sleep(Lag);
     }
 
     /// <summary>Sends rows to their experts.</summary>
@@ -86,6 +122,8 @@ public sealed class ExpertExchange
             backend.Download(ids, transit.Slots.AsSpan(0, transit.Rows * Shape.TopK));
             backend.Download(gates, transit.Gates.AsSpan(0, transit.Rows * Shape.TopK));
             Span<int> slots = transit.Slots.AsSpan(0, transit.Rows * Shape.TopK);
+            counter.Count(place, slots);
+            RoutedRows += place == 0 ? transit.Rows : 0;
             tables[place].Map(slots, Shape.TopK, slots);
             DispatchedRows += slots.Length;
         }

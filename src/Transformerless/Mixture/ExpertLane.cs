@@ -14,7 +14,7 @@ internal sealed class ExpertLane : IDisposable
     private readonly int member;
     private readonly ExpertParcel[] parcels;
     private readonly Action<ExpertParcel> deliver;
-    private readonly Action<MixtureEpoch> prepare;
+    private readonly PlacementBoard board;
     private readonly CancellationTokenSource stop = new();
     private readonly Thread thread;
     private EpochGroup place;
@@ -27,10 +27,10 @@ internal sealed class ExpertLane : IDisposable
     /// <param name="options">How ranks share experts.</param>
     /// <param name="shape">Shape of the rows.</param>
     /// <param name="deliver">Gets what has come, in order.</param>
-    /// <param name="prepare">Called before a later epoch begins: returns when this rank has the experts that it asks for.</param>
-    public ExpertLane(EpochGroup place, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, Action<MixtureEpoch> prepare)
+    /// <param name="board">Where the ranks agree on where the experts are; stays the caller's.</param>
+    public ExpertLane(EpochGroup place, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, PlacementBoard board)
     {
-        (this.place, this.member, this.options, this.shape, this.deliver, this.prepare) = (place, member, options, shape, deliver, prepare);
+        (this.place, this.member, this.options, this.shape, this.deliver, this.board) = (place, member, options, shape, deliver, board);
         parcels = [new ExpertParcel(this), new ExpertParcel(this)];
         side = Open();
         thread = new Thread(Loop) { IsBackground = true, Name = $"expert-lane-{place.Epoch.Domain}" };
@@ -146,7 +146,7 @@ internal sealed class ExpertLane : IDisposable
         // What is under way reads and writes the old group's memory.
         foreach (ExpertParcel parcel in parcels)
             Settle(parcel);
-        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfExperts(member), prepare, stop.Token) is not { } next)
+        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfExperts(member), epoch => board.Settle(epoch, null, stop.Token), stop.Token) is not { } next)
             return false;
         EpochGroup old = place;
         place = next;

@@ -45,39 +45,57 @@ public sealed class ExpertLayout
     }
 
     /// <summary>
-    /// What is left when ranks are gone. Slots of the others stay as they are; experts that have none left get free slots of the
-    /// ranks with the fewest experts, and where there are no free ones, every rank gets more. The same on all who ask.
+    /// A layout of what ranks hold. Experts that nobody holds get free slots of the ranks with the fewest; where there are none, those
+    /// of copies; where there are none of these either, every rank gets more. All else stays. The same on all who ask.
     /// </summary>
-    /// <param name="lost">Ranks that are gone.</param>
-    /// <param name="moved">Experts of layers that had no slot left: a rank has to load each.</param>
-    /// <exception cref="ArgumentException">No rank is left.</exception>
-    public ExpertLayout Without(IReadOnlyCollection<int> lost, out int moved)
+    /// <param name="layers">Layers with routed experts, rising.</param>
+    /// <param name="experts">Experts of a layer.</param>
+    /// <param name="rows"><c>[layers][ranks]</c>: the expert of each slot, -1 for none.</param>
+    /// <param name="moved">Experts of layers that nobody held: a rank has to load each.</param>
+    public static ExpertLayout Complete(IReadOnlyList<int> layers, int experts, int[][][] rows, out int moved)
     {
-        int[] left = [.. Enumerable.Range(0, Ranks).Where(rank => !lost.Contains(rank))];
-        if (left.Length == 0)
-            throw new ArgumentException("All ranks that hold experts are gone.");
         moved = 0;
-        List<int>[][] layers = new List<int>[Layers.Count][]; // [layers][ranks left]: expert of each slot
-        for (int place = 0; place < layers.Length; place++)
+        List<int>[][] filled = [.. rows.Select(layer => layer.Select(slots => slots.ToList()).ToArray())];
+        foreach (List<int>[] ranks in filled)
         {
-            List<int>[] ranks = layers[place] = [.. left.Select(rank => placements[place].Slots.Slice(rank * SlotsPerRank, SlotsPerRank).ToArray().ToList())];
-            for (int expert = 0; expert < placements[place].Experts; expert++)
+            int[] copies = new int[experts];
+            foreach (int expert in ranks.SelectMany(slots => slots).Where(expert => expert >= 0))
+                copies[expert]++;
+            for (int expert = 0; expert < experts; expert++)
             {
-                if (ranks.Any(slots => slots.Contains(expert)))
+                if (copies[expert] > 0)
                     continue;
-                List<int> taker = ranks.OrderBy(slots => slots.Count(held => held >= 0)).First();
-                int free = taker.IndexOf(-1);
-                if (free >= 0)
-                    taker[free] = expert;
-                else
+                copies[expert] = 1;
+                List<int> taker = ranks.OrderBy(slots => FreeSlot(slots, copies) is >= 0 and int slot ? slots[slot] < 0 ? 0 : 1 : 2).ThenBy(slots => slots.Count(held => held >= 0)).First();
+                int free = FreeSlot(taker, copies);
+                if (free < 0)
+                {
                     taker.Add(expert);
+                }
+                else
+                {
+                    if (taker[free] >= 0)
+                        copies[taker[free]]--;
+                    taker[free] = expert;
+                }
                 moved++;
             }
         }
-        int perRank = layers.Max(ranks => ranks.Max(slots => slots.Count));
-        return new ExpertLayout(Layers, [.. layers.Select((ranks, place) => new ExpertPlacement(
-            placements[place].Experts, perRank, [.. ranks.SelectMany(slots => slots.Concat(Enumerable.Repeat(-1, perRank - slots.Count)))]))]);
+        int perRank = filled.Max(ranks => ranks.Max(slots => slots.Count));
+        return new ExpertLayout(layers, [.. filled.Select(ranks => new ExpertPlacement(
+            experts, perRank, [.. ranks.SelectMany(slots => slots.Concat(Enumerable.Repeat(-1, perRank - slots.Count)))]))]);
     }
+
+    /// <summary>The same with another placement of one layer.</summary>
+    public ExpertLayout With(int place, ExpertPlacement placement)
+    {
+        ExpertPlacement[] next = [.. placements];
+        next[place] = placement;
+        return new ExpertLayout(Layers, next);
+    }
+
+    /// <summary>The expert of each slot of a rank, -1 for none.</summary>
+    public ReadOnlySpan<int> Rows(int place, int rank) => placements[place].Slots.Slice(rank * SlotsPerRank, SlotsPerRank);
 
     /// <summary>A layer's number among those with experts.</summary>
     /// <exception cref="ArgumentException">It has none.</exception>
@@ -89,16 +107,10 @@ public sealed class ExpertLayout
         throw new ArgumentException($"Layer {layer} has no routed experts.");
     }
 
-    /// <summary>What a rank holds: the expert of each of its slots. Slots without one get one of its others, so that a weight is there to be replaced.</summary>
-    /// <param name="layer">The layer's number in the model.</param>
-    /// <param name="rank">The rank, counted among those with experts.</param>
-    public int[] Held(int layer, int rank)
+    /// <summary>An empty slot; else one whose expert has another; -1 for none.</summary>
+    private static int FreeSlot(List<int> slots, int[] copies)
     {
-        ReadOnlySpan<int> slots = placements[PlaceOf(layer)].Slots.Slice(rank * SlotsPerRank, SlotsPerRank);
-        int[] held = slots.ToArray();
-        int any = Math.Max(0, held.Max());
-        for (int slot = 0; slot < held.Length; slot++)
-            held[slot] = held[slot] < 0 ? any : held[slot];
-        return held;
+        int free = slots.IndexOf(-1);
+        return free >= 0 ? free : slots.FindIndex(expert => copies[expert] > 1);
     }
 }

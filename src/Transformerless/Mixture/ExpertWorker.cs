@@ -21,13 +21,14 @@ public sealed class ExpertWorker : IDisposable
     private readonly HeldExperts held;
     private readonly ExpertCompute compute;
     private readonly Thread computing, returning;
-    private readonly int member;
+    private readonly TimeSpan lag;
+    private PlacementBoard? board;
     private volatile Exception? broken;
     private volatile bool stopped;
 
-    private ExpertWorker(HeldExperts held, ExpertCompute compute, int member)
+    private ExpertWorker(HeldExperts held, ExpertCompute compute, TimeSpan lag)
     {
-        (this.held, this.compute, this.member) = (held, compute, member);
+        (this.held, this.compute, this.lag) = (held, compute, lag);
         computing = new Thread(Compute) { IsBackground = true, Name = "expert-compute" };
         returning = new Thread(Return) { IsBackground = true, Name = "expert-return" };
     }
@@ -44,8 +45,11 @@ public sealed class ExpertWorker : IDisposable
     /// <summary>Times that experts were loaded because a rank that had them died.</summary>
     public int Loads => held.Loads;
 
+    /// <summary>Bytes of experts that came into slots since the first, for whatever reason.</summary>
+    public long LoadedBytes => held.LoadedBytes;
+
     /// <summary>What ended a domain's lane; null while all run.</summary>
-    public Exception? Failure => lanes.Select(lane => lane.Failure).FirstOrDefault(failure => failure is not null) ?? broken;
+    public Exception? Failure => lanes.Select(lane => lane.Failure).FirstOrDefault(failure => failure is not null) ?? broken ?? board?.Failure;
 
     /// <summary>Loads this rank's experts, joins every domain and begins.</summary>
     /// <param name="checkpoint">The opened files; open until the worker is disposed.</param>
@@ -61,25 +65,32 @@ public sealed class ExpertWorker : IDisposable
         ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
         TokenShape shape = AttentionRank.ShapeFor(config, mostRows, options);
         HeldExperts held = new(checkpoint, backend, quantization, layout, member);
-        ExpertWorker worker = new(held, new ExpertCompute(backend, held, shape, split.Attention * shape.MaxTokens), member);
+        ExpertWorker worker = new(held, new ExpertCompute(backend, held, shape, split.Attention * shape.MaxTokens), options.Lag);
+        List<EpochGroup> places = [];
         try
         {
             for (int domain = 0; domain < split.Domains; domain++)
             {
                 MixtureEpoch epoch = split.EpochOf(domain, layout);
-                EpochGroup place = EpochGroup.Join(options, shape, epoch, epoch.RankOfExperts(member), options.JoinTimeout);
-                worker.lanes.Add(new ExpertLane(place, member, options, shape, worker.Deliver, worker.Prepare));
+                places.Add(EpochGroup.Join(options, shape, epoch, epoch.RankOfExperts(member), options.JoinTimeout));
             }
+            worker.board = new PlacementBoard(options, split.Everybody(layout), -1, member, null, held, worker.Times);
+            foreach (EpochGroup place in places)
+                worker.lanes.Add(new ExpertLane(place, member, options, shape, worker.Deliver, worker.board));
             worker.computing.Start();
             worker.returning.Start();
             foreach (ExpertLane lane in worker.lanes)
                 lane.Start();
+            worker.board.Start(worker.Post);
             return worker;
         }
         catch
         {
             foreach (ExpertLane lane in worker.lanes)
                 lane.Dispose();
+            foreach (EpochGroup place in places.Skip(worker.lanes.Count))
+                place.Dispose();
+            worker.board?.Dispose();
             worker.compute.Dispose();
             throw;
         }
@@ -90,8 +101,10 @@ public sealed class ExpertWorker : IDisposable
     {
         if (stopped)
             return;
+        // First the lanes: while this rank answers, the others may not do without it.
         foreach (ExpertLane lane in lanes)
             lane.Dispose();
+        board!.Dispose();
         stopped = true;
         arrivals.Release();
         completions.Release();
@@ -110,17 +123,11 @@ public sealed class ExpertWorker : IDisposable
         arrivals.Release();
     }
 
-    /// <summary>Has the computing thread load what an epoch asks for, and waits for it.</summary>
-    private void Prepare(MixtureEpoch epoch)
+    /// <summary>Has the computing thread do something between two batches.</summary>
+    private void Post(Action change)
     {
-        using ManualResetEventSlim done = new(false);
-        changes.Enqueue(() =>
-        {
-            held.Follow(epoch.Layout, epoch.RankOfExperts(member) - epoch.Attention.Count);
-            done.Set();
-        });
+        changes.Enqueue(change);
         arrivals.Release();
-        done.Wait();
     }
 
     private void Compute()
@@ -152,6 +159,10 @@ public sealed class ExpertWorker : IDisposable
     {
         try
         {
+            if (board!.Failure is { } reason)
+                throw new IOException($"This rank no longer agrees with the others on where experts are: {reason.Message}", reason);
+            if (lag > TimeSpan.Zero)
+                Thread.Sleep(lag);
             compute.Run(BatchNote.Layer(parcel.Batch!.Note), parcel.Batch, parcel.Received, parcel.Outputs);
             return true;
         }

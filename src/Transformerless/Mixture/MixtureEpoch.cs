@@ -37,7 +37,7 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
         return string.Create(CultureInfo.InvariantCulture, $"{name}_{Domain}_{hash:x}");
     }
 
-    /// <summary>The epoch that follows when ranks are gone; null if attention or experts are gone altogether.</summary>
+    /// <summary>The epoch that follows when ranks are gone, its layout not yet known; null if attention or experts are gone altogether.</summary>
     public MixtureEpoch? Without(IReadOnlyCollection<int> lostRanks)
     {
         int[] attention = [.. Attention.Where((_, rank) => !lostRanks.Contains(rank))];
@@ -49,7 +49,6 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
         {
             Attention = attention,
             Experts = [.. Experts.Where((_, index) => !gone.Contains(index))],
-            Layout = gone.Length == 0 ? Layout : Layout.Without(gone, out _),
         };
     }
 

@@ -1,3 +1,4 @@
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Xccl.Tokens;
 using XDeepServe.Xccl.Waiting;
 
@@ -18,6 +19,18 @@ public sealed record MixtureOptions
     /// <summary>Slots of each rank beside those for its own experts: for copies of busy ones.</summary>
     public int Redundant { get; init; }
 
+    /// <summary>How copies follow the load while serving; null to leave experts where they are. Its ranks and slots are not looked at.</summary>
+    public BalancerOptions? Balancing { get; init; }
+
+    /// <summary>Time between two beats, at which ranks tell each other how they fare.</summary>
+    public TimeSpan Beat { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Makes this rank slow on purpose, to see that it is found: added to each step of attention, or to each batch of experts.</summary>
+    public TimeSpan Lag { get; init; }
+
+    /// <summary>Gets lines for the log, on a thread of the rank's; null for nobody.</summary>
+    public Action<string>? Log { get; init; }
+
     /// <summary>Attention ranks of a domain talk to one expert rank each, which passes rows on (paper §3.3); false to talk to all of them.</summary>
     public bool Trampolines { get; init; } = true;
 
@@ -33,6 +46,6 @@ public sealed record MixtureOptions
     /// <summary>How long a rank waits for one that lives but does not answer.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long a rank waits for the others to start.</summary>
+    /// <summary>How long a rank waits for the others to start, or to go on without one that is gone.</summary>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
 }

@@ -41,5 +41,8 @@ public sealed record SplitPlan
     internal MixtureEpoch EpochOf(int domain, ExpertLayout layout) => new(
         domain, [.. Enumerable.Range(FirstOf(domain), FirstOf(domain + 1) - FirstOf(domain))], [.. Enumerable.Range(0, Experts)], layout, Colocated: false);
 
+    /// <summary>Everybody, for what concerns all domains.</summary>
+    internal MixtureEpoch Everybody(ExpertLayout layout) => new(Domains, [.. Enumerable.Range(0, Attention)], [.. Enumerable.Range(0, Experts)], layout, Colocated: false);
+
     private int FirstOf(int domain) => (int)((long)domain * Attention / Domains);
 }

@@ -1,5 +1,4 @@
 using XDeepServe.FlowServe;
-using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Transformerless.Tests.Mixture;
@@ -58,21 +57,20 @@ public sealed class DeathTests
     [Fact]
     public void Experts_without_a_slot_get_free_ones_and_all_else_stays()
     {
-        // Four experts on three ranks of three slots; rank 1 holds the only slots of experts 1 and 2, expert 0 has a copy.
-        ExpertLayout layout = new([4, 7], [Placement(0, 3, -1, 1, 2, 0, 0, -1, -1), Placement(0, 1, 2, 1, 2, 0, 3, -1, -1)]);
-        ExpertLayout left = layout.Without([1], out int moved);
-        Assert.Equal(2, moved);
-        Assert.Equal(3, left.SlotsPerRank);
-        Assert.Equal([0, 3, 2, 0, 1, -1], left[0].Slots.ToArray());
-        Assert.Equal([0, 1, 2, 3, -1, -1], left[1].Slots.ToArray());
-        // Nothing is free any more: every rank gets more.
-        ExpertLayout last = left.Without([1], out moved);
-        Assert.Equal(2, moved);
-        Assert.Equal([0, 3, 2, 1], last[0].Slots.ToArray());
-        Assert.Equal([0, 1, 2, 3], last[1].Slots.ToArray());
-        Assert.Throws<ArgumentException>(() => last.Without([0], out _));
-
-        static ExpertPlacement Placement(params int[] slots) => new(4, 3, slots);
+        // Rank 1 of three is gone: nobody else had expert 2 of the first layer. Expert 0 has a copy.
+        ExpertLayout layout = ExpertLayout.Complete([4, 7], 4, [[[0, 3, -1], [0, 1, -1]], [[0, 1, 2], [0, 3, -1]]], out int moved);
+        Assert.Equal(1, moved);
+        Assert.Equal([0, 3, 2, 0, 1, -1], layout[0].Slots.ToArray());
+        Assert.Equal([0, 1, 2, 0, 3, -1], layout[1].Slots.ToArray());
+        // Nothing is free any more: copies make way.
+        layout = ExpertLayout.Complete([4], 4, [[[0, 3, 0], [0, 1, 3]]], out moved);
+        Assert.Equal(1, moved);
+        Assert.Equal([2, 3, 0, 0, 1, 3], layout[0].Slots.ToArray());
+        // There are no copies either: every rank gets more.
+        layout = ExpertLayout.Complete([4, 7], 4, [[[0, 3]], [[0, 1]]], out moved);
+        Assert.Equal(4, moved);
+        Assert.Equal([0, 3, 1, 2], layout[0].Slots.ToArray());
+        Assert.Equal([0, 1, 2, 3], layout[1].Slots.ToArray());
     }
 
     /// <summary>Returns when every engine is in the middle of its requests.</summary>

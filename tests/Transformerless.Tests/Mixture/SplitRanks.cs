@@ -21,21 +21,23 @@ internal sealed class SplitRanks : IDisposable
 
     public List<TeShell> Shells { get; } = [];
 
-    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how)
+    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how, int slowExpert = -1, int slowAttention = -1)
     {
         SplitRanks ranks = new(folder);
         MixtureOptions options = how(new MixtureOptions { Name = $"ma_{Guid.NewGuid():N}" });
         for (int rank = 0; rank < plan.Attention + plan.Experts; rank++)
             ranks.backends.Add(Served.Backend());
         Task<ExpertWorker>[] experts = [.. Enumerable.Range(0, plan.Experts).Select(member => Long(() =>
-            ExpertWorker.Join(ranks.checkpoint, ranks.backends[plan.Attention + member], null, options, plan, member, Served.Options.MaxBatchedTokens)))];
+            ExpertWorker.Join(ranks.checkpoint, ranks.backends[plan.Attention + member], null, Lagging(member == slowExpert), plan, member, Served.Options.MaxBatchedTokens)))];
         Task<AttentionRank>[] attention = [.. Enumerable.Range(0, plan.Attention).Select(member => Long(() =>
-            AttentionRank.JoinSplit(ranks.checkpoint, ranks.backends[member], new ModelOptions(MaxModelLength: 512), Served.Options, options, plan, member)))];
+            AttentionRank.JoinSplit(ranks.checkpoint, ranks.backends[member], new ModelOptions(MaxModelLength: 512), Served.Options, Lagging(member == slowAttention), plan, member)))];
         ranks.Experts.AddRange(await Task.WhenAll(experts));
         ranks.Attention.AddRange(await Task.WhenAll(attention));
         for (int member = 0; member < plan.Attention; member++)
             ranks.Shells.Add(new TeShell(ranks.Attention[member].Model, ranks.backends[member], null, Served.Options, null, ranks.Attention[member].Domain));
         return ranks;
+
+        MixtureOptions Lagging(bool slow) => slow ? options with { Lag = TimeSpan.FromMilliseconds(10) } : options;
     }
 
     /// <summary>An attention rank leaves in the middle of it all.</summary>

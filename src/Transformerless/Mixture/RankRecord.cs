@@ -1,0 +1,59 @@
+using System.Diagnostics;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>What a rank tells all others at each beat. All numbers count since it began; times in ticks of <see cref="Stopwatch"/>.</summary>
+internal struct RankRecord
+{
+    /// <summary>The beat ends with a rebalancing; the first rank's word counts.</summary>
+    public bool Balance;
+
+    /// <summary>Steps of a rank with attention, empty ones included.</summary>
+    public long Steps;
+
+    /// <summary>Rows of these steps.</summary>
+    public long Rows;
+
+    /// <summary>Rounds of exchange of a rank with attention.</summary>
+    public long Rounds;
+
+    public long Work, Sending, Waiting, Travelling;
+
+    /// <summary>Batches of a rank with experts.</summary>
+    public long Batches;
+
+    /// <summary>(row, expert) pairs of these batches.</summary>
+    public long Pairs;
+
+    public long Arriving, Queueing, Computing, Returning;
+
+    /// <summary>Bytes of experts that were loaded while serving.</summary>
+    public long LoadedBytes;
+
+    /// <summary>Longest time for which a change of experts has kept the rank from its work.</summary>
+    public long LongestStall;
+
+    /// <summary>Takes over what a rank with attention has measured.</summary>
+    public void Take(ExpertExchange exchange)
+    {
+        AttentionTimes times = exchange.Times;
+        (Steps, Rows, Rounds) = (exchange.Steps, exchange.RoutedRows, times.Rounds);
+        (Work, Sending, Waiting, Travelling) = (Ticks(times.Work), Ticks(times.Sending), Ticks(times.Waiting), Ticks(times.Travelling));
+    }
+
+    /// <summary>Takes over what a rank with experts alone has measured.</summary>
+    public void Take(ExpertTimes times)
+    {
+        (Batches, Pairs) = (times.Batches, times.Pairs);
+        (Arriving, Queueing, Computing, Returning) = (Ticks(times.Travelling), Ticks(times.Queueing), Ticks(times.Computing), Ticks(times.Returning));
+    }
+
+    /// <summary>Its stages by name, in seconds; as the paper has them: attention, A2E, MoE, E2A.</summary>
+    public readonly IReadOnlyList<(string Stage, double Seconds)> Stages(bool attention) => attention
+        ? [("attention", Seconds(Work)), ("send", Seconds(Sending)), ("wait", Seconds(Waiting)), ("round_trip", Seconds(Travelling))]
+        : [("a2e", Seconds(Arriving)), ("queue", Seconds(Queueing)), ("moe", Seconds(Computing)), ("e2a", Seconds(Returning))];
+
+    public static double Seconds(long ticks) => (double)ticks / Stopwatch.Frequency;
+
+    private static long Ticks(TimeSpan time) => (long)(time.TotalSeconds * Stopwatch.Frequency);
+}

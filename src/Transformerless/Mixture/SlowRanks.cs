@@ -1,0 +1,65 @@
+using System.Globalization;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>
+/// Finds ranks that keep others waiting for no good reason: their batches take far longer than those of the other ranks of their
+/// kind, without being larger, for two beats. Needs two ranks of a kind. Knows nothing of time but what it is told.
+/// </summary>
+/// <param name="names">Names of the ranks.</param>
+/// <param name="attention">Ranks with attention: the first of them; the others have experts.</param>
+internal sealed class SlowRanks(IReadOnlyList<string> names, int attention)
+{
+    private const double Factor = 2;         // times what others take
+    private const double LeastExcess = 0.002; // seconds of a batch beyond that
+    private const double MostRows = 1.5;      // times the rows of others: more rows may take longer
+    private const int FewestBatches = 8;      // of a beat: fewer say little
+    private const int BeatsToTurn = 2;
+    private readonly RankRecord[] last = new RankRecord[names.Count];
+    private readonly int[] suspicions = new int[names.Count];
+    private readonly bool[] slow = new bool[names.Count];
+
+    /// <summary>Whether a rank is slow.</summary>
+    public bool this[int rank] => slow[rank];
+
+    /// <summary>Takes a beat's records.</summary>
+    /// <returns>A line for the log for each rank that has become slow, or is no longer.</returns>
+    public IReadOnlyList<string> Observe(ReadOnlySpan<RankRecord> records)
+    {
+        List<string> lines = [];
+        (double Seconds, double Rows)?[] means = new (double, double)?[records.Length];
+        for (int rank = 0; rank < records.Length; rank++)
+        {
+            means[rank] = rank < attention
+                ? Mean(records[rank].Work - last[rank].Work, records[rank].Rows - last[rank].Rows, records[rank].Steps - last[rank].Steps)
+                : Mean(records[rank].Computing - last[rank].Computing, records[rank].Pairs - last[rank].Pairs, records[rank].Batches - last[rank].Batches);
+        }
+        records.CopyTo(last);
+        for (int rank = 0; rank < means.Length; rank++)
+        {
+            (int first, int end) = rank < attention ? (0, attention) : (attention, means.Length);
+            (double Seconds, double Rows)[] others = [.. Enumerable.Range(first, end - first).Where(other => other != rank).Select(other => means[other]).OfType<(double, double)>()];
+            if (means[rank] is not { } own || others.Length == 0)
+                continue;
+            double usual = Median(others.Select(other => other.Seconds));
+            bool suspect = own.Seconds > (Factor * usual) + LeastExcess && own.Rows <= (MostRows * Median(others.Select(other => other.Rows))) + 1;
+            suspicions[rank] = suspect == slow[rank] ? 0 : suspicions[rank] + 1;
+            if (suspicions[rank] < BeatsToTurn)
+                continue;
+            (slow[rank], suspicions[rank]) = (suspect, 0);
+            string what = rank < attention ? "a step's own work" : "a batch";
+            string now = suspect ? "is slow" : "keeps up again";
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{names[rank]} {now}: {what} takes {own.Seconds * 1000:0.0} ms there and {usual * 1000:0.0} ms elsewhere; all ranks that share experts with it wait for it."));
+        }
+        return lines;
+    }
+
+    private static (double, double)? Mean(long ticks, long rows, long batches) =>
+        batches < FewestBatches ? null : (RankRecord.Seconds(ticks) / batches, (double)rows / batches);
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
+    }
+}

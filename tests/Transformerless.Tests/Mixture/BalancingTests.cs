@@ -1,0 +1,83 @@
+using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Transformerless.Mixture;
+
+namespace XDeepServe.Transformerless.Tests.Mixture;
+
+/// <summary>Copies of busy experts that come and go while tokens are generated: the tokens stay the same.</summary>
+public sealed class BalancingTests
+{
+    private const int Tokens = 120;
+
+    [Theory]
+    [InlineData("nano-moe", 2, BalancingAlgorithm.TimeSliced)]
+    [InlineData("deepseek_v3", 4, BalancingAlgorithm.TimeSliced)]
+    [InlineData("qwen3_moe", 2, BalancingAlgorithm.Global)]
+    public async Task Experts_that_move_among_ranks_change_no_token(string family, int ranks, BalancingAlgorithm algorithm)
+    {
+        string folder = Served.Folder(family);
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, Tokens);
+        using ColocatedRanks group = await ColocatedRanks.Start(folder, ranks, options => Balanced(options, algorithm));
+        await Moving(() => Served.Ask(group.Shells, prompts, Tokens), expected, group.Ranks[0].Metrics);
+        Check(group.Ranks, ranks);
+    }
+
+    [Theory]
+    [InlineData("nano-moe", 2, 2, 1)]
+    [InlineData("mixtral", 4, 3, 2)]
+    [InlineData("deepseek_v2", 4, 3, 2)]
+    public async Task Experts_that_move_among_expert_ranks_change_no_token(string family, int attention, int experts, int domains)
+    {
+        string folder = Served.Folder(family);
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, Tokens);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(attention, experts, domains), options => Balanced(options, BalancingAlgorithm.TimeSliced));
+        await Moving(() => Served.Ask(ranks.Shells, prompts, Tokens), expected, ranks.Attention[0].Metrics);
+        Check(ranks.Attention, attention + experts);
+        Assert.True(ranks.Experts.Sum(expert => expert.LoadedBytes) >= ranks.Attention[0].Metrics.Bytes);
+    }
+
+    [Fact]
+    public async Task Nothing_moves_while_batches_are_small()
+    {
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, 40);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(1, 2), options => Balanced(options, BalancingAlgorithm.TimeSliced) with
+        {
+            Balancing = Balanced(options, BalancingAlgorithm.TimeSliced).Balancing! with { LeastTokensPerRank = 1000 },
+        });
+        MixtureMetrics metrics = ranks.Attention[0].Metrics;
+        while (metrics.Layers.Count == 0 || metrics.Layers[0].Tokens.Sum() == 0)
+            Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, 40));
+        Assert.Equal((0, 0), (metrics.Moves, metrics.Rebalancings));
+        Assert.All(metrics.Layers, layer => Assert.Equal(layer.Before, layer.After));
+    }
+
+    private static MixtureOptions Balanced(MixtureOptions options, BalancingAlgorithm algorithm) => options with
+    {
+        Redundant = 2,
+        MaxTokens = 20,
+        Beat = TimeSpan.FromMilliseconds(20),
+        Balancing = new BalancerOptions { Ranks = 1, Algorithm = algorithm, Period = TimeSpan.FromMilliseconds(60), Slices = 3, Threshold = 1, LeastTokensPerRank = 0 },
+    };
+
+    /// <summary>Asks the same until experts were moved three times meanwhile.</summary>
+    private static async Task Moving(Func<Task<int[][]>> ask, int[][] expected, MixtureMetrics metrics)
+    {
+        for (int round = 0; metrics.Rebalancings < 3; round++)
+        {
+            Assert.True(round < 40, "No copies were made.");
+            Assert.Equal(expected, await ask());
+        }
+    }
+
+    private static void Check(List<AttentionRank> ranks, int all)
+    {
+        Assert.All(ranks, rank => Assert.Equal(0, rank.Recoveries));
+        MixtureMetrics metrics = ranks[0].Metrics;
+        Assert.Equal(all, metrics.Ranks.Count);
+        Assert.True(metrics.Bytes > 0 && metrics.Moves > 0 && metrics.LongestStall > TimeSpan.Zero);
+        Assert.Single(ranks, rank => rank.Metrics.Speaks);
+    }
+}

@@ -1,0 +1,77 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Transformerless.Mixture;
+
+namespace XDeepServe.Transformerless.Tests.Mixture;
+
+public sealed class SlowRankTests
+{
+    [Fact]
+    public async Task An_expert_rank_that_sleeps_is_named_and_no_other()
+    {
+        ConcurrentQueue<string> log = new();
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(2, 3), options => options with { Beat = TimeSpan.FromMilliseconds(250), Log = log.Enqueue }, slowExpert: 1);
+        await Until(ranks, prompts, "expert-1");
+        Assert.Contains(log, line => line.StartsWith("expert-1 is slow: a batch takes 1", StringComparison.Ordinal));
+        RankStages slow = ranks.Attention[0].Metrics.Ranks.Single(rank => rank.Name == "expert-1");
+        Assert.Equal(["a2e", "queue", "moe", "e2a"], slow.Stages.Select(stage => stage.Stage));
+        Assert.True(slow.Stages.Single(stage => stage.Stage == "moe").Seconds > 0.01 * slow.Batches);
+        // What the others spend on it stands in their waits.
+        RankStages waits = ranks.Attention[0].Metrics.Ranks[0];
+        Assert.True(waits.Stages.Single(stage => stage.Stage == "wait").Seconds > waits.Stages.Single(stage => stage.Stage == "attention").Seconds);
+    }
+
+    [Fact]
+    public async Task An_attention_rank_that_sleeps_is_named_and_no_other()
+    {
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(3, 1), options => options with { Beat = TimeSpan.FromMilliseconds(250) }, slowAttention: 2);
+        await Until(ranks, prompts, "attention-2");
+    }
+
+    [Fact]
+    public void A_rank_is_slow_after_two_beats_and_keeps_up_after_two()
+    {
+        SlowRanks watch = new(["attention-0", "attention-1", "expert-0", "expert-1"], 2);
+        RankRecord[] records = new RankRecord[4];
+        Assert.Empty(Beat(1));
+        Assert.Empty(Beat(12));
+        Assert.Contains("expert-1 is slow: a batch takes 12.0 ms there and 1.0 ms elsewhere", Assert.Single(Beat(12)), StringComparison.Ordinal);
+        Assert.True(watch[3]);
+        Assert.Empty(Beat(1));
+        Assert.Empty(Beat(12)); // a moment is not enough
+        Assert.Empty(Beat(1));
+        Assert.StartsWith("expert-1 keeps up again", Assert.Single(Beat(1)), StringComparison.Ordinal);
+        // More rows may take longer, and too few batches say nothing.
+        Assert.Empty(Beat(12, pairs: 100));
+        Assert.Empty(Beat(12, pairs: 100));
+        Assert.Empty(Beat(12, batches: 2));
+        Assert.Empty(Beat(12, batches: 2));
+
+        IReadOnlyList<string> Beat(int milliseconds, int pairs = 10, int batches = 20)
+        {
+            for (int rank = 2; rank < 4; rank++)
+            {
+                records[rank].Batches += batches;
+                records[rank].Pairs += batches * (rank == 3 ? pairs : 10);
+                records[rank].Computing += batches * (rank == 3 ? milliseconds : 1) * Stopwatch.Frequency / 1000;
+            }
+            return watch.Observe(records);
+        }
+    }
+
+    private static async Task Until(SplitRanks ranks, int[][] prompts, string name)
+    {
+        MixtureMetrics metrics = ranks.Attention[0].Metrics;
+        for (int round = 0; !metrics.Ranks.Any(rank => rank.Slow); round++)
+        {
+            Assert.True(round < 30, "Nobody was found to be slow.");
+            await Served.Ask(ranks.Shells, prompts, 20);
+        }
+        Assert.Equal(name, Assert.Single(metrics.Ranks, rank => rank.Slow).Name);
+    }
+}
