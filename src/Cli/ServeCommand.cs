@@ -13,6 +13,7 @@ internal sealed class ServeCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 4A3E:2domains (attention and experts), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
+    private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
     private readonly ServerFlags server;
     private readonly TraceFlags trace;
@@ -22,6 +23,7 @@ internal sealed class ServeCommand : Command
     {
         Arguments.Add(model);
         Options.Add(topology);
+        mixture = new MixtureFlags(this, launches: true);
         cluster = new ClusterFlags(this);
         server = new ServerFlags(this);
         trace = new TraceFlags(this);
@@ -112,7 +114,7 @@ internal sealed class ServeCommand : Command
         if (spec.Cores.Count > 0)
             arguments.AddRange(["--cores", string.Join(',', spec.Cores)]);
         if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
-            arguments.AddRange(MixtureFlags.ForWorker(workers, spec));
+            arguments.AddRange(mixture.ForWorker(result, workers, spec));
         if (spec.Role == WorkerRole.Frontend)
             arguments.AddRange([.. server.ForWorkers(result), "--port", "0"]);
         return arguments;

@@ -51,7 +51,7 @@ internal sealed class DpGroup : IDisposable
     {
         (this.options, this.pace, this.published, this.domain, Number) = (options, pace, published, domain, number);
         Blocks = options.BlocksFor(model, backend);
-        Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null };
+        Metrics = new EngineMetrics(options.MaxModelLength) { Speculation = options.Speculation is { } asked ? new SpeculationMetrics(asked.Tokens) : null, Mixture = domain?.Metrics };
         clock = new StepClock(Metrics);
         cache = new TensorCache(Blocks, options.BlockSize, options.PrefixCaching, new BlockResidency(Blocks, Metrics));
         Prefill = new PrefillLoad(options, cache.Prefixes);

@@ -42,6 +42,9 @@ public sealed class EngineMetrics
     /// <summary>(row, expert) pairs sent to experts on other ranks.</summary>
     public long DispatchedRows { get; internal set; }
 
+    /// <summary>What ranks that share experts have done; null if this group has them all.</summary>
+    public Balancing.MixtureMetrics? Mixture { get; internal init; }
+
     /// <summary>Requests that went on elsewhere.</summary>
     public long HandOvers { get; internal set; }
 

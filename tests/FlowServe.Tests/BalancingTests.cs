@@ -54,6 +54,41 @@ public sealed class BalancingTests
         }, iter: 2000);
 
     [Fact]
+    public void Placements_are_reached_by_waves_in_which_every_expert_has_a_slot_and_none_moves_in_vain() =>
+        Gen.Select(Gen.Int[2, 24], Gen.Int[1, 8], Gen.Int[1, 3], Gen.Enum<BalancingAlgorithm>(), Gen.Int).Sample((experts, ranks, redundant, algorithm, seed) =>
+        {
+            Random random = new(seed);
+            BalancerOptions options = new() { Algorithm = algorithm, Ranks = ranks, Redundant = redundant };
+            ExpertPlacement[] current = [ExpertPlacement.Plain(experts, ranks, redundant)];
+            for (int round = 0; round < 4; round++)
+            {
+                ExpertLoad load = new(1, experts, 2);
+                foreach (ref int count in load.Counts)
+                    count = random.Next(4) == 0 ? random.Next(5000) : random.Next(50);
+                ExpertPlacement next = ExpertBalancer.Rebalance(load, options, current)[0];
+                ExpertPlacement homes = current[0].Homes();
+                Assert.Equal(experts, homes.Slots.Length - homes.Slots.Count(-1));
+                ExpertPlacement at = current[0];
+                foreach (PlacementWave wave in PlacementWave.Between(at, next))
+                {
+                    for (int slot = 0; slot < at.Slots.Length; slot++)
+                    {
+                        bool loaded = wave.Moves.Any(move => move.Slot == slot);
+                        Assert.True(!loaded || wave.Disabled.Slots[slot] == -1);
+                        Assert.True(wave.Disabled.Slots[slot] == -1 || wave.Disabled.Slots[slot] == at.Slots[slot]);
+                        Assert.Equal(loaded ? wave.Moves.Single(move => move.Slot == slot).Expert : wave.Disabled.Slots[slot], wave.Restored.Slots[slot]);
+                    }
+                    at = wave.Restored;
+                }
+                if (algorithm == BalancingAlgorithm.TimeSliced) // others may have experts trade places without a free slot
+                    Assert.Equal(next.Slots.ToArray(), at.Slots.ToArray());
+                if (algorithm == BalancingAlgorithm.TimeSliced && at.Homes().Slots.SequenceEqual(homes.Slots))
+                    Assert.Empty(at.MovesTo(ExpertBalancer.Rebalance(load, options, [at])[0]));
+                current = [at];
+            }
+        }, iter: 500);
+
+    [Fact]
     public void The_greedy_choice_equals_one_that_tries_every_hottest_expert_afresh() =>
         Gen.Select(Gen.Int[1, 9], Gen.Int[1, 6], Gen.Int[0, 20], Gen.Int).Sample((experts, slices, budget, seed) =>
         {

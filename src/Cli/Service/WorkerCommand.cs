@@ -35,7 +35,7 @@ internal sealed class WorkerCommand : Command
         Arguments.Add(model);
         foreach (Option option in new Option[] { role, name, cores, untilEof })
             Options.Add(option);
-        mixture = new MixtureFlags(this);
+        mixture = new MixtureFlags(this, launches: false);
         cluster = new ClusterFlags(this);
         server = new ServerFlags(this);
         trace = new TraceFlags(this);

@@ -65,6 +65,10 @@ internal sealed class EngineText(PrometheusText text, string prefix, string mode
             text.Sample("xds:step_median_seconds", Labels(number), groups[number].MedianStep);
         }
 
+        if (groups.Count > 0 && groups[0].Mixture is { Speaks: true } mixture)
+        {
+            MixtureText.Write(text, mixture);
+        }
         for (int place = 0; groups.Count > 0 && place < groups[0].Histograms.Count; place++)
         {
             Histogram first = groups[0].Histograms[place];

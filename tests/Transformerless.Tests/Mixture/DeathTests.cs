@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Transformerless.Tests.Mixture;
@@ -23,6 +24,45 @@ public sealed class DeathTests
         Assert.Equal(expected, await answers);
         Assert.All(ranks.Attention, rank => Assert.Equal(1, rank.Recoveries));
         Assert.All(ranks.Experts.Skip(1), expert => Assert.Equal((domains, 1), (expert.Recoveries, expert.Loads)));
+    }
+
+    [Fact]
+    public async Task Where_all_experts_have_copies_these_take_over_and_nothing_is_loaded()
+    {
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, Tokens);
+        // Every rank has slots for all experts, and this algorithm fills all slots.
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(2, 2), options => Moving(options, 8, BalancingAlgorithm.Global));
+        while (ranks.Attention[0].Metrics.Rebalancings == 0)
+            Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, Tokens));
+        Assert.All(ranks.Attention[0].Metrics.Layers, layer => Assert.All(layer.Slots, slots => Assert.True(slots >= 2)));
+        Task<int[][]> answers = Served.Ask(ranks.Shells, prompts, Tokens);
+        await Busy(ranks.Shells);
+        ranks.Experts[0].Dispose();
+        Assert.Equal(expected, await answers);
+        Assert.All(ranks.Attention, rank => Assert.Equal(1, rank.Recoveries));
+        Assert.Equal(0, ranks.Experts[1].Loads);
+    }
+
+    [Theory]
+    [InlineData("deepseek_v3", 2, 3, 1)]
+    [InlineData("mixtral", 4, 3, 2)]
+    public async Task Ranks_may_go_while_experts_move(string family, int attention, int experts, int domains)
+    {
+        string folder = Served.Folder(family);
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, Tokens);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(attention, experts, domains), options => Moving(options, 2, BalancingAlgorithm.TimeSliced));
+        while (ranks.Attention[0].Metrics.Rebalancings == 0)
+            Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, Tokens));
+        long before = ranks.Attention[0].Metrics.Rebalancings;
+        Task<int[][]> answers = Served.Ask(ranks.Shells, prompts, Tokens);
+        ranks.Experts[1].Dispose();
+        Assert.Equal(expected, await answers);
+        while (ranks.Attention[0].Metrics.Rebalancings == before)
+            Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, Tokens));
+        Assert.All(ranks.Attention, rank => Assert.Equal(attention + experts - 1, rank.Metrics.Ranks.Count));
     }
 
     [Fact]
@@ -72,6 +112,13 @@ public sealed class DeathTests
         Assert.Equal([0, 3, 1, 2], layout[0].Slots.ToArray());
         Assert.Equal([0, 1, 2, 3], layout[1].Slots.ToArray());
     }
+
+    private static MixtureOptions Moving(MixtureOptions options, int redundant, BalancingAlgorithm algorithm) => options with
+    {
+        Redundant = redundant,
+        Beat = TimeSpan.FromMilliseconds(20),
+        Balancing = new BalancerOptions { Ranks = 1, Algorithm = algorithm, Period = TimeSpan.FromMilliseconds(40), Slices = 2, Threshold = 1, LeastTokensPerRank = 0 },
+    };
 
     /// <summary>Returns when every engine is in the middle of its requests.</summary>
     private static async Task Busy(IEnumerable<TeShell> shells)
