@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace XDeepServe.Cli.Tests;
+
+/// <summary>Attention and expert workers as processes: copies that move, a slow one, one that is killed.</summary>
+[Collection("processes")]
+public sealed class ExpertServiceTests : IAsyncDisposable
+{
+    private readonly HttpClient client = new() { Timeout = XdsProcess.Patience };
+    private readonly List<string> lines = [];
+    private Process? launcher;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData("2A2E")]
+    [InlineData("4A3E:2domains")]
+    [InlineData("1P+2A2E")]
+    public async Task Experts_move_and_die_under_load_and_the_tokens_stay(string topology)
+    {
+        await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", "expert-1=10");
+        string whole = await XdsProcess.CompleteAsync(client, 40);
+        await XdsProcess.UntilAsync(
+            async () =>
+            {
+                Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
+                string metrics = await MetricsAsync();
+                return metrics.Contains("\nxds:slow_rank{rank=\"expert-1\"} 1\n", StringComparison.Ordinal) && Value(metrics, "xds:expert_moves_total") > 0;
+            },
+            "copies are made and the slow rank is found");
+        string told = await MetricsAsync();
+        Assert.Contains("xds:stage_seconds_total{rank=\"expert-0\",stage=\"moe\"}", told, StringComparison.Ordinal);
+        Assert.Contains("xds:stage_seconds_total{rank=\"attention-1\",stage=\"wait\"}", told, StringComparison.Ordinal);
+        Assert.True(Value(told, "xds:expert_move_bytes_total") > 0 && Value(told, "xds:expert_move_stall_seconds_max") > 0);
+        Assert.Contains(Lines(), line => line.Contains("expert-1 is slow", StringComparison.Ordinal));
+
+        Task<string>[] running = [.. Enumerable.Range(0, 6).Select(_ => XdsProcess.CompleteAsync(client, 60))];
+        await XdsProcess.KillAsync(PidOf("expert-1"), XdsProcess.SigKill);
+        foreach (Task<string> answer in running)
+            Assert.StartsWith(whole[..^1], await answer, StringComparison.Ordinal);
+        Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
+        await XdsProcess.UntilAsync(async () => Value(await MetricsAsync(), "xds:expert_recoveries_total") > 0, "the recovery is told");
+        await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
+        await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
+        Assert.Equal(0, launcher.ExitCode);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        client.Dispose();
+        if (launcher is null)
+            return;
+        if (!launcher.HasExited)
+        {
+            launcher.Kill(entireProcessTree: true);
+            await launcher.WaitForExitAsync();
+        }
+        launcher.Dispose();
+    }
+
+    private Task<string> MetricsAsync() => client.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancel);
+
+    private static double Value(string metrics, string name) =>
+        metrics.Split('\n').FirstOrDefault(line => line.StartsWith($"{name} ", StringComparison.Ordinal)) is { } line ? double.Parse(line[name.Length..], CultureInfo.InvariantCulture) : -1;
+
+    /// <summary>Experts are no part of the control plane: the launcher's log alone names their processes.</summary>
+    private int PidOf(string worker)
+    {
+        string start = $"{worker}: process ";
+        return int.Parse(Lines().Last(line => line.StartsWith(start, StringComparison.Ordinal))[start.Length..], CultureInfo.InvariantCulture);
+    }
+
+    private string[] Lines()
+    {
+        lock (lines)
+            return [.. lines];
+    }
+
+    private async Task StartAsync(string topology, params string[] flags)
+    {
+        int port = XdsProcess.FreePort();
+        client.BaseAddress = new Uri($"http://127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}");
+        launcher = XdsProcess.Start(
+            (_, data) =>
+            {
+                if (data.Data is { } line)
+                    lock (lines)
+                        lines.Add(line);
+            },
+            ["serve", "--topology", topology, "--port", port.ToString(CultureInfo.InvariantCulture), "--threads", "1", .. flags]);
+        await XdsProcess.UntilAsync(
+            async () =>
+            {
+                Assert.False(launcher.HasExited, string.Join('\n', Lines()));
+                return await XdsProcess.IsReadyAsync(client);
+            },
+            "the service is ready");
+    }
+}
