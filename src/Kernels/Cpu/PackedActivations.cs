@@ -39,20 +39,20 @@ internal readonly unsafe struct PackedActivations(ProductRows rows, Tensor sourc
         // Adding 1.5 x 2^23 rounds a small number to an integer, ties to even, in the lowest bits of the sum.
         const int MagicBits = 0x4B400000;
         Vector512<float> magic = Vector512.Create(BitConverter.Int32BitsToSingle(MagicBits));
-        int* integers = stackalloc int[ElementTypes.BlockLength];
+        int* integers = stackalloc int[ElementTypes.BlockLength / 2]; // 16 bits each
         for (int block = 0; block < blocks; block++, values += ElementTypes.BlockLength, record += height * BlockBytes)
         {
             Vector512<float> low = Vector512.Load(values), high = Vector512.Load(values + 16);
             float largest = signedBytes ? ofRow : Largest(low, high), most = signedBytes ? Quantization.LargestByte : short.MaxValue;
             float scale = largest / most, inverse = largest == 0 ? 0 : most / largest;
             Vector512<int> first = (low * inverse + magic).AsInt32(), second = (high * inverse + magic).AsInt32();
-            first.Store(integers);
-            second.Store(integers + 16);
+            // Their lowest 16 bits, those of the sum's too, are the integer's.
+            Vector512.Narrow(first, second).AsInt32().Store(integers);
             ((float*)record)[lane] = scale;
             ((float*)record)[height + lane] = scale * Vector512.Sum(first - Vector512.Create(MagicBits) + (second - Vector512.Create(MagicBits)));
             int* pairs = (int*)record + 2 * height + lane;
             for (int pair = 0; pair < ElementTypes.BlockLength / 2; pair++)
-                pairs[pair * height] = (integers[2 * pair] & 0xFFFF) | integers[2 * pair + 1] << 16;
+                pairs[pair * height] = integers[pair];
         }
     }
 

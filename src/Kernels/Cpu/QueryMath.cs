@@ -142,11 +142,17 @@ internal static unsafe class QueryMath
     }
 
     /// <summary>The next four rows of a run, the last one again where it ends; returns how many are new.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int Rows(KeyRun keys, int key, int to, StoredRow* rows)
     {
+        int count = Math.Min(4, to - key);
+        byte* row = keys.Row(key);
         for (int i = 0; i < 4; i++)
-            rows[i] = new StoredRow(keys.Row(Math.Min(key + i, to - 1)), null);
-        return Math.Min(4, to - key);
+        {
+            rows[i] = new StoredRow(row, null);
+            row += i + 1 < count ? keys.Stride : 0;
+        }
+        return count;
     }
 
     private static void Rest<TValues>(float* output, KeyRun values, int from, int to, int column, int width, float* weights) where TValues : struct, IStoredValues

@@ -116,7 +116,7 @@ internal unsafe struct QueryTiles
             int shared = Shared(i, first, most);
             if (shared > 0)
                 QueryMath.Score4<TValues>(Query(i), Row(width), keys, shared, width, scores + i * ScoreStride, ScoreStride);
-            for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
+            for (int query = i; shared < most && query < Math.Min(count, i + QueryMath.Group); query++)
                 QueryMath.Score<TValues>(Query(query), keys, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), width, scores + query * ScoreStride);
         }
     }
@@ -128,7 +128,7 @@ internal unsafe struct QueryTiles
             int shared = Shared(i, first, most);
             if (shared > 0)
                 QueryMath.Gather4<TValues>(Sum(i), Row(valueWidth), values, shared, valueWidth, weights + i * ScoreStride, ScoreStride);
-            for (int query = i; query < Math.Min(count, i + QueryMath.Group); query++)
+            for (int query = i; shared < most && query < Math.Min(count, i + QueryMath.Group); query++)
                 QueryMath.Gather<TValues>(Sum(query), values, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), valueWidth, weights + query * ScoreStride);
         }
     }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace XDeepServe.Kernels.Cpu;
@@ -84,9 +85,9 @@ internal static unsafe class VectorMath
         int i = 0;
         for (; i <= count - Lanes; i += Lanes)
             most = Vector512.MaxNumber(most, Vector512.Load(values + i));
-        float largest = float.NegativeInfinity;
-        for (int lane = 0; lane < Lanes; lane++)
-            largest = MathF.Max(largest, most[lane]);
+        Vector256<float> half = Vector256.MaxNumber(most.GetLower(), most.GetUpper());
+        Vector128<float> quarter = Vector128.MaxNumber(half.GetLower(), half.GetUpper());
+        float largest = MathF.Max(MathF.Max(quarter[0], quarter[1]), MathF.Max(quarter[2], quarter[3]));
         for (; i < count; i++)
             if (values[i] > largest)
                 largest = values[i];
@@ -122,16 +123,26 @@ internal static unsafe class VectorMath
             power.Store(target + i);
             sums += power;
         }
-        float sum = Vector512.Sum(sums);
-        for (; i < count; i++)
-            sum += target[i] = Exponential(Vector512.Create((source[i] - shift) * factor))[0];
-        return sum;
+        if (i < count)
+        {
+            // Lanes behind the end get e^-infinity, 0.
+            float* rest = stackalloc float[Lanes];
+            Vector512.Create(float.NegativeInfinity).Store(rest);
+            for (int lane = 0; lane < count - i; lane++)
+                rest[lane] = (source[i + lane] - shift) * factor;
+            Vector512<float> power = Exponential(Vector512.Load(rest));
+            power.Store(rest);
+            new ReadOnlySpan<float>(rest, count - i).CopyTo(new Span<float>(target + i, count - i));
+            sums += power;
+        }
+        return Vector512.Sum(sums);
     }
 
     /// <summary>
     /// e^x by reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial of the seventh degree: within 2 units in the last place, 0 below
     /// -87.3, infinity above 88.3. (The library's own goes through doubles at a quarter of the speed.)
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Exponential(Vector512<float> x)
     {
         // ln 2 in two parts, so that n · ln 2 is exact to the last place of the remainder.
