@@ -89,8 +89,8 @@ public sealed class Sequence
     /// <summary>The tokens it came with.</summary>
     public ReadOnlySpan<int> Initial => tokens.AsSpan(0, InitialLength);
 
-    /// <summary>Whether tokens may be proposed for it. Penalties depend on the tokens before, which the next step knows only when it has verified them.</summary>
-    public bool MaySpeculate => Request.Sampling is { RepetitionPenalty: 1, PresencePenalty: 0, FrequencyPenalty: 0 } && Request.Readout is null;
+    /// <summary>Whether tokens may be proposed for it. (Penalties look at the proposals before a row: these are what stands there if the row counts.)</summary>
+    public bool MaySpeculate => Request.Readout is null;
 
     /// <summary>Tokens that a device has proposed behind its last one, or will have before the next step.</summary>
     public int Drafted { get; internal set; }

@@ -177,13 +177,18 @@ public sealed class SpeculationTests
         }
     }
 
-    [Fact]
-    public async Task Who_wants_penalties_gets_them_without_proposals()
+    [Theory]
+    [MemberData(nameof(Proposers))]
+    public async Task Penalties_are_the_same_with_proposals(SpeculationMethod method, int tokens)
     {
-        SamplingParameters sampling = TestEngine.Greedy(20) with { RepetitionPenalty = 1.3, FrequencyPenalty = 0.2 };
-        using TestEngine plain = new("nano-moe"), proposing = new("nano-moe", TestEngine.Options() with { Speculation = Always(SpeculationMethod.PromptLookup, 3) });
-        Assert.Equal(await plain.Tokens(Prompt(plain, 3), sampling), await proposing.Tokens(Prompt(plain, 3), sampling));
-        Assert.Equal(0, proposing.Metrics.Speculation!.Drafts);
+        using TestEngine plain = new("nano-moe"), proposing = new("nano-moe", TestEngine.Options() with { Speculation = Always(method, tokens) });
+        for (int i = 0; i < Lengths.Length; i++)
+        {
+            // Tokens come again in spite of such penalties, so that lookups find some.
+            SamplingParameters sampling = TestEngine.Greedy(40) with { RepetitionPenalty = 1 + (0.02 * i), FrequencyPenalty = 0.05 * i, PresencePenalty = i == 2 ? -0.4 : 0.01 };
+            Assert.Equal(await plain.Tokens(Prompt(plain, i), sampling), await proposing.Tokens(Prompt(plain, i), sampling));
+        }
+        Assert.InRange(proposing.Metrics.Speculation!.AcceptedTokens, 1, proposing.Metrics.Speculation.DraftTokens);
     }
 
     [Fact]

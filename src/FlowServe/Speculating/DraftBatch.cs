@@ -15,9 +15,9 @@ internal sealed class DraftBatch : IDisposable
     private readonly int blockSize;
     private readonly Tensor rows, ids, slots, positions, columns;   // I32 [rows, 1]
     private readonly Tensor starts, contexts, blocks;               // I32 [sequences + 1, 1], [sequences, 1], [sequences, blocks]
-    private readonly Tensor last, draftSlots, lengths, drafts;      // I32 [sequences, 1]
+    private readonly Tensor last, draftSlots, lengths, prompts, drafts; // I32 [sequences, 1]
     private readonly Tensor zeros, reals, integers, noIds, noValues; // I32 [sequences + 1, 1], F32 [sequences, 6], I32 [sequences, 5], empty lists
-    private readonly int[] hostRows, hostSlots, hostPositions, hostColumns, hostStarts, hostContexts, hostBlocks, hostLast, hostDraftSlots, hostLengths, order;
+    private readonly int[] hostRows, hostSlots, hostPositions, hostColumns, hostStarts, hostContexts, hostBlocks, hostLast, hostDraftSlots, hostLengths, hostPrompts, order;
     private readonly int[] chainPositions, chainColumns, chainContexts, chainStarts, chainBlocks, chainRows;
     private readonly float[] hostReals;
     private readonly int[] hostIntegers;
@@ -39,14 +39,14 @@ internal sealed class DraftBatch : IDisposable
         Tensor Column(int height) => arena.Allocate(ElementType.I32, height, 1);
         (rows, ids, slots, positions, columns) = (Column(mostRows), Column(mostRows), Column(mostRows), Column(mostRows), Column(mostRows));
         (starts, contexts, blocks) = (Column(most + 1), Column(most), arena.Allocate(ElementType.I32, most, mostBlocks));
-        (last, draftSlots, lengths, drafts, zeros) = (Column(most), Column(most), Column(most), Column(most), Column(most + 1));
+        (last, draftSlots, lengths, prompts, drafts, zeros) = (Column(most), Column(most), Column(most), Column(most), Column(most), Column(most + 1));
         (reals, integers) = (arena.Allocate(ElementType.F32, most, 6), arena.Allocate(ElementType.I32, most, 5));
         (noIds, noValues) = (Column(1), arena.Allocate(ElementType.F32, 1, 1));
         Logits = arena.Allocate(ElementType.F32, most, vocabulary);
         backend.Upload<int>(zeros, new int[most + 1]);
         (hostRows, hostSlots, hostPositions, hostColumns) = (new int[mostRows], new int[mostRows], new int[mostRows], new int[mostRows]);
         (hostStarts, hostContexts, hostBlocks) = (new int[most + 1], new int[most], new int[most * mostBlocks]);
-        (hostLast, hostDraftSlots, hostLengths, order) = (new int[most], new int[most], new int[most], new int[most]);
+        (hostLast, hostDraftSlots, hostLengths, hostPrompts, order) = (new int[most], new int[most], new int[most], new int[most], new int[most]);
         (chainPositions, chainColumns, chainContexts, chainStarts) = (new int[most], new int[most], new int[most], [.. Enumerable.Range(0, most + 1)]);
         (hostReals, hostIntegers) = (new float[6 * most], new int[5 * most]);
         (chainBlocks, chainRows) = (new int[most * mostBlocks], new int[most]);
@@ -127,6 +127,7 @@ internal sealed class DraftBatch : IDisposable
         backend.Upload<int>(last, hostLast.AsSpan(0, drafting));
         backend.Upload<int>(draftSlots, hostDraftSlots.AsSpan(0, drafting));
         backend.Upload<int>(lengths, hostLengths.AsSpan(0, drafting));
+        backend.Upload<int>(prompts, hostPrompts.AsSpan(0, drafting));
         backend.Upload<float>(reals, hostReals.AsSpan(0, 6 * drafting));
         backend.Upload<int>(integers, hostIntegers.AsSpan(0, 5 * drafting));
     }
@@ -145,7 +146,7 @@ internal sealed class DraftBatch : IDisposable
     public void Choose(Tensor tokenTable)
     {
         SamplingBatch sampling = new(
-            draftSlots.Take(drafting), lengths.Take(drafting), zeros.Take(drafting), tokenTable, reals.Take(drafting), integers.Take(drafting),
+            draftSlots.Take(drafting), lengths.Take(drafting), prompts.Take(drafting), tokenTable, reals.Take(drafting), integers.Take(drafting),
             zeros.Take(drafting + 1), noIds, noValues);
         backend.Sample(drafts.Take(drafting), Logits.Take(drafting), sampling);
     }
@@ -186,8 +187,11 @@ internal sealed class DraftBatch : IDisposable
         SamplingParameters asked = sequence.Request.Sampling;
         Span<float> real = hostReals.AsSpan(6 * drafting, 6);
         (real[0], real[1], real[2]) = (asked.Temperature < 1e-5 ? 0 : (float)asked.Temperature, (float)asked.TopP, (float)asked.MinP);
+        (real[3], real[4], real[5]) = ((float)asked.RepetitionPenalty, (float)asked.PresencePenalty, (float)asked.FrequencyPenalty);
         Span<int> integer = hostIntegers.AsSpan(5 * drafting, 5);
         (integer[0], integer[1], integer[2], integer[3]) = (Math.Max(0, asked.TopK), (int)(uint)sequence.Seed, (int)(uint)(sequence.Seed >> 32), length - sequence.PromptLength);
+        integer[4] = asked is { RepetitionPenalty: 1, PresencePenalty: 0, FrequencyPenalty: 0 } ? 0 : 1;
+        hostPrompts[drafting] = sequence.PromptLength;
     }
 
     /// <inheritdoc/>

@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe.DistFlow;
+using XDeepServe.FlowServe.Speculating;
 
 namespace XDeepServe.FlowServe.Tests.DistFlow;
 
@@ -29,6 +30,34 @@ public sealed class DistFlowTests
         await pair.Idle();
         long again = pair.Target.Metrics.ReceivedBytes - lengths.Sum() * (long)pair.Decode.Shell.Group.Port.BytesPerPosition;
         Assert.Equal(150 - 150 / otherSize * otherSize, again / pair.Decode.Shell.Group.Port.BytesPerPosition);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Who_decodes_drafts_as_well_as_who_has_read_the_prompt(bool betweenSteps)
+    {
+        SpeculationOptions proposals = new() { Tokens = 2, DisableBySequences = 1000 };
+        int[] lengths = [5, 64, 33, 150, 17, 97];
+        int[][] alone = new int[lengths.Length][];
+        SpeculationMetrics whole;
+        using (TestEngine engine = new("nano-moe", TestEngine.Options() with { Speculation = proposals }))
+        {
+            for (int i = 0; i < lengths.Length; i++)
+                alone[i] = await engine.Tokens(engine.Prompt(lengths[i], i), TestEngine.Greedy(40));
+            whole = engine.Metrics.Speculation!;
+        }
+        using (TestEngine plain = new("nano-moe"))
+            for (int i = 0; i < lengths.Length; i++)
+                Assert.Equal(alone[i], await plain.Tokens(plain.Prompt(lengths[i], i), TestEngine.Greedy(40)));
+        using Pair pair = new("nano-moe", 16, 16, betweenSteps: betweenSteps, speculation: proposals);
+        for (int i = 0; i < lengths.Length; i++)
+            Assert.Equal(alone[i], await pair.RunAsync(pair.Prefill.Prompt(lengths[i], i), TestEngine.Greedy(40)));
+        await pair.Idle();
+        Assert.Equal((lengths.Length, 0), (pair.Target.Metrics.Transfers, pair.Target.Metrics.Failures));
+        // The module's keys and values come with the model's; only what was drafted behind the prompt is not there.
+        SpeculationMetrics there = pair.Decode.Metrics.Speculation!;
+        Assert.InRange((double)there.AcceptedTokens / there.DraftTokens, 0.97 * whole.AcceptedTokens / whole.DraftTokens, 1);
     }
 
     [Fact]
@@ -95,9 +124,9 @@ public sealed class DistFlowTests
 
     private sealed class Pair : IDisposable
     {
-        public Pair(string family, int blockSize, int otherSize, int blocks = 128, bool betweenSteps = false)
+        public Pair(string family, int blockSize, int otherSize, int blocks = 128, bool betweenSteps = false, SpeculationOptions? speculation = null)
         {
-            EngineOptions options = TestEngine.Options() with { HoldLease = TimeSpan.FromSeconds(2) };
+            EngineOptions options = TestEngine.Options() with { HoldLease = TimeSpan.FromSeconds(2), Speculation = speculation };
             Prefill = new TestEngine(family, options with { BlockSize = blockSize, NumBlocksOverride = blocks * 16 / blockSize });
             Decode = new TestEngine(family, options with { BlockSize = otherSize, NumBlocksOverride = blocks * 16 / otherSize });
             SourceName = $"p{Environment.ProcessId}_{Guid.NewGuid():N}"[..20];

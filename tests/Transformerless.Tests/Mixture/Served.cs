@@ -1,6 +1,7 @@
 using System.Runtime.ExceptionServices;
 using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Speculating;
 using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
@@ -47,13 +48,16 @@ internal static class Served
     public static SamplingParameters Greedy(int tokens) => new() { Temperature = 0, MaxTokens = tokens, IgnoreEos = true, Detokenize = false };
 
     /// <summary>What one engine with the whole model gives.</summary>
-    public static async Task<int[][]> Colocated(string folder, int[][] prompts, int tokens)
+    public static async Task<int[][]> Colocated(string folder, int[][] prompts, int tokens) => (await Colocated(folder, prompts, tokens, Options)).Tokens;
+
+    /// <summary>The same with other settings, and what was proposed meanwhile.</summary>
+    public static async Task<(int[][] Tokens, SpeculationMetrics? Proposed)> Colocated(string folder, int[][] prompts, int tokens, EngineOptions options)
     {
         using Checkpoint checkpoint = Checkpoint.Open(folder);
         using CpuBackend backend = Backend();
-        using Model model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
-        using TeShell shell = new(model, backend, null, Options);
-        return await Ask([shell], prompts, tokens);
+        using Model model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512, Drafts: options.Speculation is not null));
+        using TeShell shell = new(model, backend, null, options);
+        return (await Ask([shell], prompts, tokens), shell.Metrics[0].Speculation);
     }
 
     /// <summary>Gives prompts to engines in turn, all at once.</summary>

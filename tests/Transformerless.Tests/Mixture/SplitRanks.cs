@@ -21,20 +21,22 @@ internal sealed class SplitRanks : IDisposable
 
     public List<TeShell> Shells { get; } = [];
 
-    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how, int slowExpert = -1, int slowAttention = -1)
+    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how, int slowExpert = -1, int slowAttention = -1, EngineOptions? engine = null)
     {
         SplitRanks ranks = new(folder);
         MixtureOptions options = how(new MixtureOptions { Name = $"ma_{Guid.NewGuid():N}" });
+        engine ??= Served.Options;
+        ModelOptions model = new(MaxModelLength: 512, Drafts: engine.Speculation is not null);
         for (int rank = 0; rank < plan.Attention + plan.Experts; rank++)
             ranks.backends.Add(Served.Backend());
         Task<ExpertWorker>[] experts = [.. Enumerable.Range(0, plan.Experts).Select(member => Long(() =>
-            ExpertWorker.Join(ranks.checkpoint, ranks.backends[plan.Attention + member], null, Lagging(member == slowExpert), plan, member, Served.Options.MaxBatchedTokens)))];
+            ExpertWorker.Join(ranks.checkpoint, ranks.backends[plan.Attention + member], null, Lagging(member == slowExpert), plan, member, engine.MaxBatchedTokens)))];
         Task<AttentionRank>[] attention = [.. Enumerable.Range(0, plan.Attention).Select(member => Long(() =>
-            AttentionRank.JoinSplit(ranks.checkpoint, ranks.backends[member], new ModelOptions(MaxModelLength: 512), Served.Options, Lagging(member == slowAttention), plan, member)))];
+            AttentionRank.JoinSplit(ranks.checkpoint, ranks.backends[member], model, engine, Lagging(member == slowAttention), plan, member)))];
         ranks.Experts.AddRange(await Task.WhenAll(experts));
         ranks.Attention.AddRange(await Task.WhenAll(attention));
         for (int member = 0; member < plan.Attention; member++)
-            ranks.Shells.Add(new TeShell(ranks.Attention[member].Model, ranks.backends[member], null, Served.Options, null, ranks.Attention[member].Domain));
+            ranks.Shells.Add(new TeShell(ranks.Attention[member].Model, ranks.backends[member], null, engine, null, ranks.Attention[member].Domain));
         return ranks;
 
         MixtureOptions Lagging(bool slow) => slow ? options with { Lag = TimeSpan.FromMilliseconds(10) } : options;
