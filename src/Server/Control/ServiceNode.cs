@@ -21,7 +21,7 @@ namespace XDeepServe.Server.Control;
 public sealed class ServiceNode : IAsyncDisposable
 {
     private const int PortAttempts = 8;
-    private static readonly TimeSpan s_rejoinInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_rejoinInterval = TimeSpan.FromSeconds(2), s_retryInterval = TimeSpan.FromMilliseconds(200);
     private readonly IHost _host;
     private readonly ServiceOptions _options;
     private readonly CancellationTokenSource _stop = new();
@@ -166,21 +166,23 @@ public sealed class ServiceNode : IAsyncDisposable
     /// <summary>Says again and again that it is here: the cluster grain may have begun a new life.</summary>
     private async Task KeepJoinedAsync(TaskExecutor executor)
     {
-        using PeriodicTimer timer = new(s_rejoinInterval);
         try
         {
-            do
+            while (true)
             {
+                TimeSpan pause = s_rejoinInterval;
                 try
                 {
                     await Cluster.Join(executor.Info).ConfigureAwait(false);
                 }
                 catch (Exception failure) when (Unreachable.Is(failure))
                 {
+                    // A silo that has just started does not know yet where grains may be.
+                    pause = s_retryInterval;
                     Log.LogDebug(failure, "The cluster did not answer.");
                 }
+                await Task.Delay(pause, _stop.Token).ConfigureAwait(false);
             }
-            while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false));
         }
         catch (OperationCanceledException)
         {
