@@ -1,6 +1,5 @@
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Ranking;
-using XDeepServe.FlowServe;
 
 namespace XDeepServe.Alignment.Rewards;
 
@@ -8,12 +7,20 @@ namespace XDeepServe.Alignment.Rewards;
 /// A language model that judges: it reads two answers and says which is better, and is asked in both orders, because the order
 /// sways it: s(y₁) = ½ [p(A | y₁ first) + p(B | y₁ second)], each p a softmax over the two labels alone (GRAM, arXiv:2506.14175).
 /// </summary>
-/// <param name="reader">Runs the model.</param>
-/// <param name="writer">Its tokenizer and template.</param>
+/// <param name="reader">Reads the labels.</param>
 /// <param name="judge">The question; the one of its training.</param>
-public sealed class GenerativeRewardModel(PromptReader reader, PromptWriter writer, JudgePrompt judge) : IRewardModel
+public sealed class GenerativeRewardModel(IConversationReader reader, JudgePrompt judge) : IRewardModel
 {
-    private readonly Readout labels = Readout.Labels([writer.SingleToken(judge.LabelA), writer.SingleToken(judge.LabelB)]);
+    /// <summary>A judge on an engine in this process.</summary>
+    /// <param name="reader">Runs the model.</param>
+    /// <param name="writer">Its tokenizer and template.</param>
+    /// <param name="judge">The question; the one of its training.</param>
+    /// <exception cref="ArgumentException">A label is not one token of the model.</exception>
+    public GenerativeRewardModel(PromptReader reader, PromptWriter writer, JudgePrompt judge) : this(new EngineReader(reader, writer), judge)
+    {
+        writer.SingleToken(judge.LabelA);
+        writer.SingleToken(judge.LabelB);
+    }
 
     /// <summary>
     /// Scores answers: with two, the probability that each is better; with more, their strengths in a Bradley-Terry model
@@ -48,9 +55,6 @@ public sealed class GenerativeRewardModel(PromptReader reader, PromptWriter writ
     }
 
     /// <summary>Probability of label A for one order.</summary>
-    public async Task<double> FirstLabelAsync(IReadOnlyList<Message> prompt, string answerA, string answerB, CancellationToken cancel = default)
-    {
-        IReadOnlyList<float> logprobs = await reader.ReadAsync(writer.Write(judge.Write(prompt, answerA, answerB), opensAnswer: true), labels, cancel).ConfigureAwait(false);
-        return 1 / (1 + Math.Exp(logprobs[1] - logprobs[0]));
-    }
+    public async Task<double> FirstLabelAsync(IReadOnlyList<Message> prompt, string answerA, string answerB, CancellationToken cancel = default) =>
+        (await reader.ReadLabelsAsync(judge.Write(prompt, answerA, answerB), [judge.LabelA, judge.LabelB], cancel).ConfigureAwait(false))[0];
 }

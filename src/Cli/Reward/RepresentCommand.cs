@@ -41,7 +41,7 @@ internal sealed class RepresentCommand : Command
         return reward.UseAsync(result, async (model, reader, tokenizer, cancel) =>
         {
             if (reader is null && wanted != PairFeature.Reward)
-                throw new ArgumentException("--reward length has no model to read from; it goes with --feature reward.");
+                throw new ArgumentException("--reward length and --server have no model here to read from; they go with --feature reward.");
             IReadOnlyList<float[]?> read = await new PairFeatures(reader!, tokenizer!, model).ReadAllAsync(pairs, wanted, cancel: cancel);
             for (int skipped = read.Count(row => row is null); skipped > 0; skipped--)
                 counts.Drop("too long");

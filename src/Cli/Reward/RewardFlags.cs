@@ -13,6 +13,7 @@ internal sealed class RewardFlags
         "--reward", "How the model judges: 'generative' (GRAM: A or B, in both orders), 'scalar' (a score head), 'likelihood' or 'length' (baselines); 'auto' is scalar where the model has a score head.",
         "auto", "auto", "generative", "scalar", "likelihood", "length");
     private readonly Option<string?> judgeTemplate = new("--judge-template") { Description = "File with another judge's prompt; it holds {question}, {answer_a} and {answer_b}." };
+    private readonly Option<string?> server = new("--server") { Description = "Address of a running xds server that judges, such as http://127.0.0.1:8000, instead of a model loaded here; goes with --reward generative (the default) or scalar." };
     private readonly EngineFlags engine;
 
     /// <summary>Adds the flags to a command.</summary>
@@ -20,6 +21,7 @@ internal sealed class RewardFlags
     {
         command.Options.Add(kind);
         command.Options.Add(judgeTemplate);
+        command.Options.Add(server);
         engine = new EngineFlags(command);
     }
 
@@ -46,6 +48,16 @@ internal sealed class RewardFlags
         JudgePrompt judge = result.GetValue(judgeTemplate) is { } file ? JudgePrompt.Of(await File.ReadAllTextAsync(file)) : new JudgePrompt();
         if (chosen == "length")
             return await use(new LengthRewardModel(), null, null, interruption.Stop);
+        if (result.GetValue(server) is { } address)
+        {
+            if (chosen == "likelihood" || !Uri.TryCreate(address.TrimEnd('/') + "/", UriKind.Absolute, out Uri? url) || url.Scheme is not ("http" or "https"))
+                throw new ArgumentException("--server is an address such as http://127.0.0.1:8000, and goes with --reward generative or scalar.");
+            using HttpClient http = new() { BaseAddress = url };
+            if (Environment.GetEnvironmentVariable("XDS_API_KEY") is { Length: > 0 } key)
+                http.DefaultRequestHeaders.Authorization = new("Bearer", key);
+            using HttpReader remote = new(http);
+            return await use(chosen == "scalar" ? new ScalarRewardModel(remote) : new GenerativeRewardModel(remote, judge), null, null, interruption.Stop);
+        }
         EngineSettings settings = engine.Read(result);
         if (settings.SkipTokenizer)
             throw new ArgumentException("Reward models read text: leave --skip-tokenizer-init out.");
