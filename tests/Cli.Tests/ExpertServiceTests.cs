@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
 
 namespace XDeepServe.Cli.Tests;
 
@@ -34,6 +35,10 @@ public sealed class ExpertServiceTests : IAsyncDisposable
         Assert.Contains("xds:stage_seconds_total{rank=\"attention-1\",stage=\"wait\"}", told, StringComparison.Ordinal);
         Assert.True(Value(told, "xds:expert_move_bytes_total") > 0 && Value(told, "xds:expert_move_stall_seconds_max") > 0);
         Assert.Contains(Lines(), line => line.Contains("expert-1 is slow", StringComparison.Ordinal));
+        using JsonDocument experts = JsonDocument.Parse(await client.GetStringAsync(new Uri("/experts", UriKind.Relative), Cancel));
+        Assert.Equal(5, experts.RootElement.GetProperty("layers").GetArrayLength());
+        Assert.Equal(32, experts.RootElement.GetProperty("layers")[0].GetProperty("slots").GetArrayLength());
+        Assert.Contains(experts.RootElement.GetProperty("ranks").EnumerateArray(), rank => rank.GetProperty("name").GetString() == "expert-1" && rank.GetProperty("slow").GetBoolean());
 
         Task<string>[] running = [.. Enumerable.Range(0, 6).Select(_ => XdsProcess.CompleteAsync(client, 60))];
         await XdsProcess.KillAsync(PidOf("expert-1"), XdsProcess.SigKill);

@@ -70,6 +70,33 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task ExpertsAreShownWhereRanksShareThem()
+    {
+        IPage page = await OpenAsync(new());
+        await Assertions.Expect(page.Locator("#state")).ToHaveTextAsync("ready");
+        await Assertions.Expect(page.Locator("#experts")).ToBeHiddenAsync(); // this engine has them all
+        await Assertions.Expect(page.Locator("#drafts")).ToBeHiddenAsync();
+        await page.RouteAsync("**/experts", route => route.FulfillAsync(new()
+        {
+            ContentType = "application/json",
+            Body = """
+                {"moves":2,"move_bytes":2097152,"longest_stall_seconds":0.0005,
+                 "ranks":[{"name":"attention-0","slow":false,"batches":100,"stages":{"attention":0.05,"round_trip":0.02}},{"name":"expert-1","slow":true,"batches":10,"stages":{"moe":0.1}}],
+                 "layers":[{"layer":1,"before":0.5,"after":0.9,"tokens":[30,10,0,0],"slots_before":[1,1,1,1],"slots":[3,1,1,1]}]}
+                """,
+        }));
+        await Assertions.Expect(page.Locator("#heat-before-text")).ToHaveTextAsync("Before balancing: balancedness 0.50, 0 copies");
+        await Assertions.Expect(page.Locator("#heat-after-text")).ToHaveTextAsync("After: balancedness 0.90, 2 copies");
+        await Assertions.Expect(page.Locator("[data-rank='attention-0'] td")).ToHaveTextAsync("attention 500 · round trip 200");
+        await Assertions.Expect(page.Locator("[data-rank='expert-1']")).ToContainTextAsync("expert-1 is slow");
+        await Assertions.Expect(page.Locator("#moves")).ToHaveTextAsync("2 copies loaded (2.0 MiB), longest stall 0.50 ms");
+        // The hot expert is the darkest; its copies share its tokens.
+        int[] shades = await page.EvaluateAsync<int[]>("['heat-before', 'heat-after'].flatMap(id => [0, 1, 2].map(x => document.getElementById(id).getContext('2d').getImageData(x, 0, 1, 1).data[3]))");
+        Assert.Equal([192, 64, 0, 64, 64, 0], shades);
+        Assert.Empty(_complaints);
+    }
+
+    [Fact]
     public async Task FitsAPhone()
     {
         IPage page = await OpenAsync(new() { ViewportSize = new() { Width = 375, Height = 667 }, HasTouch = true, IsMobile = true, ColorScheme = ColorScheme.Dark });

@@ -25,7 +25,7 @@ internal sealed class KeyGate(IReadOnlyList<string> keys)
 
     // Probes and scrapers carry no key; the page asks its user for one.
     private static bool IsOpen(string path) => path
-        is "/health" or "/ready" or "/ping" or "/version" or "/metrics" or "/load" or "/status"
+        is "/health" or "/ready" or "/ping" or "/version" or "/metrics" or "/load" or "/status" or "/experts"
         or "/" or "/page.css" or "/page.js" or "/icon.svg" or "/favicon.ico";
 
     // Digests of equal length are compared in constant time, so that timing tells nothing about a key.

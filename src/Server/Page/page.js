@@ -300,6 +300,8 @@ function show(status) {
   byId('prompt').textContent = prompt < 10 ? prompt.toFixed(1) : Math.round(prompt);
   gauge('kv', status.kv_cache_usage);
   showWorkers(status.workers ?? []);
+  byId('drafts').hidden = !status.draft_tokens_total;
+  gauge('accepted', status.draft_tokens_total ? status.accepted_tokens_total / status.draft_tokens_total : 0);
   gauge('hits', status.prefix_cache_queries_total ? status.prefix_cache_hits_total / status.prefix_cache_queries_total : 0);
 }
 
@@ -327,6 +329,54 @@ function showWorkers(workers) {
   }));
 }
 
+// ---- experts: asked for only while there is something to see ----
+
+async function pollExperts() {
+  try {
+    const response = await fetch('/experts', { cache: 'no-store', headers: headers() });
+    if (response.ok) showExperts(await response.json());
+  } catch { /* the engine's state says that the server is gone */ }
+}
+
+function showExperts(experts) {
+  const layers = experts.layers ?? [], ranks = experts.ranks ?? [];
+  byId('experts').hidden = !ranks.length;
+  if (!ranks.length) return;
+  heat('heat-before', layers, 'slots_before', 'before', 'Before balancing');
+  heat('heat-after', layers, 'slots', 'after', 'After');
+  byId('stages').replaceChildren(...ranks.map(rank => {
+    const row = document.createElement('tr');
+    row.dataset.rank = rank.name;
+    if (rank.slow) row.className = 'slow';
+    row.append(text('th', rank.slow ? `${rank.name} is slow` : rank.name),
+      text('td', Object.entries(rank.stages).map(([stage, seconds]) => `${stage.replace('_', ' ')} ${Math.round(1e6 * seconds / Math.max(1, rank.batches))}`).join(' · ')));
+    return row;
+  }));
+  byId('moves').textContent = experts.moves ? `${experts.moves} copies loaded (${(experts.move_bytes / 1048576).toFixed(1)} MiB), longest stall ${(1000 * experts.longest_stall_seconds).toFixed(2)} ms` : 'No copies have been loaded.';
+}
+
+// A row for each layer, a column for each expert: tokens of each of its slots beside the layer's mean; copies make an expert paler.
+function heat(id, layers, slots, balance, title) {
+  const canvas = byId(id);
+  canvas.parentElement.hidden = !layers.length;
+  if (!layers.length) return;
+  const width = layers[0].tokens.length;
+  Object.assign(canvas, { width, height: layers.length });
+  canvas.style.height = `${Math.max(24, 8 * layers.length)}px`;
+  const pixels = canvas.getContext('2d').createImageData(width, layers.length);
+  let copies = 0;
+  layers.forEach((layer, y) => layer.tokens.forEach((tokens, x) => {
+    const mean = layer.tokens.reduce((sum, one) => sum + one, 0) / width || 1;
+    copies += layer[slots][x] - 1;
+    pixels.data.set([217, 72, 15, Math.min(255, 64 * tokens / layer[slots][x] / mean)], 4 * (y * width + x));
+  }));
+  canvas.getContext('2d').putImageData(pixels, 0, 0);
+  const mean = layers.reduce((sum, layer) => sum + layer[balance], 0) / layers.length;
+  const told = `${title}: balancedness ${mean.toFixed(2)}, ${copies} copies`;
+  canvas.setAttribute('aria-label', `Load of ${width} experts in ${layers.length} layers. ${told}`);
+  byId(`${id}-text`).textContent = told;
+}
+
 function text(tag, content) {
   const element = document.createElement(tag);
   element.textContent = content;
@@ -340,5 +390,7 @@ function gauge(id, share) {
 
 load();
 poll();
+pollExperts();
 setInterval(() => document.hidden || poll(), 1000);
+setInterval(() => document.hidden || pollExperts(), 2000);
 input.focus();

@@ -25,6 +25,7 @@ internal sealed class StateRoutes(ServerState state)
         routes.MapMethods("/version", s_read, (RequestDelegate)VersionAsync);
         routes.MapMethods("/load", s_read, (RequestDelegate)LoadAsync);
         routes.MapMethods("/status", s_read, (RequestDelegate)StatusAsync);
+        routes.MapMethods("/experts", s_read, (RequestDelegate)ExpertsAsync);
         routes.MapMethods("/metrics", s_read, (RequestDelegate)MetricsAsync);
     }
 
@@ -99,6 +100,18 @@ internal sealed class StateRoutes(ServerState state)
         json.WriteNumber("min_p"u8, model.Defaults.MinP);
         json.WriteNumber("repetition_penalty"u8, model.Defaults.RepetitionPenalty);
         json.WriteEndObject();
+    }
+
+    private async Task ExpertsAsync(HttpContext context)
+    {
+        string told = state.Model?.Served.Engine switch
+        {
+            ClusterEngine service => await service.ExpertsAsync(),
+            { } engine => ExpertStatus.Of(engine) ?? ExpertStatus.Nothing,
+            null => ExpertStatus.Nothing,
+        };
+        context.Response.ContentType = "application/json";
+        await context.Response.WriteAsync(told, context.RequestAborted);
     }
 
     private async Task MetricsAsync(HttpContext context)

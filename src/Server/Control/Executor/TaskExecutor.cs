@@ -54,6 +54,8 @@ internal sealed class TaskExecutor
                 GenerationTokens = groups.Sum(group => group.GenerationTokens),
                 PrefixQueries = groups.Sum(group => group.PrefixQueries),
                 PrefixHits = groups.Sum(group => group.PrefixHits),
+                DraftTokens = groups.Sum(group => group.Speculation?.DraftTokens ?? 0),
+                AcceptedTokens = groups.Sum(group => group.Speculation?.AcceptedTokens ?? 0),
                 KvUsage = groups.Average(group => group.CacheUsage),
                 GroupUsage = [.. groups.Select(group => group.CacheUsage)],
                 Transfers = _flow.Metrics.Transfers,
@@ -163,6 +165,9 @@ internal sealed class TaskExecutor
         WorkerText.Write(text, Info, _flow.Metrics);
         return text.ToString();
     }
+
+    /// <summary>How its experts fare, as JSON; null if it shares none, or another tells it.</summary>
+    public string? Experts => ExpertStatus.Of(_shell);
 
     /// <summary>Forgets cached prefixes.</summary>
     public Task<bool> ResetPrefixCacheAsync() => _shell.ResetPrefixCacheAsync();

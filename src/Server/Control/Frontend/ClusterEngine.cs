@@ -139,6 +139,26 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         return merge.ToString();
     }
 
+    /// <summary>How the service's experts fare, as JSON; an empty object if nobody shares any.</summary>
+    public async Task<string> ExpertsAsync()
+    {
+        foreach (Task<string?> asked in View.Executors.Select(seen => Executor(seen.Info.Id).Experts()).ToArray())
+        {
+            try
+            {
+                if (await asked.WaitAsync(Service.HeartbeatPatience).ConfigureAwait(false) is { } told)
+                {
+                    return told;
+                }
+            }
+            catch (Exception failure) when (Unreachable.Is(failure))
+            {
+                _log.LogDebug(failure, "A Task Executor did not tell of its experts.");
+            }
+        }
+        return ExpertStatus.Nothing;
+    }
+
     /// <inheritdoc/>
     public async Task<bool> DrainAsync(TimeSpan patience)
     {

@@ -45,6 +45,10 @@ internal interface ITaskExecutor : IGrainWithStringKey
     [AlwaysInterleave]
     Task<string> Metrics(string prefix, string modelName);
 
+    /// <summary>How its experts fare, as JSON; null if it shares none, or another tells it.</summary>
+    [AlwaysInterleave]
+    Task<string?> Experts();
+
     /// <summary>Forgets all cached prefixes.</summary>
     /// <returns>False, with nothing changed, while requests run.</returns>
     [AlwaysInterleave]

@@ -33,6 +33,12 @@ internal sealed record ExecutorReport
     /// <summary>Prompt tokens found there.</summary>
     [Id(9)] public long PrefixHits { get; init; }
 
+    /// <summary>Tokens proposed.</summary>
+    [Id(18)] public long DraftTokens { get; init; }
+
+    /// <summary>Of these, those that were accepted.</summary>
+    [Id(19)] public long AcceptedTokens { get; init; }
+
     /// <summary>Share of each DP group's cache in use, 0 to 1.</summary>
     [Id(10)] public double[] GroupUsage { get; init; } = [];
 
