@@ -23,7 +23,7 @@ public sealed class EvaluationTests : IDisposable
         Report report = Report.Of(set, await new Evaluator(new GoodIsBetter()).RunAsync(set.Pairs, cancel: TestContext.Current.CancellationToken));
         Assert.Equal((3, 0), (report.Pairs, report.TooLong));
         Assert.Equal(2 / 3.0, report.Micro.Mean, 9);
-        Assert.Equal(0.5, report.Macro, 9); // x is right, y is wrong
+        Assert.Equal((0.5, 0.5, 0.5), (report.Macro.Mean, report.Macro.Low, report.Macro.High)); // x is right, y is wrong, whatever is drawn
         Assert.Equal(1 / 3.0, report.LengthOnly, 9);
         Assert.Equal(1, report.Consistency);
         Assert.Equal(1, report.LengthBalanced!.Value.Mean); // one pair of each kind, both of x
@@ -57,6 +57,20 @@ public sealed class EvaluationTests : IDisposable
     }
 
     [Fact]
+    public void The_macro_means_interval_is_that_of_clusters_drawn_within_their_groups()
+    {
+        // Two groups of one accuracy each: 80 and 20 prompts of which half are right.
+        Verdict[] verdicts = [.. Enumerable.Range(0, 100).Select(index => new Verdict(
+            new PreferencePair { Prompt = Message.Question("q"), Chosen = "a", Rejected = "b", Subset = index < 80 ? "large" : "small", Cluster = $"{index}" }, index % 2, Consistent: true))];
+        Report report = Report.Of(new Benchmark { Name = "n", Pairs = [.. verdicts.Select(verdict => verdict.Pair)] }, verdicts);
+        Assert.Equal((0.5, 0.5), (report.Micro.Mean, report.Macro.Mean));
+        // The deviation of the micro mean is 0.5 / 10, of the macro mean 0.5 sqrt(1/80 + 1/20) / 2.
+        Assert.Equal(2 * 1.96 * 0.05, report.Micro.High - report.Micro.Low, 0.03);
+        Assert.Equal(2 * 1.96 * 0.0625, report.Macro.High - report.Macro.Low, 0.04);
+        Assert.True(report.Macro.High - report.Macro.Low > report.Micro.High - report.Micro.Low);
+    }
+
+    [Fact]
     public void An_interval_over_clusters_is_wider_than_one_over_pairs()
     {
         Verdict[] together = [.. Enumerable.Range(0, 200).Select(index => Judged(index, $"prompt {index / 20}"))];
@@ -77,6 +91,8 @@ public sealed class EvaluationTests : IDisposable
     [InlineData("pairs", "[1]", "a JSON object is expected")]
     [InlineData("pairs", "{", "line 1: not JSON")]
     [InlineData("pairs", "", "holds no example")]
+    [InlineData("hhh", "", "holds no example")]
+    [InlineData("pandalm", """{"instruction":"i","votes":[1],"response1":"a"}""", "line 1: 'response2' is missing")]
     [InlineData("rm-bench", """{"prompt":"a","chosen":["b"],"rejected":["c"]}""", "three styles")]
     public void Wrong_files_are_refused_with_their_place(string name, string text, string complaint)
     {

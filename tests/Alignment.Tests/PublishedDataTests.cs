@@ -30,7 +30,9 @@ public sealed class PublishedDataTests : IDisposable
         Assert.Equal(2, set.Pairs(AlpacaSplit.Train, 2, 0.01, 1).Count);
         IReadOnlyList<PreferencePair> reference = set.ReferencePairs(AlpacaSplit.Test, 10, 0.01, 1);
         Assert.Equal(4, reference.Count);
-        Assert.All(reference, pair => Assert.Equal("20 gpt4_1106_preview", pair.Chosen));
+        Assert.All(reference, pair => Assert.Equal(("20 gpt4_1106_preview", "reference wins"), (pair.Chosen, pair.Subset)));
+        Assert.Equal(2, Evaluation.Benchmark.Read("alpaca-eval", folder).Pairs.Count); // of the three, 0.3 and 0.1 are nearer than 0.2 in floating point
+        Assert.Equal("alpaca-reference", Evaluation.Benchmark.Read("alpaca-reference", folder).Name);
         Assert.Equal(["20 g3", "20 g2", "20 g1", "20 g0"], Assert.Single(set.Rankings(AlpacaSplit.Test)).Responses);
         Assert.Equal(6, Assert.Single(set.Unlabelled(AlpacaSplit.Test)).Responses.Count);
     }

@@ -106,7 +106,7 @@ public sealed class AlpacaEval
                     Chosen = better.Text,
                     Rejected = worse.Text,
                     Margin = better.Share - worse.Share,
-                    Subset = withReference ? "reference" : prompts[prompt].Source,
+                    Subset = !withReference ? prompts[prompt].Source : better.Generator == Reference ? "reference wins" : "reference loses",
                     Cluster = $"{prompt}",
                 });
             }

@@ -6,14 +6,20 @@ namespace XDeepServe.Alignment.Evaluation;
 /// <summary>A set of pairs with a way to sum up: which subsets make a group, and how much each weighs in it.</summary>
 public sealed record Benchmark
 {
+    private const int AlpacaPairs = 25; // of each prompt
+    private const double AlpacaMargin = 0.2; // closer labels are mostly noise
+
     /// <summary>Names under which benchmarks are asked for.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["hhh", "judgebench", "rm-bench", "rewardbench", "pairs"];
+    public static IReadOnlyList<string> Names { get; } = ["hhh", "judgebench", "rm-bench", "rewardbench", "pandalm", "alpaca-eval", "alpaca-reference", "pairs"];
 
     /// <summary>Its name.</summary>
     public required string Name { get; init; }
 
     /// <summary>The pairs.</summary>
     public required IReadOnlyList<PreferencePair> Pairs { get; init; }
+
+    /// <summary>What of the file is not among the pairs; null where every example is.</summary>
+    public DataCounts? Counts { get; init; }
 
     /// <summary>The group of a subset; the macro mean runs over groups.</summary>
     public Func<string, string> Group { get; init; } = subset => subset;
@@ -23,10 +29,21 @@ public sealed record Benchmark
 
     /// <summary>Reads a benchmark's file in its published form.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
-    /// <param name="path">JSON lines, gzipped if named .gz.</param>
+    /// <param name="path">The file (<see cref="DataFile"/>); for AlpacaEval the folder with its three files, of whose held-out prompts pairs are drawn.</param>
     /// <exception cref="DataException">The file is not in that form; says what is wrong.</exception>
     public static Benchmark Read(string name, string path)
     {
+        DataCounts counts = new();
+        IReadOnlyList<PreferencePair>? read = name switch
+        {
+            "pairs" => [.. PreferenceData.Pairs(path, counts)],
+            "pandalm" => [.. PandaLm.Pairs(path, counts)],
+            "alpaca-eval" => AlpacaEval.Open(path).Pairs(AlpacaSplit.Test, AlpacaPairs, AlpacaMargin, seed: 0),
+            "alpaca-reference" => AlpacaEval.Open(path).ReferencePairs(AlpacaSplit.Test, AlpacaPairs, AlpacaMargin, seed: 0),
+            _ => null,
+        };
+        if (read is not null)
+            return read.Count > 0 ? new Benchmark { Name = name, Pairs = read, Counts = counts.Read > 0 ? counts : null } : throw new DataException($"{path} holds no example to judge ({counts}).");
         List<Row> rows = [.. DataFile.Read(path)];
         if (rows.Count == 0)
             throw new DataException($"{path} holds no example.");
@@ -36,7 +53,7 @@ public sealed record Benchmark
             // JudgeBench names sources such as mmlu-pro-law within its four groups.
             "judgebench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path), Group = JudgeGroup },
             "rewardbench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path), Group = RewardBench.Section, Weight = RewardBench.Weight },
-            "hhh" or "pairs" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path) },
+            "hhh" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path) },
             _ => throw new ArgumentException($"'{name}' is no benchmark; there are {string.Join(", ", Names)}."),
         };
     }

@@ -19,8 +19,8 @@ public sealed record Report
     /// <summary>Mean over all pairs.</summary>
     public required Score Micro { get; init; }
 
-    /// <summary>Mean over the groups.</summary>
-    public required double Macro { get; init; }
+    /// <summary>Mean over the groups. A sample without any pair of a subset takes that subset's own accuracy.</summary>
+    public required Score Macro { get; init; }
 
     /// <summary>Accuracy of each group.</summary>
     public required IReadOnlyList<(string Name, int Pairs, double Accuracy)> Groups { get; init; }
@@ -42,21 +42,22 @@ public sealed record Report
     /// <param name="verdicts">One for each pair.</param>
     public static Report Of(Benchmark benchmark, IReadOnlyList<Verdict> verdicts)
     {
-        (string Name, int Pairs, double Accuracy)[] subsets =
-            [.. verdicts.GroupBy(verdict => verdict.Pair.Subset).OrderBy(group => group.Key, StringComparer.Ordinal).Select(group => (group.Key, group.Count(), group.Average(verdict => verdict.Correct)))];
+        IGrouping<string, Verdict>[] parts = [.. verdicts.GroupBy(verdict => verdict.Pair.Subset).OrderBy(group => group.Key, StringComparer.Ordinal)];
+        (string Name, int Pairs, double Accuracy)[] subsets = [.. parts.Select(part => (part.Key, part.Count(), part.Average(verdict => verdict.Correct)))];
+        double[] accuracies = [.. subsets.Select(subset => subset.Accuracy)];
+        string[] names = [.. subsets.Select(subset => benchmark.Group(subset.Name)).Distinct()];
+        int[] groupOf = [.. subsets.Select(subset => Array.IndexOf(names, benchmark.Group(subset.Name)))];
+        double[] weights = [.. subsets.Select(subset => benchmark.Weight(subset.Name) ?? subset.Pairs)];
+        double[] means = MeansOfGroups(accuracies);
         (string Name, int Pairs, double Accuracy)[] groups =
-        [
-            .. subsets.GroupBy(subset => benchmark.Group(subset.Name)).Select(group => (
-                group.Key, group.Sum(subset => subset.Pairs),
-                group.Sum(subset => Weight(subset) * subset.Accuracy) / group.Sum(Weight))),
-        ];
+            [.. names.Select((name, group) => (name, subsets.Where((_, subset) => groupOf[subset] == group).Sum(subset => subset.Pairs), means[group]))];
         return new Report
         {
             Benchmark = benchmark.Name,
             Pairs = verdicts.Count,
             TooLong = verdicts.Count(verdict => verdict.ChosenIsBetter is null),
             Micro = Score.Of(verdicts, Resamples),
-            Macro = groups.Average(group => group.Accuracy),
+            Macro = Score.OfSubsets(verdicts, [.. subsets.Select(subset => subset.Name)], accuracies, of => MeansOfGroups(of).Average(), Resamples),
             Groups = groups,
             Subsets = subsets,
             Consistency = verdicts.Average(verdict => verdict.Consistent ? 1.0 : 0.0),
@@ -64,6 +65,15 @@ public sealed record Report
             LengthBalanced = LengthBalance.Of(verdicts, verdict => verdict.Pair) is { Count: > 0 } balanced ? Score.Of(balanced, Resamples) : null,
         };
 
-        double Weight((string Name, int Pairs, double Accuracy) subset) => benchmark.Weight(subset.Name) ?? subset.Pairs;
+        double[] MeansOfGroups(double[] of)
+        {
+            double[] sums = new double[names.Length], total = new double[names.Length];
+            for (int subset = 0; subset < of.Length; subset++)
+            {
+                sums[groupOf[subset]] += weights[subset] * of[subset];
+                total[groupOf[subset]] += weights[subset];
+            }
+            return [.. sums.Zip(total, (sum, weight) => sum / weight)];
+        }
     }
 }

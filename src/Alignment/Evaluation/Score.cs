@@ -1,34 +1,54 @@
+using XDeepServe.Alignment.Data;
+
 namespace XDeepServe.Alignment.Evaluation;
 
-/// <summary>A mean with its 95 % interval, from resampling whole clusters: pairs of one prompt are not independent.</summary>
+/// <summary>A figure with its 95 % interval, from resampling whole clusters: pairs of one prompt are not independent.</summary>
 /// <param name="Mean">0 to 1.</param>
 /// <param name="Low">Lower end.</param>
 /// <param name="High">Upper end.</param>
 public readonly record struct Score(double Mean, double Low, double High)
 {
-    /// <summary>Scores verdicts.</summary>
+    /// <summary>Scores verdicts by their mean.</summary>
     /// <param name="verdicts">At least one.</param>
     /// <param name="resamples">Bootstrap samples; the same in every run.</param>
-    public static Score Of(IReadOnlyList<Verdict> verdicts, int resamples)
+    public static Score Of(IReadOnlyList<Verdict> verdicts, int resamples) =>
+        OfSubsets(verdicts, [], [verdicts.Average(verdict => verdict.Correct)], means => means[0], resamples);
+
+    /// <summary>Scores verdicts by a figure made of the accuracies of subsets.</summary>
+    /// <param name="verdicts">At least one.</param>
+    /// <param name="subsets">Names of the subsets; none at all for one that holds everything.</param>
+    /// <param name="accuracies">Their accuracies; a sample that has no pair of a subset falls back on it.</param>
+    /// <param name="figure">The figure.</param>
+    /// <param name="resamples">Bootstrap samples; the same in every run.</param>
+    public static Score OfSubsets(IReadOnlyList<Verdict> verdicts, IReadOnlyList<string> subsets, double[] accuracies, Func<double[], double> figure, int resamples)
     {
-        (double Sum, int Count)[] clusters =
+        Dictionary<string, int> places = subsets.Select((name, place) => (name, place)).ToDictionary(entry => entry.name, entry => entry.place);
+        // What each cluster adds to each subset it has pairs of.
+        (int Subset, double Sum, int Count)[][] clusters =
             [.. verdicts.Select((verdict, index) => (verdict, name: verdict.Pair.Cluster.Length > 0 ? verdict.Pair.Cluster : $"#{index}")).GroupBy(item => item.name)
-                .Select(group => (group.Sum(item => item.verdict.Correct), group.Count()))];
+                .Select(cluster => cluster.GroupBy(item => Place(item.verdict.Pair)).Select(part => (part.Key, part.Sum(item => item.verdict.Correct), part.Count())).ToArray())];
         Random random = new(1);
-        double[] means = new double[resamples];
+        double[] figures = new double[resamples], sums = new double[accuracies.Length], means = new double[accuracies.Length];
+        int[] counts = new int[accuracies.Length];
         for (int sample = 0; sample < resamples; sample++)
         {
-            double sum = 0;
-            int count = 0;
+            Array.Clear(sums);
+            Array.Clear(counts);
             for (int draw = 0; draw < clusters.Length; draw++)
             {
-                (double part, int size) = clusters[random.Next(clusters.Length)];
-                sum += part;
-                count += size;
+                foreach ((int subset, double sum, int count) in clusters[random.Next(clusters.Length)])
+                {
+                    sums[subset] += sum;
+                    counts[subset] += count;
+                }
             }
-            means[sample] = sum / count;
+            for (int subset = 0; subset < means.Length; subset++)
+                means[subset] = counts[subset] > 0 ? sums[subset] / counts[subset] : accuracies[subset];
+            figures[sample] = figure(means);
         }
-        Array.Sort(means);
-        return new Score(verdicts.Average(verdict => verdict.Correct), means[resamples / 40], means[resamples - 1 - resamples / 40]);
+        Array.Sort(figures);
+        return new Score(figure(accuracies), figures[resamples / 40], figures[resamples - 1 - resamples / 40]);
+
+        int Place(PreferencePair pair) => places.Count == 0 ? 0 : places[pair.Subset];
     }
 }

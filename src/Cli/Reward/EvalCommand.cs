@@ -9,7 +9,7 @@ namespace XDeepServe.Cli.Reward;
 internal sealed class EvalCommand : Command
 {
     private readonly Argument<string> benchmark = new("benchmark") { Description = $"One of {string.Join(", ", Benchmark.Names)}." };
-    private readonly Argument<string> file = new("file") { Description = "The benchmark's JSON lines in their published form (.gz is read too); for 'pairs': prompt, chosen, rejected." };
+    private readonly Argument<string> file = new("file") { Description = "The benchmark's file in its published form (.gz is read too); for 'alpaca-eval' (pairs of generators on held-out prompts) and 'alpaca-reference' (pairs with the reference) the folder of its files; for 'pairs' preference pairs in any form that trainers know." };
     private readonly Option<int> limit = new("--limit") { Description = "Pairs at most, spread evenly; 0 for all." };
     private readonly Option<bool> json = new("--json") { Description = "Print one JSON object." };
     private readonly RewardFlags reward;
@@ -28,6 +28,8 @@ internal sealed class EvalCommand : Command
     private Task<int> RunAsync(ParseResult result)
     {
         Benchmark set = Benchmark.Read(result.GetValue(benchmark)!, result.GetValue(file)!);
+        if (set.Counts is { Dropped.Count: > 0 } counts)
+            Console.Error.WriteLine($"{set.Name}: {counts}");
         if (result.GetValue(limit) is > 0 and { } most && most < set.Pairs.Count)
             set = set with { Pairs = [.. Enumerable.Range(0, most).Select(index => set.Pairs[(int)((long)index * set.Pairs.Count / most)])] };
         return reward.UseAsync(result, async (model, cancel) =>
@@ -45,7 +47,7 @@ internal sealed class EvalCommand : Command
     {
         Line($"{report.Benchmark}: {report.Pairs} pairs{(report.TooLong > 0 ? $" ({report.TooLong} too long for the model: counted as ties)" : "")}");
         Line($"  accuracy (micro)       {report.Micro.Mean:P1}  [{report.Micro.Low:P1}, {report.Micro.High:P1}]");
-        Line($"  accuracy (macro)       {report.Macro:P1}");
+        Line($"  accuracy (macro)       {report.Macro.Mean:P1}  [{report.Macro.Low:P1}, {report.Macro.High:P1}]");
         Line($"  both orders agree      {report.Consistency:P1}");
         Line($"  longer answer wins     {report.LengthOnly:P1}");
         if (report.LengthBalanced is { } balanced)
@@ -62,7 +64,8 @@ internal sealed class EvalCommand : Command
         too_long = report.TooLong,
         micro = report.Micro.Mean,
         micro_interval = new[] { report.Micro.Low, report.Micro.High },
-        macro = report.Macro,
+        macro = report.Macro.Mean,
+        macro_interval = new[] { report.Macro.Low, report.Macro.High },
         consistency = report.Consistency,
         length_only = report.LengthOnly,
         length_balanced = report.LengthBalanced?.Mean,
