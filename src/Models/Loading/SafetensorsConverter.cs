@@ -12,12 +12,6 @@ namespace XDeepServe.Models.Loading;
 /// </summary>
 public sealed class SafetensorsConverter
 {
-    private static readonly string[] Companions =
-    [
-        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-        "tokenizer.model", "tiktoken.model", "vocab.json", "merges.txt", "preprocessor_config.json",
-    ];
-
     /// <summary>Names, in Llama's spelling, of a layer's projections that some family spells otherwise.</summary>
     private static readonly string[] Projections = ["self_attn.qkv_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"];
 
@@ -70,7 +64,8 @@ public sealed class SafetensorsConverter
             using (FileStream stream = new(Path.Combine(partial, "model.safetensors"), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 20))
                 converter.writer.Write(stream, options.Progress);
             File.WriteAllText(Path.Combine(partial, "config.json"), converter.Config().ToJsonString(new() { WriteIndented = true }));
-            converter.CopyCompanions(source, partial);
+            if (!CompanionFiles.Copy(source, partial))
+                converter.notes.Add($"{source} holds no tokenizer files: put a tokenizer.json into the new folder, or work on token ids only");
             if (Directory.Exists(folder))
                 Directory.Delete(folder, recursive: true);
             Directory.Move(partial, folder);
@@ -160,14 +155,5 @@ public sealed class SafetensorsConverter
             config["torch_dtype"] = options.Type switch { ElementType.F32 => "float32", ElementType.F16 => "float16", _ => "bfloat16" };
         }
         return config;
-    }
-
-    private void CopyCompanions(string source, string target)
-    {
-        foreach (string name in Companions)
-            if (File.Exists(Path.Combine(source, name)))
-                File.Copy(Path.Combine(source, name), Path.Combine(target, name));
-        if (!Companions[1..].Any(name => File.Exists(Path.Combine(target, name))))
-            notes.Add($"{source} holds no tokenizer files: put a tokenizer.json into the new folder, or work on token ids only");
     }
 }

@@ -6,7 +6,7 @@ using XDeepServe.Kernels;
 namespace XDeepServe.Models.Loading;
 
 /// <summary>One mapped safetensors file: 8 bytes of header length, a JSON header, the tensors. Everything is checked once, here.</summary>
-internal sealed class SafetensorsFile : IDisposable
+public sealed class SafetensorsFile : IDisposable
 {
     private const int LengthBytes = 8;
     private const long MostHeaderBytes = 100L << 20; // the format's own limit

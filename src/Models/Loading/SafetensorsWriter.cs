@@ -6,7 +6,7 @@ using XDeepServe.Kernels;
 namespace XDeepServe.Models.Loading;
 
 /// <summary>Writes a safetensors file: collects tensors, then writes header and values in one pass.</summary>
-internal sealed class SafetensorsWriter
+public sealed class SafetensorsWriter
 {
     private readonly List<(string Name, long[] Shape, ElementType Type, Action<Stream> Write)> tensors = [];
 

@@ -1,0 +1,130 @@
+using TorchSharp;
+using XDeepServe.Models;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn.functional;
+
+namespace XDeepServe.Training.Network;
+
+/// <summary>
+/// A dense decoder (Llama, Qwen2, Qwen3, Mistral) in TorchSharp: the same network that the engine serves, with gradients. Sequences of a batch
+/// are padded on the right, where a causal network does not look.
+/// </summary>
+/// <param name="config">Its shape.</param>
+/// <param name="weights">Its weights; stay the caller's.</param>
+/// <param name="adapters">Low-rank adapters among the weights; null for none.</param>
+public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSettings? adapters = null)
+{
+    private static readonly string[] Served = ["llama", "qwen2", "qwen3", "mistral"];
+
+    /// <summary>The shape.</summary>
+    public ModelConfig Config => config;
+
+    /// <summary>The weights.</summary>
+    public TrainedWeights Weights => weights;
+
+    /// <summary>Whether a backward pass computes every layer again instead of keeping what is inside it (gradient checkpointing).</summary>
+    public bool Recomputes { get; init; }
+
+    /// <summary>Refuses what this network cannot be.</summary>
+    /// <exception cref="TrainingException">It is of another kind.</exception>
+    public static void Check(ModelConfig config)
+    {
+        if (!Served.Contains(config.Family) || config.Experts is not null || config.Images is not null)
+            throw new TrainingException($"Models of the family '{config.Family}' cannot be trained; {string.Join(", ", Served)} can.");
+    }
+
+    /// <summary>Hidden states behind the final norm.</summary>
+    /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
+    /// <returns><c>[sequences, length, hidden]</c>, in the weights' type.</returns>
+    public Tensor Hidden(Tensor ids) => Finish(Enumerable.Range(0, config.Layers).Aggregate(Embed(ids), Layer));
+
+    /// <summary>Runs forward and backward; gradients are added to the weights'.</summary>
+    /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
+    /// <param name="loss">A scalar of the hidden states behind the final norm.</param>
+    /// <returns>The loss, without gradient.</returns>
+    public Tensor Backward(Tensor ids, Func<Tensor, Tensor> loss)
+    {
+        if (!Recomputes)
+        {
+            Tensor value = loss(Hidden(ids));
+            value.backward();
+            return value.detach();
+        }
+        List<Tensor> inputs = []; // of each layer, then of the final norm
+        using (no_grad())
+        {
+            inputs.Add(Embed(ids));
+            for (int layer = 0; layer < config.Layers; layer++)
+                inputs.Add(Layer(inputs[layer], layer));
+        }
+        Tensor last = inputs[^1].detach().requires_grad_(true);
+        Tensor result = loss(Finish(last));
+        result.backward();
+        Tensor gradient = last.grad!;
+        for (int layer = config.Layers - 1; layer >= 0; layer--)
+        {
+            Tensor input = inputs[layer].detach().requires_grad_(true);
+            Layer(input, layer).backward([gradient]);
+            gradient = input.grad!;
+        }
+        Tensor embedded = Embed(ids);
+        if (embedded.requires_grad)
+            embedded.backward([gradient]);
+        return result.detach();
+    }
+
+    /// <summary>Logits of the whole vocabulary.</summary>
+    /// <param name="hidden"><c>[…, hidden]</c></param>
+    /// <returns><c>[…, vocabulary]</c></returns>
+    public Tensor Logits(Tensor hidden) => linear(hidden, weights.TryGet("lm_head.weight") ?? weights["model.embed_tokens.weight"]);
+
+    private Tensor Embed(Tensor ids) => weights["model.embed_tokens.weight"].index_select(0, ids.flatten()).view(ids.shape[0], ids.shape[1], config.HiddenSize);
+
+    private Tensor Finish(Tensor hidden) => Norm(hidden, "model.norm.weight");
+
+    private Tensor Layer(Tensor hidden, int layer)
+    {
+        string name = $"model.layers.{layer}.";
+        Tensor residual = hidden + Attention(Norm(hidden, name + "input_layernorm.weight"), name + "self_attn.", layer);
+        Tensor inner = Norm(residual, name + "post_attention_layernorm.weight");
+        return residual + Linear(silu(Linear(inner, name + "mlp.gate_proj")) * Linear(inner, name + "mlp.up_proj"), name + "mlp.down_proj");
+    }
+
+    private Tensor Attention(Tensor hidden, string name, int layer)
+    {
+        long sequences = hidden.shape[0], length = hidden.shape[1];
+        if (config.Windows.Count > layer && config.Windows[layer] > 0 && config.Windows[layer] < length)
+            throw new TrainingException($"Sequences of {length} tokens are longer than the sliding window of {config.Windows[layer]}; set max_length to that.");
+        Tensor queries = Heads(hidden, name + "q_proj", name + "q_norm.weight", config.Heads);
+        Tensor keys = Heads(hidden, name + "k_proj", name + "k_norm.weight", config.KeyValueHeads);
+        Tensor values = Linear(hidden, name + "v_proj").view(sequences, length, config.KeyValueHeads, config.HeadWidth).transpose(1, 2);
+        (Tensor cosines, Tensor sines) = Rotation.Table(config, length, hidden.dtype, hidden.device);
+        Tensor attended = scaled_dot_product_attention(
+            Rotation.Apply(queries, cosines, sines), Shared(Rotation.Apply(keys, cosines, sines)), Shared(values), is_casual: true);
+        return Linear(attended.transpose(1, 2).reshape(sequences, length, config.Heads * config.HeadWidth), name + "o_proj");
+
+        // Queries of a group share keys and values.
+        Tensor Shared(Tensor heads) => config.Heads == config.KeyValueHeads ? heads : heads.repeat_interleave(config.Heads / config.KeyValueHeads, 1);
+    }
+
+    /// <summary>One head's rows together: <c>[sequences, heads, length, width]</c>.</summary>
+    private Tensor Heads(Tensor hidden, string projection, string norm, int heads)
+    {
+        Tensor projected = Linear(hidden, projection).view(hidden.shape[0], hidden.shape[1], heads, config.HeadWidth);
+        return (config.HeadNorms ? Norm(projected, norm) : projected).transpose(1, 2);
+    }
+
+    private Tensor Linear(Tensor input, string name)
+    {
+        Tensor output = linear(input, weights[name + ".weight"], weights.TryGet(name + ".bias")!);
+        return adapters is not null && weights.TryGet(name + LoraSettings.Down) is { } down
+            ? output + linear(linear(input, down), weights[name + LoraSettings.Up]) * adapters.Scale
+            : output;
+    }
+
+    private Tensor Norm(Tensor input, string name)
+    {
+        Tensor wide = input.to(ScalarType.Float32);
+        return weights[name] * (wide * (wide.square().mean([-1], keepdim: true) + config.Epsilon).rsqrt()).to(input.dtype);
+    }
+}

@@ -1,0 +1,77 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Reflection;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Models.Loading;
+using XDeepServe.Training.Running;
+using XDeepServe.Training.Settings;
+
+namespace XDeepServe.Training;
+
+/// <summary>The trainer's command line: a command for each stage, a flag for each setting.</summary>
+internal static class Program
+{
+    private static async Task<int> Main(string[] arguments)
+    {
+        RootCommand root = new("Trains language models and reward models. Every stage takes the same settings, from a YAML file, from flags, or both.");
+        foreach (string stage in Run.Stages)
+            root.Add(StageCommand(stage));
+        try
+        {
+            return await root.Parse(arguments).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }).ConfigureAwait(false);
+        }
+        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or FileNotFoundException or DirectoryNotFoundException)
+        {
+            await Console.Error.WriteLineAsync($"xds-train: {failure.Message}").ConfigureAwait(false);
+            return 1;
+        }
+    }
+
+    private static Command StageCommand(string stage)
+    {
+        Command command = new(stage, stage switch
+        {
+            "pretrain" => "Learns the next token of plain text, packed.",
+            "sft" => "Learns the assistant's turns of conversations.",
+            "bt" => "Learns a scalar reward from pairs (Bradley-Terry) or rankings (Plackett-Luce).",
+            "gram-pretrain" => "GRAM's first stage: generates both answers of unlabelled pairs.",
+            "gram" => "GRAM's second stage: says which of two answers is better, with selective label smoothing.",
+            "dpo" => "Learns a policy from pairs (direct preference optimisation).",
+            _ => "",
+        });
+        Option<FileInfo?> recipe = new("--config") { Description = "YAML file of settings; flags override it." };
+        command.Add(recipe);
+        Dictionary<string, Option<string[]>> flags = [];
+        foreach ((string name, PropertyInfo property) in Recipe.Fields)
+        {
+            Option<string[]> flag = new($"--{name}", $"--{name.Replace('_', '-')}")
+            {
+                Description = $"{property.GetCustomAttribute<DescriptionAttribute>()!.Description} [{Text(property.GetValue(new TrainingSettings()))}]",
+                AllowMultipleArgumentsPerToken = property.PropertyType == typeof(IReadOnlyList<string>),
+                HelpName = property.PropertyType == typeof(bool) ? "true|false" : "value",
+            };
+            flags[name] = flag;
+            command.Add(flag);
+        }
+        command.SetAction((parsed, cancel) => Task.Run(() =>
+        {
+            TrainingSettings settings = new();
+            if (parsed.GetValue(recipe) is { } file)
+                settings = Recipe.Apply(settings, Recipe.Read(file.FullName));
+            settings = Recipe.Apply(settings, flags.Where(flag => parsed.GetResult(flag.Value) is { Implicit: false })
+                .Select(flag => (flag.Key, (IReadOnlyList<string>)parsed.GetValue(flag.Value)!)));
+            settings.Check();
+            Torch.Load(settings.Libtorch);
+            using ConsoleWatcher watcher = new(Console.Error, Console.IsErrorRedirected);
+            return new Run(settings, watcher.Say).Train(stage, watcher, cancel) ? 0 : 130;
+        }, CancellationToken.None));
+        return command;
+    }
+
+    private static string Text(object? value) => value switch
+    {
+        IReadOnlyList<string> list => string.Join(' ', list),
+        Enum or bool => value.ToString()!.ToLowerInvariant(),
+        _ => Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)!,
+    };
+}

@@ -1,0 +1,180 @@
+using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
+using TorchSharp;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Kernels;
+using XDeepServe.Models;
+using XDeepServe.Models.Families;
+using XDeepServe.Models.Loading;
+using XDeepServe.Models.Text;
+using XDeepServe.Training.Network;
+using XDeepServe.Training.Stages;
+using static TorchSharp.torch;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace XDeepServe.Training.Running;
+
+/// <summary>The model that training begins with, and the folder that it ends in. Owns the checkpoint.</summary>
+public sealed class BaseModel : IDisposable
+{
+    private const double NewDeviation = 0.02; // Hugging Face's initializer_range
+    private readonly string path;
+    private readonly Checkpoint checkpoint;
+
+    /// <summary>Opens a model.</summary>
+    /// <param name="path">A Hugging Face folder or a GGUF file.</param>
+    /// <param name="scratch">Whether weights are not wanted.</param>
+    /// <exception cref="ModelLoadException">It cannot be read.</exception>
+    /// <exception cref="TrainingException">It cannot be trained, or has no tokenizer.</exception>
+    public BaseModel(string path, bool scratch = false)
+    {
+        this.path = path;
+        checkpoint = Checkpoint.Open(path, scratch ? LoadFormat.Dummy : LoadFormat.Auto);
+        try
+        {
+            Shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+            Decoder.Check(Shape);
+            Tokenizer tokenizer = checkpoint.LoadTokenizer() ?? throw new TrainingException($"{path} holds no tokenizer; put a tokenizer.json into the folder.");
+            Writer = new PromptWriter(tokenizer, tokenizer.CreateTemplate());
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Its shape.</summary>
+    public ModelConfig Shape { get; }
+
+    /// <summary>Tokenizer and template.</summary>
+    public PromptWriter Writer { get; }
+
+    /// <summary>Loads the weights in float32.</summary>
+    /// <param name="scores">Whether a score head of one value takes the place of the output matrix; one that is not there is drawn anew.</param>
+    /// <param name="adapters">Low-rank adapters to draw; null for none.</param>
+    /// <param name="scratch">Whether to draw every weight.</param>
+    /// <param name="seed">Of what is drawn.</param>
+    /// <returns>Tensors on the CPU by name; they become the caller's.</returns>
+    public Dictionary<string, Tensor> Load(bool scores, LoraSettings? adapters, bool scratch, int seed)
+    {
+        Dictionary<string, Tensor> weights = new(StringComparer.Ordinal);
+        using Generator random = new((ulong)seed, torch.CPU);
+        foreach ((string name, long[] shape) in Published(scores))
+        {
+            weights[name] = !scratch && checkpoint.Has(name) ? Read(name, shape)
+                : shape.Length == 1 ? (name.EndsWith(".bias", StringComparison.Ordinal) ? zeros(shape) : ones(shape))
+                : scratch || name == BradleyTerry.Head ? randn(shape, generator: random).mul_(NewDeviation)
+                : Read(name, shape);
+            if (adapters?.Takes(name) != true)
+                continue;
+            string projection = name[..^".weight".Length];
+            weights[projection + LoraSettings.Down] = rand([adapters.Rank, shape[1]], generator: random).mul_(2).sub_(1).div_(Math.Sqrt(shape[1]));
+            weights[projection + LoraSettings.Up] = zeros(shape[0], adapters.Rank);
+        }
+        foreach (Tensor weight in weights.Values)
+            weight.DetachFromDisposeScope();
+        return weights;
+    }
+
+    /// <summary>Writes the model as the engine serves it: adapters are added to their projections.</summary>
+    /// <param name="folder">A folder that exists and is empty.</param>
+    /// <param name="weights">The weights.</param>
+    /// <param name="scores">Whether the model has a score head.</param>
+    /// <param name="adapters">Adapters among the weights; null for none.</param>
+    /// <param name="create">Makes a file.</param>
+    public void Save(string folder, TrainedWeights weights, bool scores, LoraSettings? adapters, Func<string, Stream> create)
+    {
+        ElementType type = weights.Type == ScalarType.BFloat16 ? ElementType.BF16 : ElementType.F32;
+        SafetensorsWriter writer = new();
+        foreach ((string name, long[] shape) in Published(scores))
+            writer.Add(name, shape, type, stream => Write(stream, name));
+        using (Stream stream = create(Path.Combine(folder, "model.safetensors")))
+            writer.Write(stream, progress: null);
+        File.WriteAllText(Path.Combine(folder, "config.json"), Config(scores, type).ToJsonString(new() { WriteIndented = true }));
+        CompanionFiles.Copy(Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!, folder);
+
+        void Write(Stream stream, string name)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            using IDisposable unrecorded = no_grad();
+            Tensor values = weights[name];
+            string projection = name.EndsWith(".weight", StringComparison.Ordinal) ? name[..^".weight".Length] : name;
+            if (adapters is not null && weights.TryGet(projection + LoraSettings.Up) is { } up)
+                values = (values.to(ScalarType.Float32) + up.to(ScalarType.Float32).matmul(weights[projection + LoraSettings.Down].to(ScalarType.Float32)) * adapters.Scale).to(weights.Type);
+            stream.Write(values.cpu().contiguous().bytes);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => checkpoint.Dispose();
+
+    private JsonObject Config(bool scores, ElementType type)
+    {
+        JsonObject config = (JsonObject)checkpoint.Config.DeepClone();
+        Family family = Family.Of(Shape.Family);
+        config.Remove("quantization_config");
+        config.Remove("dtype");
+        config["architectures"] = new JsonArray(scores ? family.Scoring : family.Architecture);
+        config["torch_dtype"] = type == ElementType.BF16 ? "bfloat16" : "float32";
+        config["tie_word_embeddings"] = Tied || scores;
+        if (scores)
+        {
+            config["id2label"] = new JsonObject { ["0"] = "reward" };
+            config["label2id"] = new JsonObject { ["reward"] = 0 };
+        }
+        else
+        {
+            config.Remove("id2label");
+            config.Remove("label2id");
+        }
+        return config;
+    }
+
+    private bool Tied => Shape.TiedEmbeddings ?? !checkpoint.Has("lm_head.weight");
+
+    /// <summary>Names and shapes of the weights that a model's files hold.</summary>
+    private IEnumerable<(string Name, long[] Shape)> Published(bool scores)
+    {
+        long hidden = Shape.HiddenSize, inner = Shape.FeedForwardSize, queries = Shape.Heads * Shape.HeadWidth, keys = Shape.KeyValueHeads * Shape.HeadWidth;
+        yield return ("model.embed_tokens.weight", [Shape.VocabularySize, hidden]);
+        for (int layer = 0; layer < Shape.Layers; layer++)
+        {
+            string name = $"model.layers.{layer}.";
+            yield return (name + "input_layernorm.weight", [hidden]);
+            foreach ((string projection, long rows, long columns, bool bias) in new (string, long, long, bool)[]
+            {
+                ("self_attn.q_proj", queries, hidden, Shape.AttentionBias), ("self_attn.k_proj", keys, hidden, Shape.AttentionBias),
+                ("self_attn.v_proj", keys, hidden, Shape.AttentionBias), ("self_attn.o_proj", hidden, queries, Shape.OutputBias),
+                ("mlp.gate_proj", inner, hidden, Shape.FeedForwardBias), ("mlp.up_proj", inner, hidden, Shape.FeedForwardBias),
+                ("mlp.down_proj", hidden, inner, Shape.FeedForwardBias),
+            })
+            {
+                yield return ($"{name}{projection}.weight", [rows, columns]);
+                if (bias)
+                    yield return ($"{name}{projection}.bias", [rows]);
+            }
+            if (Shape.HeadNorms)
+            {
+                yield return (name + "self_attn.q_norm.weight", [Shape.HeadWidth]);
+                yield return (name + "self_attn.k_norm.weight", [Shape.HeadWidth]);
+            }
+            yield return (name + "post_attention_layernorm.weight", [hidden]);
+        }
+        yield return ("model.norm.weight", [hidden]);
+        if (scores)
+            yield return (BradleyTerry.Head, [1, hidden]);
+        else if (!Tied)
+            yield return ("lm_head.weight", [Shape.VocabularySize, hidden]);
+    }
+
+    private Tensor Read(string name, long[] shape)
+    {
+        StoredTensor stored = checkpoint.Get(name, shape);
+        Tensor values = empty(shape, dtype: ScalarType.Float32);
+        Span<float> all = MemoryMarshal.Cast<byte, float>(values.bytes);
+        for (int row = 0; row < stored.Rows; row++)
+            stored.Read(row, all.Slice(row * stored.Columns, stored.Columns));
+        return values;
+    }
+}

@@ -1,0 +1,40 @@
+using System.Runtime.InteropServices;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace XDeepServe.Training.Running;
+
+/// <summary>Finds libtorch and the device.</summary>
+internal static class Torch
+{
+    // In the order in which they need one another.
+    private static readonly string[] Libraries = ["libc10.so", "libtorch_cpu.so", "libc10_cuda.so", "libtorch_cuda.so", "libtorch.so"];
+
+    /// <summary>Loads another libtorch than the one beside this program. Before the first operation.</summary>
+    /// <param name="folder">Its folder; empty for the one beside.</param>
+    /// <exception cref="TrainingException">It does not load.</exception>
+    public static void Load(string folder)
+    {
+        if (folder.Length == 0)
+            return;
+        foreach (string library in Libraries.Select(name => Path.Combine(folder, name)).Where(File.Exists))
+        {
+            try
+            {
+                NativeLibrary.Load(library);
+            }
+            catch (DllNotFoundException failure)
+            {
+                throw new TrainingException($"{library} does not load: {failure.Message} Put the folders of the libraries it needs on LD_LIBRARY_PATH.");
+            }
+        }
+    }
+
+    /// <summary>The device of a name.</summary>
+    /// <exception cref="TrainingException">It is not there.</exception>
+    public static Device Choose(string name)
+    {
+        bool there = name != "cpu" && cuda.is_available();
+        return name == "cuda" && !there ? throw new TrainingException("There is no CUDA device, or this libtorch cannot use it; use device cpu, or name a libtorch with CUDA (libtorch).") : there ? CUDA : CPU;
+    }
+}

@@ -1,0 +1,58 @@
+using TorchSharp;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Training.Batching;
+using XDeepServe.Training.Losses;
+using XDeepServe.Training.Network;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn.functional;
+
+namespace XDeepServe.Training.Stages;
+
+/// <summary>
+/// A discriminative reward model: <c>r = vᵀ h_last</c>; of two answers <c>−log σ(r_w − r_l − m)</c> with optional smoothing and centring
+/// <c>c (r_w + r_l)²</c>; of more than two Plackett-Luce.
+/// </summary>
+/// <param name="writer">Turns conversations into token ids.</param>
+/// <param name="settings">Of the run.</param>
+public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings) : Stage(writer, settings)
+{
+    /// <summary>The score head, <c>[1, hidden]</c>.</summary>
+    public const string Head = "score.weight";
+
+    /// <inheritdoc/>
+    public override bool Scores => true;
+
+    /// <inheritdoc/>
+    public override IEnumerable<Example> Read(string path, DataCounts counts)
+    {
+        foreach (ResponseSet ranked in PreferenceData.Rankings(path, counts))
+        {
+            Example example = Encode(ranked.Prompt, ranked.Responses);
+            if (example.Length > Settings.MaxLength)
+                counts.Drop("longer than max_length");
+            else
+                yield return example with { Margin = Settings.UseMargin && ranked.Scores is [var best, .., var worst] ? best - worst : 0 };
+        }
+    }
+
+    /// <inheritdoc/>
+    public override Outcome Loss(Decoder network, Tensor hidden, Batch batch)
+    {
+        Tensor rewards = linear(batch.AtLast(hidden), network.Weights[Head]).to(ScalarType.Float32).view(-1, batch.Width);
+        Tensor best = rewards.select(1, 0);
+        if (batch.Width > 2)
+            return new Outcome(PairLoss.PlackettLuce(rewards), best - rewards.narrow(1, 1, batch.Width - 1).amax([1]));
+        Tensor other = rewards.select(1, 1);
+        Tensor losses = PairLoss.Smoothed(best - other - batch.Column(example => example.Margin), Settings.Smoothing.Weight);
+        if (Settings.CenterRewardsCoefficient > 0)
+            losses += (best + other).square() * Settings.CenterRewardsCoefficient;
+        return new Outcome(losses, best - other);
+    }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Example> Ask(PreferencePair pair) => [Encode(pair.Prompt, [pair.Chosen, pair.Rejected]) with { Pair = pair }];
+
+    private Example Encode(IReadOnlyList<Message> prompt, IReadOnlyList<string> answers) =>
+        new([.. answers.Select(answer => new Sequence(Writer.Encode([.. prompt, new Message("assistant", answer)], opensAnswer: false)))]);
+}

@@ -1,0 +1,45 @@
+using TorchSharp;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Training.Batching;
+using XDeepServe.Training.Network;
+using static TorchSharp.torch;
+
+namespace XDeepServe.Training.Stages;
+
+/// <summary>One way to learn: which sequences an example has, and what their loss is.</summary>
+/// <param name="writer">Turns conversations into token ids.</param>
+/// <param name="settings">Of the run.</param>
+public abstract class Stage(PromptWriter writer, TrainingSettings settings)
+{
+    /// <summary>Turns conversations into token ids.</summary>
+    protected PromptWriter Writer => writer;
+
+    /// <summary>Of the run.</summary>
+    protected TrainingSettings Settings => settings;
+
+    /// <summary>Whether the network has a score head of one value in place of the output matrix.</summary>
+    public virtual bool Scores => false;
+
+    /// <summary>Reads a file's examples.</summary>
+    /// <param name="path">A data set.</param>
+    /// <param name="counts">Counts what is kept, dropped and cut.</param>
+    /// <exception cref="DataException">The file is not in a form that is read.</exception>
+    public abstract IEnumerable<Example> Read(string path, DataCounts counts);
+
+    /// <summary>How much an example weighs in a step's mean loss: 1, or its number of learned tokens.</summary>
+    public virtual double Weight(Example example) => 1;
+
+    /// <summary>The loss.</summary>
+    /// <param name="network">The network.</param>
+    /// <param name="hidden">Hidden states behind the final norm, <c>[sequences, length, hidden]</c>.</param>
+    /// <param name="batch">What ran.</param>
+    public abstract Outcome Loss(Decoder network, Tensor hidden, Batch batch);
+
+    /// <summary>Last word before the first step, with the network as it is then.</summary>
+    /// <returns>The examples to train on.</returns>
+    public virtual IReadOnlyList<Example> Prepare(Decoder network, IReadOnlyList<Example> examples) => examples;
+
+    /// <summary>Examples that ask which answer of a pair is better; those of one pair follow one another. Null if the stage compares nothing.</summary>
+    public virtual IReadOnlyList<Example>? Ask(PreferencePair pair) => null;
+}
