@@ -20,6 +20,7 @@ public sealed class BaseModel : IDisposable
     private const double NewDeviation = 0.02; // Hugging Face's initializer_range
     private readonly string path;
     private readonly Checkpoint checkpoint;
+    private readonly PromptWriter? writer;
 
     /// <summary>Opens a model.</summary>
     /// <param name="path">A Hugging Face folder or a GGUF file.</param>
@@ -34,8 +35,8 @@ public sealed class BaseModel : IDisposable
         {
             Shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
             Decoder.Check(Shape);
-            Tokenizer tokenizer = checkpoint.LoadTokenizer() ?? throw new TrainingException($"{path} holds no tokenizer; put a tokenizer.json into the folder.");
-            Writer = new PromptWriter(tokenizer, tokenizer.CreateTemplate());
+            if (checkpoint.LoadTokenizer() is { } tokenizer)
+                writer = new PromptWriter(tokenizer, tokenizer.CreateTemplate());
         }
         catch
         {
@@ -48,7 +49,7 @@ public sealed class BaseModel : IDisposable
     public ModelConfig Shape { get; }
 
     /// <summary>Tokenizer and template.</summary>
-    public PromptWriter Writer { get; }
+    public PromptWriter Writer => writer ?? throw new TrainingException($"{path} holds no tokenizer; put a tokenizer.json into the folder.");
 
     /// <summary>Loads the weights in float32.</summary>
     /// <param name="scores">Whether a score head of one value takes the place of the output matrix; one that is not there is drawn anew.</param>
@@ -59,7 +60,7 @@ public sealed class BaseModel : IDisposable
     public Dictionary<string, Tensor> Load(bool scores, LoraSettings? adapters, bool scratch, int seed)
     {
         Dictionary<string, Tensor> weights = new(StringComparer.Ordinal);
-        using Generator random = new((ulong)seed, torch.CPU);
+        using Generator random = new((ulong)seed, torch.CPU), adapterRandom = new((ulong)seed + 1, torch.CPU); // weights are the same with adapters and without
         foreach ((string name, long[] shape) in Published(scores))
         {
             weights[name] = !scratch && checkpoint.Has(name) ? Read(name, shape)
@@ -69,7 +70,7 @@ public sealed class BaseModel : IDisposable
             if (adapters?.Takes(name) != true)
                 continue;
             string projection = name[..^".weight".Length];
-            weights[projection + LoraSettings.Down] = rand([adapters.Rank, shape[1]], generator: random).mul_(2).sub_(1).div_(Math.Sqrt(shape[1]));
+            weights[projection + LoraSettings.Down] = rand([adapters.Rank, shape[1]], generator: adapterRandom).mul_(2).sub_(1).div_(Math.Sqrt(shape[1]));
             weights[projection + LoraSettings.Up] = zeros(shape[0], adapters.Rank);
         }
         foreach (Tensor weight in weights.Values)

@@ -195,11 +195,11 @@ public sealed record TrainingSettings
         Require(ModelNameOrPath.Length > 0, "model_name_or_path is missing: name the model to begin with.");
         Require(OutputDir.Length > 0, "output_dir is missing: name a folder for checkpoints and the final model.");
         Require(TrainData.Count > 0, "train_data is missing: name the files to learn from.");
-        Require(LearningRate is > 0 and < 10 , "learning_rate must be greater than 0, such as 1e-5.");
+        Require(LearningRate is > 0 and < 10, "learning_rate must be greater than 0, such as 1e-5.");
         Require(WarmupRatio is >= 0 and <= 1, "warmup_ratio must be from 0 to 1.");
         Require(NumTrainEpochs > 0 && double.IsFinite(NumTrainEpochs), "num_train_epochs must be greater than 0.");
         Require(MaxSteps >= 0 && EvalSteps >= 0 && SaveSteps >= 0 && MaxSamples >= 0 && EarlyStoppingPatience >= 0 && LoraR >= 0, "max_steps, eval_steps, save_steps, max_samples, early_stopping_patience and lora_r must not be negative.");
-        Require(PerDeviceTrainBatchSize > 0 && PerDeviceEvalBatchSize > 0 && GradientAccumulationSteps > 0 && LoggingSteps > 0 && SaveTotalLimit > 0, "batch sizes, gradient_accumulation_steps, logging_steps and save_total_limit must be at least 1.");
+        Require(PerDeviceTrainBatchSize > 0 && PerDeviceEvalBatchSize > 0 && GradientAccumulationSteps > 0 && LoggingSteps > 0 && SaveTotalLimit > 0, "per_device_train_batch_size, per_device_eval_batch_size, gradient_accumulation_steps, logging_steps and save_total_limit must be at least 1.");
         Require(MaxLength > 1, "max_length must be at least 2.");
         Require(LabelSmoothing is >= 0 and < 1 && Smoothing.Weight < 0.5, "label_smoothing must be at least 0, and less than 0.5 (two_point) or 1 (pytorch).");
         Require(WeightDecay >= 0 && MaxGradNorm >= 0 && CenterRewardsCoefficient >= 0 && Beta > 0, "weight_decay, max_grad_norm and center_rewards_coefficient must not be negative, beta must be greater than 0.");

@@ -26,13 +26,15 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
     /// <inheritdoc/>
     public override IEnumerable<Example> Read(string path, DataCounts counts)
     {
-        foreach (ResponseSet ranked in PreferenceData.Rankings(path, counts))
+        IEnumerable<Example> examples = Settings.UseMargin
+            ? PreferenceData.Pairs(path, counts).Select(pair => Encode(pair.Prompt, [pair.Chosen, pair.Rejected]) with { Margin = pair.Margin ?? 0 })
+            : PreferenceData.Rankings(path, counts).Select(ranked => Encode(ranked.Prompt, ranked.Responses));
+        foreach (Example example in examples)
         {
-            Example example = Encode(ranked.Prompt, ranked.Responses);
             if (example.Length > Settings.MaxLength)
                 counts.Drop("longer than max_length");
             else
-                yield return example with { Margin = Settings.UseMargin && ranked.Scores is [var best, .., var worst] ? best - worst : 0 };
+                yield return example;
         }
     }
 

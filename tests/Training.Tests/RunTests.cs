@@ -1,0 +1,147 @@
+using System.Text.Json.Nodes;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Evaluation;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Rewards;
+using XDeepServe.FlowServe;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
+using XDeepServe.Models.Text;
+using XDeepServe.Training.Running;
+
+namespace XDeepServe.Training.Tests;
+
+public sealed class RunTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public void A_run_that_goes_on_equals_one_that_was_not_interrupted()
+    {
+        using TinyModel tiny = new();
+        TrainingSettings whole = tiny.Settings(tiny.Pairs(22)) with { NumTrainEpochs = 2, SaveSteps = 3, LoggingSteps = 2, EvalData = [tiny.Pairs(5, "eval.jsonl")], EvalSteps = 5 };
+        Assert.True(Train("gram", whole));
+        TrainingSettings parts = whole with { OutputDir = tiny.At("parts") };
+        // Killed behind step 8: what is left is the checkpoint of step 6 and lines of the log behind it.
+        Assert.Throws<InvalidOperationException>(() => Train("gram", parts, new Killer(8)));
+        Assert.Equal([3, 6], new Checkpoints(parts.OutputDir, 2).Steps);
+        Assert.Contains("\"step\":8", File.ReadAllText(Path.Combine(parts.OutputDir, "log.jsonl")), StringComparison.Ordinal);
+        Assert.Contains("resume_from_checkpoint", Assert.Throws<TrainingException>(() => Train("gram", parts)).Message, StringComparison.Ordinal);
+        Assert.True(Train("gram", parts with { ResumeFromCheckpoint = true }));
+        Assert.Equal(File.ReadAllBytes(tiny.At("out/final/model.safetensors")), File.ReadAllBytes(tiny.At("parts/final/model.safetensors")));
+        Assert.Equal(File.ReadAllLines(tiny.At("out/log.jsonl")), File.ReadAllLines(tiny.At("parts/log.jsonl")));
+        Assert.Equal(File.ReadAllLines(tiny.At("out/log.csv")), File.ReadAllLines(tiny.At("parts/log.csv")));
+        Assert.True(File.Exists(tiny.At("out/loss.png")) && File.Exists(tiny.At("out/accuracy.png")));
+        Assert.Contains("belongs to a run of", Assert.Throws<TrainingException>(() => Train("gram", parts with { ResumeFromCheckpoint = true, Seed = 8 })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_that_is_stopped_keeps_a_checkpoint()
+    {
+        using TinyModel tiny = new();
+        using CancellationTokenSource stop = new();
+        Assert.False(new Run(tiny.Settings(tiny.Pairs(20)), _ => { }).Train("bt", new Canceller(stop, 2), stop.Token));
+        Assert.Equal([2], new Checkpoints(tiny.At("out"), 2).Steps);
+    }
+
+    [Theory]
+    [InlineData("gram")]
+    [InlineData("bt")]
+    public async Task The_engine_says_what_training_saw(string stage)
+    {
+        using TinyModel tiny = new();
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(24)) with { NumTrainEpochs = 4, PerDeviceTrainBatchSize = 3, GradientAccumulationSteps = 2, LearningRate = 1e-2 };
+        Assert.True(Train(stage, settings));
+        double[] losses = [.. File.ReadLines(tiny.At("out/log.jsonl")).Select(line => JsonNode.Parse(line)!["loss"]!.GetValue<double>())];
+        Assert.True(stage == "gram" || losses[^4..].Average() < 0.5 * losses[..4].Average(), "a scalar model learns yes from no"); // a tiny judge does not
+
+        PreferencePair[] pairs = [.. PreferenceData.Pairs(tiny.Pairs(9, "new.jsonl"), new())];
+        using Loaded loaded = new(stage, settings with { ModelNameOrPath = tiny.At("out/final"), FromScratch = false, TrainData = [] });
+        IReadOnlyList<Verdict> expected = new Judge(loaded.Stage, loaded.Network, settings).Run(pairs);
+
+        using Checkpoint checkpoint = Checkpoint.Open(tiny.At("out/final"));
+        using CpuBackend backend = new(new CpuOptions(Threads: 2, PinThreads: false));
+        using Model model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
+        Tokenizer tokenizer = checkpoint.LoadTokenizer()!;
+        using TeShell shell = new(model, backend, tokenizer, new EngineOptions { MaxModelLength = 512, MaxSequences = 8, NumBlocksOverride = 512 });
+        using PromptReader reader = new(shell);
+        PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
+        IRewardModel rewards = stage == "gram" ? new GenerativeRewardModel(reader, writer, new JudgePrompt()) : new ScalarRewardModel(reader, writer);
+        foreach ((PreferencePair pair, Verdict verdict) in pairs.Zip(expected))
+        {
+            Assert.Equal(verdict.ChosenIsBetter!.Value, (await rewards.CompareAsync(pair.Prompt, pair.Chosen, pair.Rejected, Cancel)).FirstIsBetter, 1e-4);
+            if (rewards is not ScalarRewardModel)
+                continue;
+            IReadOnlyList<double> scores = await rewards.ScoreAsync(pair.Prompt, [pair.Chosen, pair.Rejected], Cancel);
+            Assert.Equal(Math.Log(verdict.ChosenIsBetter.Value / (1 - verdict.ChosenIsBetter.Value)), scores[0] - scores[1], 1e-3);
+        }
+    }
+
+    [Fact]
+    public void Adapters_are_added_to_their_projections_when_a_model_is_saved()
+    {
+        using TinyModel tiny = new();
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(12)) with { LoraR = 2, LoraAlpha = 4, NumTrainEpochs = 3, TestData = [$"pairs={tiny.Pairs(7, "test.jsonl")}"] };
+        Assert.True(Train("gram", settings));
+        double accuracy = JsonNode.Parse(File.ReadLines(tiny.At("out/test.jsonl")).Single())!["accuracy"]!.GetValue<double>();
+        using Loaded merged = new("gram", settings with { ModelNameOrPath = tiny.At("out/final"), FromScratch = false, TrainData = [tiny.At("test.jsonl")] });
+        PreferencePair[] pairs = [.. PreferenceData.Pairs(tiny.At("test.jsonl"), new())];
+        Assert.Equal(accuracy, new Judge(merged.Stage, merged.Network, settings).Run(pairs).Average(verdict => verdict.Correct), 6);
+        using Loaded before = new("gram", settings);
+        Assert.NotEqual(before.Weights["model.layers.0.self_attn.q_proj.weight"].data<float>().ToArray(), merged.Weights["model.layers.0.self_attn.q_proj.weight"].data<float>().ToArray());
+        Assert.Equal(before.Weights["model.layers.0.mlp.up_proj.weight"].data<float>().ToArray(), merged.Weights["model.layers.0.mlp.up_proj.weight"].data<float>().ToArray());
+    }
+
+    [Fact]
+    public void Early_stopping_keeps_the_best_model()
+    {
+        using TinyModel tiny = new();
+        // Learning the opposite of what is evaluated: the loss there only rises.
+        string wrong = tiny.Data("wrong.jsonl", Enumerable.Range(0, 8).Select(i => (object)new { prompt = $"Is {i} a number?", chosen = "No, potatoes.", rejected = $"Yes, {i} is one." }));
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(40)) with { EvalData = [wrong], EvalSteps = 1, EarlyStoppingPatience = 3, NumTrainEpochs = 5, LearningRate = 1e-2, WarmupRatio = 0 };
+        Assert.True(Train("bt", settings));
+        JsonNode[] evaluations = [.. File.ReadLines(tiny.At("out/log.jsonl")).Select(line => JsonNode.Parse(line)!).Where(line => line["eval_loss"] is not null)];
+        Assert.True(evaluations.Length < 40, "it stops early");
+        int best = evaluations.MinBy(line => line["eval_loss"]!.GetValue<double>())!["step"]!.GetValue<int>();
+        Assert.Equal(File.ReadAllBytes(tiny.At($"out/checkpoint-{best}/model.safetensors")), File.ReadAllBytes(tiny.At("out/final/model.safetensors")));
+    }
+
+    [Fact]
+    public void A_loss_that_is_no_number_ends_the_run()
+    {
+        using TinyModel tiny = new();
+        // The data's margin is beyond what float32 holds.
+        string huge = tiny.Data("huge.jsonl", Enumerable.Range(0, 12).Select(i => (object)new { prompt = "?", chosen = $"a {i}", rejected = $"b {i}", margin = i == 11 ? 1e300 : 0 }));
+        TrainingException failure = Assert.Throws<TrainingException>(() => Train("bt", tiny.Settings(huge) with { UseMargin = true }));
+        Assert.Contains("Lower learning_rate, or look at the data", failure.Message, StringComparison.Ordinal);
+    }
+
+    private static bool Train(string stage, TrainingSettings settings, IWatcher? watcher = null) => new Run(settings, _ => { }).Train(stage, watcher, Cancel);
+
+    private class Killer(int step) : IWatcher
+    {
+        public void Started(int step, int steps)
+        {
+        }
+
+        public virtual void Stepped(int done, long tokens, TimeSpan took)
+        {
+        }
+
+        public void Logged(LogEntry entry)
+        {
+            if (entry.Step == step)
+                throw new InvalidOperationException("killed");
+        }
+    }
+
+    private sealed class Canceller(CancellationTokenSource stop, int step) : Killer(-1)
+    {
+        public override void Stepped(int done, long tokens, TimeSpan took)
+        {
+            if (done == step)
+                stop.Cancel();
+        }
+    }
+}
