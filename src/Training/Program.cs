@@ -36,6 +36,7 @@ internal static class Program
             "bt" => "Learns a scalar reward from pairs (Bradley-Terry) or rankings (Plackett-Luce).",
             "gram-pretrain" => "GRAM's first stage: generates both answers of unlabelled pairs.",
             "gram" => "GRAM's second stage: says which of two answers is better, with selective label smoothing.",
+            "lrhp" => "Learns to represent preferences: tells which of two answers is preferred from a token behind them.",
             "dpo" => "Learns a policy from pairs (direct preference optimisation).",
             _ => "",
         });

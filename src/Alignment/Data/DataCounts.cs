@@ -29,13 +29,7 @@ public sealed class DataCounts
     /// <param name="reason">For example <c>equal answers</c>.</param>
     public void Drop(string reason) => dropped[reason] = dropped.GetValueOrDefault(reason) + 1;
 
-    /// <summary>Examples that were cut at the longest length.</summary>
-    public long Shortened { get; private set; }
-
-    /// <summary>Counts an example, read before, as cut.</summary>
-    public void Cut() => Shortened++;
-
     /// <summary>One line for people.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Read} read, {Kept} kept{(Truncated == 0 ? "" : $" ({Truncated} truncated)")}{(dropped.Count == 0 ? "" : $", dropped: {string.Join(", ", dropped.Select(one => $"{one.Value} {one.Key}"))}")}{(Shortened == 0 ? "" : $", cut: {Shortened}")}");
+        $"{Read} read, {Kept} kept{(Truncated == 0 ? "" : $" ({Truncated} truncated)")}{(dropped.Count == 0 ? "" : $", dropped: {string.Join(", ", dropped.Select(one => $"{one.Value} {one.Key}"))}")}");
 }

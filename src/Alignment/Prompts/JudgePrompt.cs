@@ -64,6 +64,6 @@ public sealed record JudgePrompt
     }
 
     /// <summary>A conversation as the question: a single turn as it is; of several turns each begins with who spoke.</summary>
-    internal static string Question(IReadOnlyList<Message> prompt) =>
+    public static string Question(IReadOnlyList<Message> prompt) =>
         prompt.Count == 1 ? prompt[0].Content : string.Join("\n\n", prompt.Select(message => $"{message.Role}: {message.Content}"));
 }

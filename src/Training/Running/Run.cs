@@ -15,7 +15,7 @@ namespace XDeepServe.Training.Running;
 public sealed class Run(TrainingSettings settings, Action<string> tell)
 {
     /// <summary>Names of the stages.</summary>
-    public static IReadOnlyList<string> Stages { get; } = ["pretrain", "sft", "bt", "gram-pretrain", "gram", "dpo"];
+    public static IReadOnlyList<string> Stages { get; } = ["pretrain", "sft", "bt", "gram-pretrain", "gram", "lrhp", "dpo"];
 
     /// <summary>Makes a stage.</summary>
     /// <param name="name">One of <see cref="Stages"/>.</param>
@@ -28,6 +28,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         "bt" => new BradleyTerry(writer, settings),
         "gram-pretrain" => new GramPretraining(writer, settings),
         "gram" => new Gram(writer, settings.JudgeTemplate.Length > 0 ? JudgePrompt.Of(File.ReadAllText(settings.JudgeTemplate)) : new JudgePrompt(), settings),
+        "lrhp" => new Representing(writer, settings),
         "dpo" => new DirectPreference(writer, settings),
         _ => throw new TrainingException($"'{name}' is no stage; there are {string.Join(", ", Stages)}."),
     };

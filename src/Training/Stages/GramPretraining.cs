@@ -23,8 +23,7 @@ public sealed class GramPretraining(PromptWriter writer, TrainingSettings settin
             {
                 bool turned = order.Next(2) == 1;
                 (string first, string second) = turned ? (set.Responses[i + 1], set.Responses[i]) : (set.Responses[i], set.Responses[i + 1]);
-                string question = set.Prompt is [var only] ? only.Content : string.Join("\n\n", set.Prompt.Select(message => $"{message.Role}: {message.Content}"));
-                int[] prompt = Writer.Encode(Message.Question($"[User Question]\n{question}\n\n"), opensAnswer: true);
+                int[] prompt = Writer.Encode(Message.Question($"[User Question]\n{JudgePrompt.Question(set.Prompt)}\n\n"), opensAnswer: true);
                 int[] output = Writer.Tokenizer.Encode(
                     $"[The Start of Assistant A's Answer]\n{first}\n[The End of Assistant A's Answer]\n\n[The Start of Assistant B's Answer]\n{second}\n[The End of Assistant B's Answer]");
                 if (Learn(prompt, [.. output, .. End()], counts) is { } example)

@@ -40,7 +40,7 @@ public abstract class TextStage(PromptWriter writer, TrainingSettings settings) 
                 counts.Drop("prompts longer than max_length");
                 return null;
             }
-            counts.Cut();
+            counts.Truncate();
         }
         Sequence sequence = new(ids, learned);
         if (sequence.LearnedTokens > 0)

@@ -1,0 +1,58 @@
+using TorchSharp;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Training.Batching;
+using XDeepServe.Training.Losses;
+using XDeepServe.Training.Network;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn.functional;
+
+namespace XDeepServe.Training.Stages;
+
+/// <summary>
+/// LRHP (arXiv:2410.04503): a pair is represented by the hidden state of a token behind it, and that is trained by telling whether the first answer is
+/// the preferred one, <c>p = σ(wᵀh)</c>, binary cross-entropy. The order is random, so the two classes weigh the same and no bias is needed.
+/// </summary>
+/// <param name="writer">Turns texts into token ids.</param>
+/// <param name="settings">Of the run.</param>
+public sealed class Representing(PromptWriter writer, TrainingSettings settings) : Stage(writer, settings)
+{
+    /// <inheritdoc/>
+    public override bool Scores => true;
+
+    /// <inheritdoc/>
+    public override IEnumerable<Example> Read(string path, DataCounts counts)
+    {
+        Random order = new(Settings.Seed);
+        foreach (PreferencePair pair in PreferenceData.Pairs(path, counts))
+        {
+            int label = order.Next(2);
+            Example example = Encode(pair, label);
+            if (example.Length > Settings.MaxLength)
+            {
+                counts.Drop("longer than max_length");
+                continue;
+            }
+            yield return example;
+            if (Settings.BothOrders)
+                yield return Encode(pair, 1 - label);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override Outcome Loss(Decoder network, Tensor hidden, Batch batch)
+    {
+        Tensor first = linear(batch.AtLast(hidden), network.Weights[BradleyTerry.Head]).to(ScalarType.Float32).squeeze(1);
+        Tensor difference = first * batch.Column(example => 1 - 2 * example.Label);
+        return new Outcome(PairLoss.Smoothed(difference, Settings.Smoothing.Weight), difference);
+    }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Example> Ask(PreferencePair pair) => [Encode(pair, 0), Encode(pair, 1)];
+
+    private Example Encode(PreferencePair pair, int label)
+    {
+        (string first, string second) = label == 0 ? (pair.Chosen, pair.Rejected) : (pair.Rejected, pair.Chosen);
+        return new Example([new Sequence(PreferencePrompt.Encode(Writer.Tokenizer, pair.Prompt, first, second))]) { Label = label, Pair = pair };
+    }
+}
