@@ -13,6 +13,7 @@ internal sealed class ServeCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 4A3E:2domains (attention and experts), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
+    private readonly Option<string?> reward = new("--reward-model") { Description = "Folder or GGUF file of a model that picks the best of several answers for requests with best_of; 'self' for the served model as a judge (default: such requests are refused)." };
     private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
     private readonly ServerFlags server;
@@ -23,6 +24,7 @@ internal sealed class ServeCommand : Command
     {
         Arguments.Add(model);
         Options.Add(topology);
+        Options.Add(reward);
         mixture = new MixtureFlags(this, launches: true);
         cluster = new ClusterFlags(this);
         server = new ServerFlags(this);
@@ -34,6 +36,8 @@ internal sealed class ServeCommand : Command
     private async Task<int> Run(ParseResult result, CancellationToken cancel)
     {
         EngineSettings settings = engine.Read(result, result.GetValue(model));
+        if (result.GetValue(reward) is not null && (result.GetValue(topology) is not null || settings.SkipTokenizer))
+            throw new ArgumentException("--reward-model goes with a service of one process that has a tokenizer: leave --topology and --skip-tokenizer-init out.");
         ServerOptions options = await server.ReadAsync(result, settings, cancel);
         using TraceExport? traces = trace.Start(result, "frontend");
         using Interruption interruption = new();
@@ -42,7 +46,7 @@ internal sealed class ServeCommand : Command
             if (result.GetValue(topology) is { } text)
                 await ServeManyAsync(result, Topology.Parse(text), settings, options, interruption);
             else
-                await ServeOneAsync(settings, options, interruption);
+                await ServeOneAsync(settings, result.GetValue(reward), options, interruption);
         }
         catch (OperationCanceledException) when (interruption.Stop.IsCancellationRequested)
         {
@@ -51,18 +55,29 @@ internal sealed class ServeCommand : Command
         return 0;
     }
 
-    private static async Task ServeOneAsync(EngineSettings settings, ServerOptions options, Interruption interruption)
+    private static async Task ServeOneAsync(EngineSettings settings, string? reward, ServerOptions options, Interruption interruption)
     {
         LoadedEngine? loaded = null;
+        ServedJudge? judge = null;
         XdsServer http = XdsServer.Build(options, ServiceLog.Add);
         try
         {
-            await http.RunAsync(token => Task.Run(() => Serve(loaded = LoadedEngine.Open(settings), settings, options), token), interruption.Stop, interruption.Hurry);
+            await http.RunAsync(token => Task.Run(Load, token), interruption.Stop, interruption.Hurry);
         }
         finally
         {
             await http.DisposeAsync();
+            judge?.Dispose();
             loaded?.Dispose();
+        }
+
+        ServedModel Load()
+        {
+            ServedModel served = Serve(loaded = LoadedEngine.Open(settings), settings, options);
+            if (reward is null)
+                return served;
+            judge = ServedJudge.Open(reward, settings, loaded);
+            return served with { Rewards = judge.Rewards };
         }
     }
 

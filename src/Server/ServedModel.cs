@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using XDeepServe.Alignment.Rewards;
 using XDeepServe.FlowServe;
 using XDeepServe.Models.Images;
 using XDeepServe.Models.Text;
@@ -28,6 +29,9 @@ public sealed record ServedModel
 
     /// <summary>How images are taken; null for a model of text alone.</summary>
     public ImageInput? Images { get; init; }
+
+    /// <summary>Picks the best of several answers; null where none was given to the server. Stays the caller's.</summary>
+    public IRewardModel? Rewards { get; init; }
 
     /// <summary>The model's <c>generation_config.json</c>, whose sampling values become defaults; null for none.</summary>
     public JsonObject? GenerationConfig { get; init; }

@@ -39,6 +39,9 @@ internal sealed record CommonFields
     /// <summary>Prompts keep this many tokens at their end; -1 as many as the model takes; null all.</summary>
     public int? TruncatePrompt { get; private init; }
 
+    /// <summary>Choices that the answer holds, the best of all that are made; null for all of them.</summary>
+    public int? Best { get; private init; }
+
     /// <summary>Most new tokens, as the client set it; null where it left that to the server.</summary>
     public int? MaxTokens { get; private init; }
 
@@ -77,6 +80,7 @@ internal sealed record CommonFields
             throw ApiException.BadRequest("'prompt_logprobs' are not available when 'stream' is true.", "prompt_logprobs");
         }
         int? maxTokens = fields.Integer(maxTokensField, leastMaxTokens);
+        (int choices, int? best) = Choices(fields, model, stream);
         return new CommonFields
         {
             Model = fields.String("model"),
@@ -91,7 +95,8 @@ internal sealed record CommonFields
             TruncatePrompt = Truncation(fields),
             MaxTokens = maxTokens,
             MaxTokensField = maxTokensField,
-            Sampling = ReadSampling(fields, model, maxTokens, maxTokensField) with { PromptLogprobs = promptLogprobs },
+            Best = best,
+            Sampling = ReadSampling(fields, model, maxTokens, maxTokensField) with { N = choices, PromptLogprobs = promptLogprobs },
         };
     }
 
@@ -121,7 +126,6 @@ internal sealed record CommonFields
         }
         return new SamplingParameters
         {
-            N = Choices(fields),
             MinTokens = minTokens,
             Temperature = fields.Number("temperature", 0, HottestTemperature) ?? defaults.Temperature,
             TopP = topP,
@@ -187,13 +191,19 @@ internal sealed record CommonFields
         return (include, include && (options.Boolean("continuous_usage_stats") ?? false));
     }
 
-    private static int Choices(JsonFields fields)
+    private static (int Made, int? Kept) Choices(JsonFields fields, LoadedModel model, bool stream)
     {
         int n = fields.Integer("n", 1, SamplingParameters.MaxChoices) ?? 1;
-        int? bestOf = fields.Integer("best_of");
-        return bestOf is null || bestOf == n
-            ? n
-            : throw ApiException.BadRequest("'best_of' is not supported unless it equals 'n'.", "best_of");
+        int made = fields.Integer("best_of", n, SamplingParameters.MaxChoices) ?? n;
+        if (made == n)
+        {
+            return (n, null);
+        }
+        if (model.Served.Rewards is null)
+        {
+            throw ApiException.BadRequest("'best_of' greater than 'n' needs a reward model: start the server with --reward-model, or choose among 'n' answers yourself.", "best_of");
+        }
+        return !stream ? (made, n) : throw ApiException.BadRequest("'best_of' greater than 'n' cannot be streamed: answers are compared when all are there.", "best_of");
     }
 
     private static List<string> Stops(JsonFields fields)

@@ -3,7 +3,11 @@ using System.Text.Json;
 namespace XDeepServe.Server.Responses;
 
 /// <summary>A chat answer in one piece.</summary>
-internal sealed class ChatAnswer(Job job, AnswerCollection answer, string? echo)
+/// <param name="job">The request.</param>
+/// <param name="answer">All choices that were made.</param>
+/// <param name="echo">What every answer begins with.</param>
+/// <param name="kept">Which of the choices are part of the answer, the best first.</param>
+internal sealed class ChatAnswer(Job job, AnswerCollection answer, string? echo, IReadOnlyList<int> kept)
 {
     /// <summary>Writes the answer.</summary>
     public void Write(Utf8JsonWriter json)
@@ -11,9 +15,9 @@ internal sealed class ChatAnswer(Job job, AnswerCollection answer, string? echo)
         LogprobWriter logprobs = new(job.Tokens);
         job.WriteHead(json, "chat.completion"u8);
         json.WriteStartArray("choices"u8);
-        for (int index = 0; index < answer.Choices.Length; index++)
+        for (int index = 0; index < kept.Count; index++)
         {
-            ChoiceRecord choice = answer.Choices[index];
+            ChoiceRecord choice = answer.Choices[kept[index]];
             json.WriteStartObject();
             json.WriteNumber("index"u8, index);
             json.WriteStartObject("message"u8);

@@ -24,7 +24,7 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
     private async Task ChatAsync(HttpContext context)
     {
         LoadedModel model = state.Require();
-        (Job job, string? echo) = await ReadChatAsync(context, model);
+        (Job job, string? echo, ChatPrompt prompt) = await ReadChatAsync(context, model);
         List<Generation> generations = job.Submit();
         if (job.Common.Stream)
         {
@@ -33,7 +33,13 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         }
         AnswerCollection answer = new(job);
         await answer.ReadAsync(generations, context.RequestAborted, state.Hurry.Token);
-        await JsonAnswer.SendAsync(context, 200, new ChatAnswer(job, answer, echo).Write);
+        IReadOnlyList<int> kept = [.. Enumerable.Range(0, answer.Choices.Length)];
+        if (job.Common.Best is { } best)
+        {
+            using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, state.Hurry.Token);
+            kept = await BestAnswers.PickAsync(model.Served.Rewards!, prompt, answer, best, stop.Token);
+        }
+        await JsonAnswer.SendAsync(context, 200, new ChatAnswer(job, answer, echo, kept).Write);
     }
 
     private async Task CompleteAsync(HttpContext context)
@@ -52,13 +58,17 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
     }
 
     // The body's JSON is let go before the answer starts.
-    private async Task<(Job Job, string? Echo)> ReadChatAsync(HttpContext context, LoadedModel model)
+    private async Task<(Job Job, string? Echo, ChatPrompt Prompt)> ReadChatAsync(HttpContext context, LoadedModel model)
     {
         using JsonDocument body = await RequestBody.ReadAsync(context, state.Options.MaxBodyBytes);
         JsonFields fields = new(body.RootElement);
         string name = state.ModelName(fields.String("model"));
         ChatRequest request = ChatRequest.Read(fields, model, state.Options);
         LogUnknown(context, fields);
+        if (request.Common.Best is not null)
+        {
+            BestAnswers.Check(request.Prompt);
+        }
         string text = request.Prompt.Render(model.Served);
         PromptBounds bounds = new(model.Served, request.Common, "messages");
         if (request.Prompt.Images.Count > 0 && request.Common.TruncatePrompt is not null)
@@ -70,7 +80,7 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         Job job = CreateJob(context, model, name, request.Common, "chatcmpl-", "messages");
         job.Prompts.Add(new Prompt(ids, text, bounds.NewTokens(ids.Length, model.Defaults.MaxTokens)) { Images = images });
         bool fromAssistant = (string?)request.Prompt.Messages[^1]!["role"] == "assistant";
-        return (job, request.Echo && fromAssistant ? ImageInput.Text(request.Prompt.Messages[^1]!["content"]!, null) : null);
+        return (job, request.Echo && fromAssistant ? ImageInput.Text(request.Prompt.Messages[^1]!["content"]!, null) : null, request.Prompt);
     }
 
     private async Task<(Job Job, EchoedPrompt? Echo)> ReadCompletionAsync(HttpContext context, LoadedModel model)
@@ -79,6 +89,10 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         JsonFields fields = new(body.RootElement);
         string name = state.ModelName(fields.String("model"));
         CompletionRequest request = CompletionRequest.Read(fields, model, state.Options);
+        if (request.Common.Best is not null)
+        {
+            throw ApiException.BadRequest("'best_of' greater than 'n' compares answers to a conversation; use /v1/chat/completions.", "best_of");
+        }
         LogUnknown(context, fields);
         EngineOptions engine = model.Served.Engine.Options;
         int most = engine.QueueLimit + engine.MaxSequences;
