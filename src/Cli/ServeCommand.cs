@@ -1,5 +1,6 @@
 using System.CommandLine;
 using XDeepServe.Cli.Service;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
 using XDeepServe.Server.Control.Frontend;
@@ -16,6 +17,7 @@ internal sealed class ServeCommand : Command
     private readonly Option<string?> reward = new("--reward-model") { Description = "Folder or GGUF file of a model that picks the best of several answers for requests with best_of; 'self' for the served model as a judge (default: such requests are refused)." };
     private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
+    private readonly ScaleFlags scale;
     private readonly ServerFlags server;
     private readonly TraceFlags trace;
     private readonly EngineFlags engine;
@@ -27,6 +29,7 @@ internal sealed class ServeCommand : Command
         Options.Add(reward);
         mixture = new MixtureFlags(this, launches: true);
         cluster = new ClusterFlags(this);
+        scale = new ScaleFlags(this);
         server = new ServerFlags(this);
         trace = new TraceFlags(this);
         engine = new EngineFlags(this);
@@ -83,6 +86,7 @@ internal sealed class ServeCommand : Command
 
     private async Task ServeManyAsync(ParseResult result, Topology workers, EngineSettings settings, ServerOptions options, Interruption interruption)
     {
+        (AutoscaleSettings Settings, int Spares)? bounds = scale.Read(result, workers);
         using FrontModel front = FrontModel.Open(settings);
         ServiceOptions service = cluster.ReadOrOwn(result, "launcher");
         await using XdsServer http = XdsServer.Build(options, ServiceLog.Add);
@@ -113,6 +117,8 @@ internal sealed class ServeCommand : Command
             Task watch = launcher.WatchStartAsync(ready.Token);
             await await Task.WhenAny(many.ReadyAsync(launcher.Executors, ready.Token), watch);
             await ready.CancelAsync();
+            if (bounds is { } range)
+                launcher.Scale(range.Settings, range.Spares);
             return front.Serve(many, options);
         }
     }

@@ -30,6 +30,9 @@ internal sealed class Dispatcher
             group.Leader = leader;
     }
 
+    /// <summary>When the request came that is at the front of the queue; 0 if there is none (<see cref="System.Diagnostics.Stopwatch"/>). Any thread.</summary>
+    public long WaitingSince => leader is not null ? leader.WaitingSince : waiting.TryPeek(out Submission? first) ? first.Sequences[0].ArrivedAt : 0;
+
     /// <summary>Predicted seconds of work of one group to compute what the leader has not assigned yet. Any thread.</summary>
     public double Backlog => leader?.Backlog ?? 0;
 

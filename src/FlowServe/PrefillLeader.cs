@@ -24,6 +24,7 @@ internal sealed class PrefillLeader
     private readonly int stepTokens;
     private int waiting;
     private double backlog;
+    private long since;
     private bool closed;
 
     /// <summary>An empty queue.</summary>
@@ -44,6 +45,9 @@ internal sealed class PrefillLeader
 
     /// <summary>Predicted seconds of work of one group to compute what is in the queue. Any thread.</summary>
     public double Backlog => Waiting == 0 ? 0 : Volatile.Read(ref backlog);
+
+    /// <summary>When the request came that is at the front of the queue; 0 if there is none (<see cref="System.Diagnostics.Stopwatch"/>). Any thread.</summary>
+    public long WaitingSince => Waiting == 0 ? 0 : Volatile.Read(ref since);
 
     /// <summary>Times that the groups' status was gathered.</summary>
     public long Gathers { get; private set; }
@@ -135,7 +139,11 @@ internal sealed class PrefillLeader
 
     private double Seconds(PrefillJob job, int group) => gathered[group].Cost.Prompt(job.Tokens, job.Hits[group], stepTokens);
 
-    private void Forget() => Interlocked.Add(ref waiting, -pending.RemoveAll(static submission => submission.Group >= 0));
+    private void Forget()
+    {
+        Interlocked.Add(ref waiting, -pending.RemoveAll(static submission => submission.Group >= 0));
+        Volatile.Write(ref since, pending.Count == 0 ? 0 : pending[0].Sequences[0].ArrivedAt);
+    }
 
     /// <summary>What was given to a group and what it has not told of yet.</summary>
     private sealed class Underway

@@ -12,7 +12,7 @@ internal sealed class PrefillLoad(EngineOptions options, PrefixSet prefixes)
 {
     private double step, token, pair, backlog;
     private int promptClass;
-    private long received, told;
+    private long received, told, waitingSince;
 
     /// <summary>Learns what prefill costs here. The group's thread.</summary>
     public PrefillCostModel Model { get; } = new();
@@ -34,6 +34,9 @@ internal sealed class PrefillLoad(EngineOptions options, PrefixSet prefixes)
     /// <summary>What it computes.</summary>
     public PromptClass Class => (PromptClass)Volatile.Read(ref promptClass);
 
+    /// <summary>When the request came that has waited longest; 0 if none waits (<see cref="System.Diagnostics.Stopwatch"/>).</summary>
+    public long WaitingSince => Volatile.Read(ref waitingSince);
+
     /// <summary>Takes note of a request that has come. The group's thread.</summary>
     public void Receive(Submission submission)
     {
@@ -53,6 +56,10 @@ internal sealed class PrefillLoad(EngineOptions options, PrefixSet prefixes)
             Add(scheduler.Running[i], scheduler.Running[i].Computed, cost, ref seconds, ref most);
         for (int i = 0; i < scheduler.Waiting.Count; i++)
             Add(scheduler.Waiting[i], scheduler.Waiting[i].Submission?.Hits ?? 0, cost, ref seconds, ref most);
+        long since = 0;
+        for (int i = 0; i < scheduler.Waiting.Count; i++)
+            since = since == 0 ? scheduler.Waiting[i].ArrivedAt : Math.Min(since, scheduler.Waiting[i].ArrivedAt);
+        Volatile.Write(ref waitingSince, since);
         Volatile.Write(ref step, cost.Step);
         Volatile.Write(ref token, cost.Token);
         Volatile.Write(ref pair, cost.Pair);

@@ -96,6 +96,19 @@ public sealed class TeShell : IEngine, IDisposable
     /// <summary>Share of the cache that its requests need, the reserve for expected output included; above 1 where they need more than there is. Any thread.</summary>
     public double ExpectedUsage => Math.Max((double)dispatcher.Expected / ((long)CacheBlocks * Options.BlockSize * groups.Length), groups.Average(group => group.Metrics.CacheUsage));
 
+    /// <summary>How long the request has waited that has waited longest; zero if none waits. Any thread.</summary>
+    public TimeSpan QueueTime
+    {
+        get
+        {
+            long oldest = dispatcher.WaitingSince;
+            foreach (DpGroup group in groups)
+                if (group.Prefill.WaitingSince is var since and > 0 && (oldest == 0 || since < oldest))
+                    oldest = since;
+            return oldest == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(oldest);
+        }
+    }
+
     /// <summary>Sums up which beginnings its caches hold. Any thread.</summary>
     public PrefixSummary SumUpPrefixes() => PrefixSummary.Of(groups.Select(group => group.Prefill.Prefixes));
 

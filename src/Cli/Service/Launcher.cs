@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server.Control;
 using XDeepServe.Transformerless;
 
@@ -15,7 +16,9 @@ internal sealed class Launcher : IAsyncDisposable
     private readonly ServiceNode node;
     private readonly long start = Stopwatch.GetTimestamp();
     private readonly HashSet<string> shown = [];
-    private Task running = Task.CompletedTask;
+    private readonly Func<WorkerSpec, IReadOnlyList<string>> arguments;
+    private readonly List<Task> running = [];
+    private readonly Lock gate = new(); // over workers and running
 
     /// <summary>A launcher of some workers.</summary>
     /// <param name="topology">Who runs.</param>
@@ -23,7 +26,7 @@ internal sealed class Launcher : IAsyncDisposable
     /// <param name="arguments">Makes a worker's command line.</param>
     public Launcher(Topology topology, ServiceNode node, Func<WorkerSpec, IReadOnlyList<string>> arguments)
     {
-        this.node = node;
+        (this.node, this.arguments) = (node, arguments);
         foreach (WorkerSpec spec in topology.Workers)
             workers.Add(new WorkerProcess(spec, arguments(spec), Say, node.ReportExitAsync));
         Executors = topology.Workers.Count(spec => spec.Role is not (WorkerRole.Frontend or WorkerRole.Expert));
@@ -36,7 +39,54 @@ internal sealed class Launcher : IAsyncDisposable
     public void Start()
     {
         node.Joined += Show;
-        running = Task.WhenAll(workers.Select(worker => Task.Run(() => worker.RunAsync(stop.Token))));
+        lock (gate)
+            workers.ForEach(Run);
+    }
+
+    /// <summary>Lets the number of workers follow the load, from here on.</summary>
+    public void Scale(AutoscaleSettings settings, int spares)
+    {
+        WorkerRole[] roles = [.. workers.Select(worker => worker.Spec.Role).Distinct().Where(role => role is WorkerRole.Colocated or WorkerRole.Prefill or WorkerRole.Decode)];
+        lock (gate)
+            running.Add(new Autoscaler(this, node, settings, spares).RunAsync(roles, stop.Token));
+    }
+
+    /// <summary>Workers of a role that serve or are about to, without those that are about to end.</summary>
+    public int Count(WorkerRole role)
+    {
+        lock (gate)
+            return workers.Count(worker => worker.Spec.Role == role && worker is { Spare: false, Retiring: false });
+    }
+
+    /// <summary>One more worker of a role: one that stands by, or a new one.</summary>
+    public void Add(WorkerRole role)
+    {
+        lock (gate)
+        {
+            if (workers.Find(worker => worker.Spec.Role == role && worker is { Spare: true, Retiring: false }) is { } spare)
+            {
+                Say($"{spare.Spec.Name}: called in");
+                spare.Call();
+                return;
+            }
+            Run(New(role, spare: false));
+        }
+    }
+
+    /// <summary>Has so many workers of a role stand by.</summary>
+    public void KeepSpares(WorkerRole role, int count)
+    {
+        lock (gate)
+            for (int spares = workers.Count(worker => worker.Spec.Role == role && worker.Spare); spares < count; spares++)
+                Run(New(role, spare: true));
+    }
+
+    /// <summary>A worker is about to end, and is not to be started again.</summary>
+    public void Retire(string worker)
+    {
+        lock (gate)
+            workers.Find(own => own.Spec.Name == worker)?.Retire();
+        Say($"{worker}: is to end when it has done what it has");
     }
 
     /// <summary>Ends when a worker has failed so often that the service will not come up.</summary>
@@ -56,8 +106,30 @@ internal sealed class Launcher : IAsyncDisposable
     {
         node.Joined -= Show;
         await stop.CancelAsync();
-        await running;
+        Task[] all;
+        lock (gate)
+            all = [.. running];
+        await Task.WhenAll(all);
         stop.Dispose();
+    }
+
+    private void Run(WorkerProcess worker) => running.Add(Task.Run(async () =>
+    {
+        await worker.RunAsync(stop.Token);
+        lock (gate)
+            workers.Remove(worker);
+    }));
+
+    private WorkerProcess New(WorkerRole role, bool spare)
+    {
+        int number = 0;
+        while (workers.Exists(worker => worker.Spec.Name == Topology.NameOf(role, number)))
+            number++;
+        // Like the first of its role, but for cores, which that one has.
+        WorkerSpec spec = workers.First(worker => worker.Spec.Role == role).Spec with { Name = Topology.NameOf(role, number), Cores = [] };
+        WorkerProcess added = new(spec, arguments(spec), Say, node.ReportExitAsync, spare);
+        workers.Add(added);
+        return added;
     }
 
     private void Show(string worker)

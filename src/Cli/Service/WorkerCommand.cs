@@ -19,10 +19,13 @@ namespace XDeepServe.Cli.Service;
 internal sealed class WorkerCommand : Command
 {
     private const int Fault = 75;
+    private static readonly TimeSpan s_drainPatience = TimeSpan.FromSeconds(30);
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), frontend (answers clients), attention (without experts) or expert (experts alone).", "colocated", "colocated", "prefill", "decode", "frontend", "attention", "expert");
     private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
     private readonly Option<string?> cores = new("--cores") { Description = "Processor cores to keep to, such as 0-3,8." };
+    private readonly Option<bool> standby = new("--standby") { Description = "Load the model, but take no requests before a line comes on standard input: a launcher's spare worker.", Hidden = true };
+    private readonly TaskCompletionSource called = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Option<bool> untilEof = new("--until-eof") { Description = "End when standard input ends: a launcher's workers end with it." };
     private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
@@ -33,7 +36,7 @@ internal sealed class WorkerCommand : Command
     public WorkerCommand() : base("worker", "Runs one process of a service: xds worker --role decode --cluster redis://host:port.")
     {
         Arguments.Add(model);
-        foreach (Option option in new Option[] { role, name, cores, untilEof })
+        foreach (Option option in new Option[] { role, name, cores, untilEof, standby })
             Options.Add(option);
         mixture = new MixtureFlags(this, launches: false);
         cluster = new ClusterFlags(this);
@@ -56,7 +59,7 @@ internal sealed class WorkerCommand : Command
         using Interruption interruption = new(launched);
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(interruption.Stop);
         if (launched)
-            _ = StopAtEndOfInput(stop);
+            _ = ListenAsync(stop);
         try
         {
             if (mine == WorkerRole.Expert)
@@ -102,13 +105,15 @@ internal sealed class WorkerCommand : Command
             settings = settings with { Engine = settings.Engine with { LeadPrefill = role == WorkerRole.Prefill } };
             loaded = LoadedEngine.Open(settings, group => Volatile.Read(ref node)?.Published(group), join);
             Volatile.Write(ref node, await starting);
+            if (result.GetValue(standby))
+                await called.Task.WaitAsync(stop);
             Task<string?> over = node.Join(role, loaded.Shell, settings.Name);
             if (await over.WaitAsync(stop) is { } fault)
             {
                 await Console.Error.WriteLineAsync($"xds: {service.Worker} ends: {fault}.");
                 Environment.Exit(Fault); // what hangs cannot be waited for
             }
-            await loaded.Shell.DrainAsync(TimeSpan.FromSeconds(30));
+            await node.DrainAsync(s_drainPatience);
             return 0;
         }
         finally
@@ -138,14 +143,13 @@ internal sealed class WorkerCommand : Command
         return 0;
     }
 
-    private static async Task StopAtEndOfInput(CancellationTokenSource stop)
+    /// <summary>The launcher says one thing, that a spare worker is needed; that its end of the pipe ends is the other.</summary>
+    private async Task ListenAsync(CancellationTokenSource stop)
     {
         await using Stream input = Console.OpenStandardInput();
         byte[] ignored = new byte[256];
         while (await input.ReadAsync(ignored) > 0)
-        {
-            // Nothing is said this way; only its end counts.
-        }
+            called.TrySetResult();
         await stop.CancelAsync();
     }
 

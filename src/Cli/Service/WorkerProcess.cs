@@ -8,16 +8,42 @@ namespace XDeepServe.Cli.Service;
 /// A worker process: this program again, started anew when it ends. It holds its standard input open: however this process
 /// ends, the worker's input ends with it, and so does the worker.
 /// </summary>
-internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> arguments, Action<string> say, Func<string, string, Task> exited)
+internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> arguments, Action<string> say, Func<string, string, Task> exited, bool spare = false)
 {
     private static readonly TimeSpan s_firstDelay = TimeSpan.FromMilliseconds(200), s_longestDelay = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_steady = TimeSpan.FromSeconds(30), s_stopPatience = TimeSpan.FromSeconds(8);
+
+    private Process? current;
+    private volatile bool retiring;
 
     /// <summary>What it is.</summary>
     public WorkerSpec Spec => spec;
 
     /// <summary>Times that it ended within a moment of its start, one behind the other.</summary>
     public int Failures { get; private set; }
+
+    /// <summary>Whether it stands by, with the model loaded.</summary>
+    public bool Spare { get; private set; } = spare;
+
+    /// <summary>Whether it is about to end, and not to be started again.</summary>
+    public bool Retiring => retiring;
+
+    /// <summary>A worker that stands by is needed.</summary>
+    public void Call()
+    {
+        Spare = false;
+        try
+        {
+            current?.StandardInput.WriteLine();
+        }
+        catch (IOException)
+        {
+            // It has just ended; the next life of it is no spare.
+        }
+    }
+
+    /// <summary>It will end by itself.</summary>
+    public void Retire() => retiring = true;
 
     /// <summary>Keeps the worker running until it is asked to stop, then ends it.</summary>
     public async Task RunAsync(CancellationToken stop)
@@ -27,6 +53,7 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
         {
             long start = Stopwatch.GetTimestamp();
             using Process process = Start();
+            current = process;
             say($"{spec.Name}: process {process.Id.ToString(CultureInfo.InvariantCulture)}");
             Task output = Task.WhenAll(RelayAsync(process.StandardError), RelayAsync(process.StandardOutput));
             using (stop.Register(() => process.StandardInput.Close()))
@@ -34,8 +61,15 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
                 await WaitAsync(process, stop);
             }
             await Task.WhenAny(output, Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None));
+            current = null;
             if (stop.IsCancellationRequested)
                 return;
+            if (retiring)
+            {
+                say($"{spec.Name}: has ended");
+                await exited(spec.Name, "it was not needed any more");
+                return;
+            }
             if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
             {
                 // The others have found together without it; a new one would have no place among them.
@@ -91,6 +125,8 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
             start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
+        if (Spare)
+            start.ArgumentList.Add("--standby");
         return Process.Start(start) ?? throw new IOException($"{spec.Name} could not be started.");
     }
 

@@ -7,6 +7,7 @@ using Orleans.Clustering.Redis;
 using Orleans.Configuration;
 using Orleans.Runtime;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.DistFlow;
 using XDeepServe.Models;
 using XDeepServe.Server.Control.Executor;
@@ -125,6 +126,44 @@ public sealed class ServiceNode : IAsyncDisposable
             await Cluster.Leave(seen.Info.Id, reason).ConfigureAwait(false);
         }
     }
+
+    /// <summary>Asks the cluster whether a role needs a worker more or less; this process sees to it.</summary>
+    /// <param name="role">The role.</param>
+    /// <param name="settings">Bounds.</param>
+    /// <param name="workers">Workers that it has, those included that are starting, without those that are about to end.</param>
+    /// <returns>What to do; to hold where the cluster does not answer.</returns>
+    public async Task<ScaleAnswer> ScaleAsync(WorkerRole role, AutoscaleSettings settings, int workers)
+    {
+        try
+        {
+            return await Cluster.Scale(new ScaleQuestion { Role = role, Settings = settings, Workers = workers }).ConfigureAwait(false);
+        }
+        catch (Exception failure) when (Unreachable.Is(failure))
+        {
+            Log.LogDebug(failure, "The cluster did not answer.");
+            return new ScaleAnswer(ScaleDecision.Hold, null);
+        }
+    }
+
+    /// <summary>Has a worker take no more requests and end when it has done those that it has.</summary>
+    /// <param name="worker">The worker's name.</param>
+    public async Task RetireAsync(string worker)
+    {
+        foreach (SeenExecutor seen in View.Executors.Where(seen => seen.Info.Name == worker))
+        {
+            try
+            {
+                await _host.Services.GetRequiredService<IGrainFactory>().GetGrain<ITaskExecutor>(seen.Info.Id).Retire().ConfigureAwait(false);
+            }
+            catch (Exception failure) when (Unreachable.Is(failure))
+            {
+                Log.LogDebug(failure, "{Executor} has ended already.", seen.Info.Id);
+            }
+        }
+    }
+
+    /// <summary>Waits for what this process's Task Executor still has, and takes nothing new.</summary>
+    public Task DrainAsync(TimeSpan patience) => _executor?.DrainAsync(patience) ?? Task.CompletedTask;
 
     /// <summary>Takes this process's Task Executor out of the service and ends its links; before its engine is disposed.</summary>
     public async Task LeaveAsync()

@@ -26,8 +26,8 @@ internal sealed class ThroughputLog(ServerState state, ILogger log) : IAsyncDisp
     /// <summary>The line for an interval.</summary>
     public static string Line(EngineLoad before, EngineLoad now, TimeSpan elapsed)
     {
-        double prompt = (now.PromptTokens - before.PromptTokens) / elapsed.TotalSeconds;
-        double generation = (now.GenerationTokens - before.GenerationTokens) / elapsed.TotalSeconds;
+        double prompt = Math.Max(0, now.PromptTokens - before.PromptTokens) / elapsed.TotalSeconds; // workers may have left, with their counts
+        double generation = Math.Max(0, now.GenerationTokens - before.GenerationTokens) / elapsed.TotalSeconds;
         double hits = now.PrefixQueries == 0 ? 0 : 100.0 * now.PrefixHits / now.PrefixQueries;
         return string.Create(
             CultureInfo.InvariantCulture,

@@ -57,7 +57,7 @@ internal sealed class TestService : IAsyncDisposable
         {
             Members.Add(worker.Name, member);
         }
-        _ = member.Node.Join(worker.Role, member.Model.Shell, "tiny");
+        member.Over = member.Node.Join(worker.Role, member.Model.Shell, "tiny");
     }
 
     /// <summary>Waits until no engine runs or holds anything.</summary>
@@ -96,6 +96,8 @@ internal sealed class TestService : IAsyncDisposable
         public required ServiceNode Node { get; init; }
 
         public TinyModel Model { get; set; } = null!;
+
+        public Task<string?> Over { get; set; } = null!;
 
         public async ValueTask DisposeAsync()
         {

@@ -66,6 +66,7 @@ internal sealed class TaskExecutor
                 Class = prefill.Class,
                 Cost = prefill.Cost,
                 PrefixVersion = _shell.PrefixChanges,
+                QueueTime = _shell.QueueTime.TotalMilliseconds,
             };
         }
     }
@@ -177,6 +178,18 @@ internal sealed class TaskExecutor
     {
         _draining = true;
         _over.TrySetResult(null);
+    }
+
+    /// <summary>Waits for what it still has: requests, keys and values that others come for, output on its way.</summary>
+    public async Task DrainAsync(TimeSpan patience)
+    {
+        _draining = true;
+        long start = Stopwatch.GetTimestamp();
+        await _shell.DrainAsync(patience).ConfigureAwait(false);
+        while ((_shell.Metrics.Any(group => group.Held > 0) || Array.Exists(_open, outbox => !outbox.IsEmpty)) && Stopwatch.GetElapsedTime(start) < patience)
+        {
+            await Task.Delay(10).ConfigureAwait(false);
+        }
     }
 
     /// <summary>A DP group has turned: what it put out is sent.</summary>

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server.Control.Messages;
+using XDeepServe.Transformerless;
 
 namespace XDeepServe.Server.Control.Grains;
 
@@ -13,6 +15,7 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
 {
     private readonly Dictionary<string, Tracked> _members = [];
     private readonly Dictionary<string, Watcher> _watchers = [];
+    private readonly Dictionary<WorkerRole, RoleLoad> _loads = []; // of roles that someone scales
     private readonly long _born = Stopwatch.GetTimestamp();
 
     public override Task OnActivateAsync(CancellationToken cancellationToken)
@@ -61,6 +64,23 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
         });
     }
 
+    public Task<ScaleAnswer> Scale(ScaleQuestion question)
+    {
+        if (!_loads.TryGetValue(question.Role, out RoleLoad? load))
+        {
+            _loads.Add(question.Role, load = new RoleLoad());
+        }
+        ScaleDecision decision = load.Decide(question);
+        if (decision == ScaleDecision.Hold)
+        {
+            return Task.FromResult(new ScaleAnswer(decision, null));
+        }
+        // The one with the least to do has the least to bring to an end; of equals the one that came last.
+        Member? least = Active(question.Role).OrderBy(member => member.Report.Requests).ThenByDescending(member => member.Info.Name, StringComparer.Ordinal).FirstOrDefault();
+        log.LogInformation("{Role} workers: {Decision}, now {Workers}.", question.Role, decision, question.Workers);
+        return Task.FromResult(new ScaleAnswer(decision, decision == ScaleDecision.In ? least?.Info.Name : null));
+    }
+
     public Task Unwatch(string frontEndId)
     {
         _watchers.Remove(frontEndId);
@@ -100,6 +120,10 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
             }
         }
         strangers.ForEach(id => _members.Remove(id));
+        foreach ((WorkerRole role, RoleLoad load) in _loads)
+        {
+            load.Look([.. Active(role).Select(member => member.Report)]);
+        }
         foreach ((string id, Watcher watcher) in _watchers.ToArray())
         {
             if (Stopwatch.GetElapsedTime(watcher.SeenAt) > options.HeartbeatPatience * 2)
@@ -114,6 +138,9 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
         Remove([.. gone]);
         return Task.CompletedTask;
     }
+
+    private IEnumerable<Member> Active(WorkerRole role) =>
+        _members.Values.Select(tracked => tracked.Member).Where(member => member.Info.Role == role && !member.Report.Draining);
 
     private async Task AskAsync(Tracked tracked)
     {

@@ -66,6 +66,9 @@ internal sealed record ExecutorReport
     /// <summary>Counts changes of what its caches hold; who wants to know asks it.</summary>
     [Id(17)] public long PrefixVersion { get; init; }
 
+    /// <summary>Milliseconds that the request at the front of its queue has waited; 0 if none waits.</summary>
+    [Id(20)] public double QueueTime { get; init; }
+
     /// <summary>Whether another report says the same.</summary>
     public bool Agrees(ExecutorReport other) => this with { GroupUsage = other.GroupUsage } == other && GroupUsage.AsSpan().SequenceEqual(other.GroupUsage);
 }
