@@ -29,6 +29,7 @@ internal static class Program
                 new BenchBalanceCommand(),
                 new BenchExpertsCommand(),
                 new BenchSpeculationCommand(),
+                new BenchScoreCommand(),
             },
         };
         try
