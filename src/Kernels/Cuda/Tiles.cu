@@ -89,19 +89,29 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
     const u16* weights = (const u16*)w.values + (long long)expert * w.rows * w.stride;
     int steps = (w.stride + 63) / 64, passes = p.low ? 2 : 1;
     u32 memory = sharedAddress(stages);
+    // A thread copies the same piece of every sixteenth line: lines it starts from, and how many of them exist.
+    int line = threadIdx.x / 8, piece = threadIdx.x % 8;
+    u32 place = line * 128 + ((piece ^ (line & 7)) * 16);
+    long long tokenAt = (long long)(firstToken + line) * w.stride + piece * 8, pitch = 16LL * w.stride;
+    const u16* weightFrom = weights + (long long)(firstRow + line) * w.stride + piece * 8;
+    int tokenLines = (count - line + 15) / 16, weightLines = (w.rows - firstRow - line + 15) / 16;
     auto fetch = [&](int step)
     {
-        u32 stage = memory + step % STAGES * STAGE_BYTES;
-        const u16* tokens = step < steps ? p.high : p.low;
         int column = step % steps * 64;
-        for (int item = threadIdx.x; item < (TILE_TOKENS + TILE_ROWS) * 8; item += 128)
+        u32 stage = memory + step % STAGES * STAGE_BYTES + place;
+        bool inside = column + piece * 8 < w.stride;
+        const u16* tokens = (step < steps ? p.high : p.low) + tokenAt + column;
+#pragma unroll
+        for (int i = 0; i < TILE_TOKENS / 16; i++)
         {
-            int line = item / 8, piece = item % 8, at = column + piece * 8;
-            bool token = line < TILE_TOKENS;
-            int row = token ? line : firstRow + line - TILE_TOKENS;
-            bool wanted = at < w.stride && row < (token ? count : w.rows);
-            const u16* from = token ? tokens + (long long)(firstToken + row) * w.stride : weights + (long long)row * w.stride;
-            copyAsync(stage + line * 128 + ((piece ^ (line & 7)) * 16), wanted ? from + at : weights, wanted);
+            bool wanted = inside && i < tokenLines;
+            copyAsync(stage + i * 2048, wanted ? tokens + i * pitch : weights, wanted);
+        }
+#pragma unroll
+        for (int i = 0; i < TILE_ROWS / 16; i++)
+        {
+            bool wanted = inside && i < weightLines;
+            copyAsync(stage + TILE_TOKENS * 128 + i * 2048, wanted ? weightFrom + column + i * pitch : weights, wanted);
         }
     };
     float sums[2][8][4] = {};
@@ -119,6 +129,8 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
         if (step + STAGES - 1 < all)
             fetch(step + STAGES - 1);
         commitCopies();
+        if (tokenWarp * 32 >= count)
+            continue; // no tokens for this warp: it copies only
         u32 stage = memory + step % STAGES * STAGE_BYTES;
 #pragma unroll
         for (int k = 0; k < 4; k++)
