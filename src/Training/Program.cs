@@ -16,6 +16,7 @@ internal static class Program
         RootCommand root = new("Trains language models and reward models. Every stage takes the same settings, from a YAML file, from flags, or both.");
         foreach (string stage in Run.Stages)
             root.Add(StageCommand(stage));
+        root.Add(RovrmCommand());
         try
         {
             return await root.Parse(arguments).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }).ConfigureAwait(false);
@@ -65,6 +66,20 @@ internal static class Program
             Torch.Load(settings.Libtorch);
             using ConsoleWatcher watcher = new(Console.Error, Console.IsErrorRedirected);
             return new Run(settings, watcher.Say).Train(stage, watcher, cancel) ? 0 : 130;
+        }, CancellationToken.None));
+        return command;
+    }
+
+    private static Command RovrmCommand()
+    {
+        Option<FileInfo> recipe = new("--config") { Description = "YAML file: settings for all phases, and maps textual, caption, visual and selection with their own.", Required = true };
+        Command command = new("rovrm", "RoVRM: selects preference data by optimal transport and learns from text, captions and images in turn. Goes on where it was stopped.") { recipe };
+        command.SetAction((parsed, cancel) => Task.Run(() =>
+        {
+            RovrmSettings settings = RovrmSettings.Read(parsed.GetValue(recipe)!.FullName);
+            Torch.Load(settings.WarmUp.Libtorch);
+            using ConsoleWatcher watcher = new(Console.Error, Console.IsErrorRedirected);
+            return new RovrmRun(settings, watcher.Say).Train(watcher, cancel) ? 0 : 130;
         }, CancellationToken.None));
         return command;
     }

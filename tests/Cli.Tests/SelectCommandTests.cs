@@ -67,5 +67,6 @@ public sealed class SelectCommandTests : IDisposable
         using FeatureWriter writer = new(At(name), rows[0].Length, seed: 0);
         foreach (float[] row in rows)
             writer.Append(row);
+        writer.Complete();
     }
 }

@@ -93,6 +93,8 @@ public static class PreferenceData
         {
             counts.Add();
             Passage passage = PairForms.ReadPassage(row);
+            if (passage.Messages is { } shown)
+                passage = passage with { Messages = row.WithImages(shown, path) };
             if (passage.Messages is { } messages ? messages.Count == 0 || messages.All(message => string.IsNullOrWhiteSpace(message.Content)) : string.IsNullOrWhiteSpace(passage.Text))
                 counts.Drop("empty text");
             else if (passage.Messages is { } turns && turns[^1].Role != "assistant")

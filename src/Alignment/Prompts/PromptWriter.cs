@@ -16,13 +16,20 @@ public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template, Im
     /// <summary>How the model takes images; null for a model of text.</summary>
     public ImageInput? Images => images;
 
-    /// <summary>Token ids of a conversation without images.</summary>
+    /// <summary>Token ids of a conversation; an image's token stands there as often as the image has rows. No image is read.</summary>
     /// <param name="messages">The turns.</param>
     /// <param name="opensAnswer">Whether the assistant's turn is opened at the end. Thinking is disabled where the template knows it.</param>
-    /// <exception cref="ArgumentException">A turn shows an image.</exception>
-    public int[] Encode(IReadOnlyList<Message> messages, bool opensAnswer) => messages.All(message => message.Images.Count == 0)
-        ? tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null)
-        : throw new ArgumentException("A turn shows an image, and what reads it here takes text alone.");
+    /// <exception cref="ImageException">The model takes no images, or the text itself holds an image's token.</exception>
+    public int[] Encode(IReadOnlyList<Message> messages, bool opensAnswer)
+    {
+        int[] ids = tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null);
+        if (images is null)
+            return messages.SelectMany(message => message.Images).FirstOrDefault() is not { } file ? ids : throw new ImageException($"{file} cannot be shown: the model takes text only.");
+        int shown = messages.Sum(message => message.Images.Count), found = ids.Count(id => id == images.Shape.TokenId);
+        if (found != shown)
+            throw new ImageException($"A prompt holds {found} image tokens for {shown} images; leave '{images.Token}' out of its text.");
+        return shown == 0 ? ids : [.. ids.SelectMany(id => Enumerable.Repeat(id, id == images.Shape.TokenId ? images.Shape.Rows : 1))];
+    }
 
     /// <summary>A conversation with its images in place.</summary>
     /// <param name="messages">The turns.</param>
@@ -31,14 +38,8 @@ public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template, Im
     /// <exception cref="IOException">An image's file cannot be read.</exception>
     public WrittenPrompt Write(IReadOnlyList<Message> messages, bool opensAnswer)
     {
-        string[] files = [.. messages.SelectMany(message => message.Images)];
-        if (files.Length == 0)
-            return new WrittenPrompt(Encode(messages, opensAnswer), []);
-        if (images is null)
-            throw new ImageException($"{files[0]} cannot be shown: the model takes text only.");
-        int[] ids = tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null);
-        (ids, PromptImage[] placed) = PromptImage.Place(ids, [.. files.Select(images.Read)], images.Shape);
-        return new WrittenPrompt(ids, placed);
+        int[] ids = Encode(messages, opensAnswer);
+        return new WrittenPrompt(ids, images is null ? [] : PromptImage.Place(ids, [.. messages.SelectMany(message => message.Images).Select(images.Read)], images.Shape).Images);
     }
 
     /// <summary>Text of a conversation.</summary>

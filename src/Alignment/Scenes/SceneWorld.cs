@@ -34,7 +34,7 @@ public sealed record SceneWorldSettings
 
 /// <summary>
 /// Writes RoVRM's three data sets about scenes of which everything is known: pairs about a scene told as a list (textual), about its
-/// caption (caption-based) and about its image (visual); and scenes with drawn captions to rank. JSON lines in the contract of
+/// caption (caption-based) and about its image (visual); scenes with faithful descriptions; and scenes with drawn captions to rank. JSON lines in the contract of
 /// preference pairs: <c>prompt</c>, <c>chosen</c>, <c>rejected</c>, <c>subset</c>, and <c>image</c> where there is one, relative to the file.
 /// </summary>
 public static class SceneWorld
@@ -62,6 +62,11 @@ public static class SceneWorld
             Rows($"textual.{end}.jsonl", count, Stream(0), random => Textual(captioner, settings, random, noise: part == 0));
             Rows($"caption.{end}.jsonl", count, Stream(1), random => Captioned(captioner, random));
             Rows($"visual.{end}.jsonl", count, Stream(2), random => Visual(captioner, random));
+            Rows($"describe.{end}.jsonl", count, Stream(4), random =>
+            {
+                Scene scene = Scene.Draw(random);
+                return new { prompt = $"{ImageToken}\n{Instruction}", image = Save(scene), completion = Caption.Of(scene).Write(random.Next(3)) };
+            });
         }
         Rows("samples.jsonl", settings.Held, new Random(HashCode(settings.Seed, 3, 0)), random =>
         {

@@ -4,7 +4,7 @@ using XDeepServe.Kernels;
 
 namespace XDeepServe.Alignment.Selection;
 
-/// <summary>Writes a feature file row by row. Until it is disposed of, the file names no rows and is refused by readers.</summary>
+/// <summary>Writes a feature file row by row. Until <see cref="Complete"/>, the file names no rows and is refused by readers.</summary>
 public sealed class FeatureWriter : IDisposable
 {
     private readonly FileStream stream;
@@ -48,15 +48,15 @@ public sealed class FeatureWriter : IDisposable
         rows++;
     }
 
-    /// <summary>Writes the number of rows and closes the file.</summary>
-    public void Dispose()
+    /// <summary>Says that all rows are there.</summary>
+    public void Complete()
     {
-        if (!stream.CanWrite)
-            return;
         stream.Position = 0;
         WriteHeader();
-        stream.Dispose();
     }
+
+    /// <summary>Closes the file.</summary>
+    public void Dispose() => stream.Dispose();
 
     private void WriteHeader()
     {

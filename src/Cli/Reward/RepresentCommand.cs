@@ -69,6 +69,7 @@ internal sealed class RepresentCommand : Command
         using FeatureWriter writer = new(path, whole[0].Length, seed: 0x4C525048_00000000UL + (ulong)feature);
         foreach (float[] row in whole)
             writer.Append(row);
+        writer.Complete();
     }
 
     private static string Line(PreferencePair pair) => JsonSerializer.Serialize(

@@ -1,4 +1,7 @@
 using TorchSharp;
+using XDeepServe.Models;
+using XDeepServe.Models.Images;
+using XDeepServe.Training.Network;
 using static TorchSharp.torch;
 
 namespace XDeepServe.Training.Batching;
@@ -12,7 +15,9 @@ public sealed class Batch
     /// <summary>Makes a batch.</summary>
     /// <param name="examples">At least one, each of as many sequences.</param>
     /// <param name="device">Where the tensors go.</param>
-    public Batch(IReadOnlyList<Example> examples, Device device)
+    /// <param name="images">How the model takes images; null for a model of text.</param>
+    /// <exception cref="ImageException">An image cannot be decoded.</exception>
+    public Batch(IReadOnlyList<Example> examples, Device device, ImageInput? images = null)
     {
         Examples = examples;
         Sequence[] sequences = [.. examples.SelectMany(example => example.Sequences)];
@@ -33,6 +38,7 @@ public sealed class Batch
         Ids = tensor(ids, shape, device: device);
         Targets = tensor(targets, shape, device: device);
         Last = tensor([.. sequences.Select(sequence => sequence.Ids.Length - 1L)], device: device);
+        Pictures = images is null ? null : Read(sequences, images, device);
         Tokens = sequences.Sum(sequence => (long)sequence.Ids.Length);
     }
 
@@ -51,6 +57,9 @@ public sealed class Batch
     /// <summary>Each sequence's last position, int64 <c>[sequences]</c>.</summary>
     public Tensor Last { get; }
 
+    /// <summary>What the image tokens show; null if there are none.</summary>
+    public Pictures? Pictures { get; }
+
     /// <summary>Tokens without padding.</summary>
     public long Tokens { get; }
 
@@ -61,4 +70,18 @@ public sealed class Batch
 
     /// <summary>One number of each example, float32 <c>[examples]</c>.</summary>
     public Tensor Column(Func<Example, double> value) => tensor([.. Examples.Select(example => (float)value(example))], device: Ids.device);
+
+    // Answers to one prompt show the same image, which is read and encoded once.
+    private static Pictures? Read(Sequence[] sequences, ImageInput images, Device device)
+    {
+        string[] places = [.. sequences.SelectMany(sequence => sequence.Images)];
+        if (places.Length == 0)
+            return null;
+        string[] files = [.. places.Distinct()];
+        int size = images.Shape.Size;
+        float[] pixels = [.. files.SelectMany(images.Read)];
+        return new Pictures(
+            tensor(pixels, [files.Length, ImageConfig.Channels, size, size], device: device),
+            tensor([.. places.Select(file => (long)Array.IndexOf(files, file))], device: device));
+    }
 }

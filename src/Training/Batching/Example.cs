@@ -7,6 +7,9 @@ namespace XDeepServe.Training.Batching;
 /// <param name="Learned">Ranges [start, end) of the tokens that a language model's loss is over; empty where something else is learnt.</param>
 public sealed record Sequence(int[] Ids, IReadOnlyList<(int Start, int End)> Learned)
 {
+    /// <summary>Files of the images that its image tokens show, in order.</summary>
+    public IReadOnlyList<string> Images { get; init; } = [];
+
     /// <summary>A sequence of which something behind its last token is learnt.</summary>
     public Sequence(int[] ids) : this(ids, [])
     {

@@ -6,8 +6,8 @@ using static TorchSharp.torch.nn.functional;
 namespace XDeepServe.Training.Network;
 
 /// <summary>
-/// A dense decoder (Llama, Qwen2, Qwen3, Mistral) in TorchSharp: the same network that the engine serves, with gradients. Sequences of a batch
-/// are padded on the right, where a causal network does not look.
+/// A dense decoder (Llama, Qwen2, Qwen3, Mistral; LLaVA over one of them) in TorchSharp: the same network that the engine serves, with gradients.
+/// Sequences of a batch are padded on the right, where a causal network does not look.
 /// </summary>
 /// <param name="config">Its shape.</param>
 /// <param name="weights">Its weights; stay the caller's.</param>
@@ -15,6 +15,8 @@ namespace XDeepServe.Training.Network;
 public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSettings? adapters = null)
 {
     private static readonly string[] Served = ["llama", "qwen2", "qwen3", "mistral"];
+
+    private readonly VisionTower? eye = config.Images is { } shape ? new VisionTower(shape, weights) : null;
 
     /// <summary>The shape.</summary>
     public ModelConfig Config => config;
@@ -29,31 +31,34 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
     /// <exception cref="TrainingException">It is of another kind.</exception>
     public static void Check(ModelConfig config)
     {
-        if (!Served.Contains(config.Family) || config.Experts is not null || config.Images is not null)
-            throw new TrainingException($"Models of the family '{config.Family}' cannot be trained; {string.Join(", ", Served)} can.");
+        string family = config.Images?.TextFamily ?? config.Family;
+        if (!Served.Contains(family) || config.Experts is not null)
+            throw new TrainingException($"Models of the family '{family}' cannot be trained; {string.Join(", ", Served)} can, and LLaVA over one of them.");
     }
 
     /// <summary>Hidden states behind the final norm.</summary>
     /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
+    /// <param name="pictures">What the image tokens among them show; null for none.</param>
     /// <returns><c>[sequences, length, hidden]</c>, in the weights' type.</returns>
-    public Tensor Hidden(Tensor ids) => Finish(Enumerable.Range(0, config.Layers).Aggregate(Embed(ids), Layer));
+    public Tensor Hidden(Tensor ids, Pictures? pictures = null) => Finish(Enumerable.Range(0, config.Layers).Aggregate(Embed(ids, pictures), Layer));
 
     /// <summary>Runs forward and backward; gradients are added to the weights'.</summary>
     /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
     /// <param name="loss">A scalar of the hidden states behind the final norm.</param>
+    /// <param name="pictures">What the image tokens among them show; null for none.</param>
     /// <returns>The loss, without gradient.</returns>
-    public Tensor Backward(Tensor ids, Func<Tensor, Tensor> loss)
+    public Tensor Backward(Tensor ids, Func<Tensor, Tensor> loss, Pictures? pictures = null)
     {
         if (!Recomputes)
         {
-            Tensor value = loss(Hidden(ids));
+            Tensor value = loss(Hidden(ids, pictures));
             value.backward();
             return value.detach();
         }
         List<Tensor> inputs = []; // of each layer, then of the final norm
         using (no_grad())
         {
-            inputs.Add(Embed(ids));
+            inputs.Add(Embed(ids, pictures));
             for (int layer = 0; layer < config.Layers; layer++)
                 inputs.Add(Layer(inputs[layer], layer));
         }
@@ -67,7 +72,7 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
             Layer(input, layer).backward([gradient]);
             gradient = input.grad!;
         }
-        Tensor embedded = Embed(ids);
+        Tensor embedded = Embed(ids, pictures);
         if (embedded.requires_grad)
             embedded.backward([gradient]);
         return result.detach();
@@ -78,7 +83,16 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
     /// <returns><c>[…, vocabulary]</c></returns>
     public Tensor Logits(Tensor hidden) => linear(hidden, weights.TryGet("lm_head.weight") ?? weights["model.embed_tokens.weight"]);
 
-    private Tensor Embed(Tensor ids) => weights["model.embed_tokens.weight"].index_select(0, ids.flatten()).view(ids.shape[0], ids.shape[1], config.HiddenSize);
+    private Tensor Embed(Tensor ids, Pictures? pictures)
+    {
+        Tensor embedded = weights["model.embed_tokens.weight"].index_select(0, ids.flatten()).view(ids.shape[0], ids.shape[1], config.HiddenSize);
+        if (pictures is null)
+            return embedded;
+        if (eye is null)
+            throw new TrainingException("The data shows images, but the model takes text only.");
+        // Rows of images lie in the order in which their tokens are met.
+        return embedded.masked_scatter((ids == config.Images!.TokenId).unsqueeze(-1), eye.Project(pictures.Pixels).index_select(0, pictures.Order));
+    }
 
     private Tensor Finish(Tensor hidden) => Norm(hidden, "model.norm.weight");
 

@@ -5,6 +5,7 @@ using XDeepServe.Alignment.Prompts;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 using XDeepServe.Models.Families;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
 using XDeepServe.Training.Network;
@@ -36,7 +37,10 @@ public sealed class BaseModel : IDisposable
             Shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
             Decoder.Check(Shape);
             if (checkpoint.LoadTokenizer() is { } tokenizer)
-                writer = new PromptWriter(tokenizer, tokenizer.CreateTemplate());
+            {
+                ChatTemplate? template = tokenizer.CreateTemplate();
+                writer = new PromptWriter(tokenizer, template, Shape.Images is { } images ? new ImageInput(images, ImageProcessor.Read(checkpoint.PreprocessorConfig, images), tokenizer, template) : null);
+            }
         }
         catch
         {
@@ -63,11 +67,11 @@ public sealed class BaseModel : IDisposable
         using Generator random = new((ulong)seed, torch.CPU), adapterRandom = new((ulong)seed + 1, torch.CPU); // weights are the same with adapters and without
         foreach ((string name, long[] shape) in Published(scores))
         {
-            weights[name] = !scratch && checkpoint.Has(name) ? Read(name, shape)
-                : shape.Length == 1 ? (name.EndsWith(".bias", StringComparison.Ordinal) ? zeros(shape) : ones(shape))
+            weights[name] = !scratch && checkpoint.Has(Stored(name)) ? Read(name, shape)
+                : shape.Length == 1 && !name.EndsWith("class_embedding", StringComparison.Ordinal) ? (name.EndsWith(".bias", StringComparison.Ordinal) ? zeros(shape) : ones(shape))
                 : scratch || name == BradleyTerry.Head ? randn(shape, generator: random).mul_(NewDeviation)
                 : Read(name, shape);
-            if (adapters?.Takes(name) != true)
+            if (adapters?.Takes(name) != true || !name.StartsWith("model.", StringComparison.Ordinal))
                 continue;
             string projection = name[..^".weight".Length];
             weights[projection + LoraSettings.Down] = rand([adapters.Rank, shape[1]], generator: adapterRandom).mul_(2).sub_(1).div_(Math.Sqrt(shape[1]));
@@ -89,7 +93,7 @@ public sealed class BaseModel : IDisposable
         ElementType type = weights.Type == ScalarType.BFloat16 ? ElementType.BF16 : ElementType.F32;
         SafetensorsWriter writer = new();
         foreach ((string name, long[] shape) in Published(scores))
-            writer.Add(name, shape, type, stream => Write(stream, name));
+            writer.Add(Spelled(name), shape, type, stream => Write(stream, name));
         using (Stream stream = create(Path.Combine(folder, "model.safetensors")))
             writer.Write(stream, progress: null);
         File.WriteAllText(Path.Combine(folder, "config.json"), Config(scores, type).ToJsonString(new() { WriteIndented = true }));
@@ -119,6 +123,7 @@ public sealed class BaseModel : IDisposable
         config["architectures"] = new JsonArray(scores ? family.Scoring : family.Architecture);
         config["torch_dtype"] = type == ElementType.BF16 ? "bfloat16" : "float32";
         config["tie_word_embeddings"] = Tied || scores;
+        config["text_config"]?.AsObject().Remove("tie_word_embeddings");
         if (scores)
         {
             config["id2label"] = new JsonObject { ["0"] = "reward" };
@@ -132,12 +137,23 @@ public sealed class BaseModel : IDisposable
         return config;
     }
 
-    private bool Tied => Shape.TiedEmbeddings ?? !checkpoint.Has("lm_head.weight");
+    private bool Tied => Shape.TiedEmbeddings ?? !checkpoint.Has(Stored("lm_head.weight"));
+
+    // As the model's files spell it; its own name if they do not hold it.
+    private string Stored(string name) =>
+        checkpoint.Has(name) ? name : Family.Of(Shape.Family).Spellings(name).Select(spelling => spelling.Name).FirstOrDefault(checkpoint.Has, name);
+
+    // As Hugging Face's files spell the parts of LLaVA.
+    private string Spelled(string name) => Shape.Images is null || name == BradleyTerry.Head || name.StartsWith(VisionTower.Projector, StringComparison.Ordinal)
+        ? name
+        : Family.Of(Shape.Family).Spellings(name).First().Name;
 
     /// <summary>Names and shapes of the weights that a model's files hold.</summary>
     private IEnumerable<(string Name, long[] Shape)> Published(bool scores)
     {
         long hidden = Shape.HiddenSize, inner = Shape.FeedForwardSize, queries = Shape.Heads * Shape.HeadWidth, keys = Shape.KeyValueHeads * Shape.HeadWidth;
+        foreach ((string, long[]) weight in Shape.Images is { } images ? VisionTower.Names(images, hidden) : [])
+            yield return weight;
         yield return ("model.embed_tokens.weight", [Shape.VocabularySize, hidden]);
         for (int layer = 0; layer < Shape.Layers; layer++)
         {
@@ -171,7 +187,7 @@ public sealed class BaseModel : IDisposable
 
     private Tensor Read(string name, long[] shape)
     {
-        StoredTensor stored = checkpoint.Get(name, shape);
+        StoredTensor stored = checkpoint.Get(Stored(name), shape);
         Tensor values = empty(shape, dtype: ScalarType.Float32);
         Span<float> all = MemoryMarshal.Cast<byte, float>(values.bytes);
         for (int row = 0; row < stored.Rows; row++)

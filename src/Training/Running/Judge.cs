@@ -25,8 +25,8 @@ public sealed class Judge(Stage stage, Decoder network, TrainingSettings setting
         foreach (IReadOnlyList<Example> together in BatchPlan.ByLength(asked.SelectMany(examples => examples).Where(example => example.Length <= settings.MaxLength), settings.PerDeviceEvalBatchSize))
         {
             using DisposeScope scope = NewDisposeScope();
-            Batch batch = new(together, network.Weights.Device);
-            float[] values = stage.Loss(network, network.Hidden(batch.Ids), batch).Differences!.cpu().data<float>().ToArray();
+            Batch batch = stage.Batch(together, network.Weights.Device);
+            float[] values = stage.Loss(network, network.Hidden(batch.Ids, batch.Pictures), batch).Differences!.cpu().data<float>().ToArray();
             for (int i = 0; i < together.Count; i++)
                 differences[together[i]] = values[i];
         }

@@ -3,6 +3,7 @@ using TorchSharp;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
 using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Network;
 using XDeepServe.Training.Stages;
@@ -67,12 +68,37 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         tell($"The model is in {Path.Combine(settings.OutputDir, "final")}");
         foreach ((string name, Benchmark benchmark) in tests)
             Report(name, benchmark, new Judge(stage, network, settings).Run(benchmark.Pairs));
+        try
+        {
+            foreach (string path in settings.FeatureData)
+                WriteFeatures(stage, network, path, cancel);
+        }
+        catch (OperationCanceledException)
+        {
+            tell("Stopped before all features were written; go on with --resume_from_checkpoint true.");
+            return false;
+        }
         return true;
 
         bool Trains(string name) =>
-            adapters is not null ? name.Contains(".lora_", StringComparison.Ordinal) || name == BradleyTerry.Head : !settings.FreezeBackbone || name == BradleyTerry.Head;
+            name == BradleyTerry.Head || (adapters is not null ? name.Contains(".lora_", StringComparison.Ordinal) : !Frozen(name));
+
+        bool Frozen(string name) => settings.FreezeBackbone
+            || (name.StartsWith(VisionTower.Tower, StringComparison.Ordinal) ? settings.FreezeVisionTower
+                : name.StartsWith(VisionTower.Projector, StringComparison.Ordinal) ? settings.FreezeMultiModalProjector : settings.FreezeLanguageModel);
 
         void Save(string folder, Func<string, Stream> create) => model.Save(folder, weights, stage.Scores, adapters, create);
+    }
+
+    private void WriteFeatures(Stage stage, Decoder network, string path, CancellationToken cancel)
+    {
+        DataCounts counts = new();
+        List<Example> examples = [.. stage.Read(path, counts)];
+        if (examples.Count == 0 || examples.Count != DataFile.Read(path).Count())
+            throw new TrainingException($"{path}: {counts}; features need every example, each of them one row. Leave those that are dropped out of the file.");
+        string target = Path.Combine(settings.OutputDir, Path.GetFileNameWithoutExtension(path) + ".features");
+        new GradientFeatures(stage, network, new RademacherProjection(settings.FeatureDimension, (ulong)settings.Seed)).Write(target, stage.Prepare(network, examples), cancel);
+        tell($"{examples.Count} features of {settings.FeatureDimension} values are in {target}");
     }
 
     private List<Example> Read(Stage stage, IReadOnlyList<string> paths, int most)

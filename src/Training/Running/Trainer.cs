@@ -68,8 +68,8 @@ public sealed class Trainer(
         foreach (IReadOnlyList<Example> together in BatchPlan.ByLength(examples, settings.PerDeviceEvalBatchSize))
         {
             using DisposeScope scope = NewDisposeScope();
-            Batch batch = new(together, network.Weights.Device);
-            window += Sum(stage.Loss(network, network.Hidden(batch.Ids), batch), batch);
+            Batch batch = stage.Batch(together, network.Weights.Device);
+            window += Sum(stage.Loss(network, network.Hidden(batch.Ids, batch.Pictures), batch), batch);
         }
         return window;
     }
@@ -98,13 +98,13 @@ public sealed class Trainer(
         foreach (IReadOnlyList<Example> examples in batches)
         {
             using DisposeScope scope = NewDisposeScope();
-            Batch batch = new(examples, network.Weights.Device);
+            Batch batch = stage.Batch(examples, network.Weights.Device);
             Outcome? outcome = null;
             network.Backward(batch.Ids, hidden =>
             {
                 outcome = stage.Loss(network, hidden, batch);
                 return outcome.Losses.sum() / weight;
-            });
+            }, batch.Pictures);
             using (no_grad())
                 window += Sum(outcome!, batch);
             optimizer.Accumulate();

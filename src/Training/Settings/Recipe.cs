@@ -15,18 +15,27 @@ public static class Recipe
 
     /// <summary>Reads a YAML file of names and values.</summary>
     /// <exception cref="TrainingException">It is no such file.</exception>
-    public static IReadOnlyList<(string Name, IReadOnlyList<string> Values)> Read(string path)
+    public static IReadOnlyList<(string Name, IReadOnlyList<string> Values)> Read(string path) => Entries(path, ReadMap(path));
+
+    /// <summary>Values of a map, as <see cref="Apply"/> takes them.</summary>
+    /// <param name="path">Its file, for messages.</param>
+    /// <param name="map">Names and values.</param>
+    internal static IReadOnlyList<(string Name, IReadOnlyList<string> Values)> Entries(string path, IEnumerable<KeyValuePair<string, object?>> map) =>
+        [.. map.Select(item => (item.Key, item.Value switch
+        {
+            null => (IReadOnlyList<string>)[],
+            string text => [text],
+            IEnumerable<object?> list when list.All(entry => entry is string) => [.. list.Select(entry => (string)entry!)],
+            _ => throw new TrainingException($"{path}: '{item.Key}' must be a value or a list of values."),
+        }))];
+
+    /// <summary>Reads a YAML file whose values may be maps themselves.</summary>
+    /// <exception cref="TrainingException">It is no such file.</exception>
+    internal static Dictionary<string, object?> ReadMap(string path)
     {
         try
         {
-            Dictionary<string, object?>? read = new DeserializerBuilder().Build().Deserialize<Dictionary<string, object?>>(File.ReadAllText(path));
-            return [.. (read ?? []).Select(item => (item.Key, item.Value switch
-            {
-                null => (IReadOnlyList<string>)[],
-                string text => [text],
-                IEnumerable<object?> list when list.All(entry => entry is string) => [.. list.Select(entry => (string)entry!)],
-                _ => throw new TrainingException($"{path}: '{item.Key}' must be a value or a list of values."),
-            }))];
+            return new DeserializerBuilder().Build().Deserialize<Dictionary<string, object?>>(File.ReadAllText(path)) ?? [];
         }
         catch (YamlException broken)
         {

@@ -154,6 +154,18 @@ public sealed record TrainingSettings
     [Description("Train the score head alone.")]
     public bool FreezeBackbone { get; init; }
 
+    /// <summary>Keeps the vision transformer as it is.</summary>
+    [Description("LLaVA: keep the vision transformer as it is.")]
+    public bool FreezeVisionTower { get; init; }
+
+    /// <summary>Keeps the projector as it is.</summary>
+    [Description("LLaVA: keep the projector as it is.")]
+    public bool FreezeMultiModalProjector { get; init; }
+
+    /// <summary>Keeps the text model as it is.</summary>
+    [Description("LLaVA: keep the text model as it is (a score head is trained).")]
+    public bool FreezeLanguageModel { get; init; }
+
     /// <summary>Both orders of each pair.</summary>
     [Description("gram, lrhp: learn each pair in both orders instead of one at random.")]
     public bool BothOrders { get; init; }
@@ -177,6 +189,14 @@ public sealed record TrainingSettings
     /// <summary>Which projections get adapters.</summary>
     [Description("Low-rank adapters: projections that get one.")]
     public IReadOnlyList<string> LoraTargetModules { get; init; } = ["q_proj", "k_proj", "v_proj", "o_proj"];
+
+    /// <summary>Data whose gradient features are written.</summary>
+    [Description("Files whose gradient features are written in the end, for xds select (needs lora_r).")]
+    public IReadOnlyList<string> FeatureData { get; init; } = [];
+
+    /// <summary>Values of a feature.</summary>
+    [Description("Gradient features: values that a gradient is projected to, a multiple of 64.")]
+    public int FeatureDimension { get; init; } = 8192;
 
     /// <summary>Event files for TensorBoard.</summary>
     [Description("Where to report besides log.jsonl and log.csv: none or tensorboard.")]
@@ -206,6 +226,8 @@ public sealed record TrainingSettings
         Require(AdamBeta1 is >= 0 and < 1 && AdamBeta2 is >= 0 and < 1 && AdamEpsilon > 0, "adam_beta1 and adam_beta2 must be from 0 to below 1, adam_epsilon greater than 0.");
         Require(LoraR == 0 || LoraTargetModules.Count > 0, "lora_target_modules must name a projection, such as q_proj.");
         Require(EarlyStoppingPatience == 0 || EvalData.Count > 0, "early_stopping_patience needs eval_data.");
+        Require(FeatureData.Count == 0 || LoraR > 0, "feature_data needs lora_r: features are gradients with respect to low-rank adapters.");
+        Require(FeatureDimension >= 64 && FeatureDimension % 64 == 0, "feature_dimension must be a multiple of 64.");
         Require(ReportTo is "none" or "tensorboard", "report_to is none or tensorboard.");
         Require(Device is "auto" or "cpu" or "cuda", "device is auto, cpu or cuda.");
 

@@ -56,5 +56,5 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
     public override IReadOnlyList<Example> Ask(PreferencePair pair) => [Encode(pair.Prompt, [pair.Chosen, pair.Rejected]) with { Pair = pair }];
 
     private Example Encode(IReadOnlyList<Message> prompt, IReadOnlyList<string> answers) =>
-        new([.. answers.Select(answer => new Sequence(Writer.Encode([.. prompt, new Message("assistant", answer)], opensAnswer: false)))]);
+        new([.. answers.Select(answer => Encode([.. prompt, new Message("assistant", answer)], opensAnswer: false))]);
 }

@@ -38,8 +38,8 @@ public sealed class DirectPreference(PromptWriter writer, TrainingSettings setti
         foreach (IReadOnlyList<Example> together in BatchPlan.ByLength(examples, Settings.PerDeviceEvalBatchSize))
         {
             using DisposeScope scope = NewDisposeScope();
-            Batch batch = new(together, network.Weights.Device);
-            float[] sums = TokenLoss.Sums(network, network.Hidden(batch.Ids), batch).cpu().data<float>().ToArray();
+            Batch batch = Batch(together, network.Weights.Device);
+            float[] sums = TokenLoss.Sums(network, network.Hidden(batch.Ids, batch.Pictures), batch).cpu().data<float>().ToArray();
             for (int i = 0; i < together.Count; i++)
                 references[together[i]] = [-sums[2 * i], -sums[2 * i + 1]];
         }
@@ -57,7 +57,7 @@ public sealed class DirectPreference(PromptWriter writer, TrainingSettings setti
 
     private Sequence Answer(PreferencePair pair, int[] prompt, string answer)
     {
-        int[] ids = Writer.Encode([.. pair.Prompt, new Message("assistant", answer)], opensAnswer: false);
-        return new Sequence(ids, [(ids.AsSpan().CommonPrefixLength(prompt), ids.Length)]);
+        Sequence whole = Encode([.. pair.Prompt, new Message("assistant", answer)], opensAnswer: false);
+        return whole with { Learned = [(whole.Ids.AsSpan().CommonPrefixLength(prompt), whole.Ids.Length)] };
     }
 }

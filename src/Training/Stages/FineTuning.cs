@@ -36,7 +36,7 @@ public sealed class FineTuning(PromptWriter writer, TrainingSettings settings) :
                 learned.Add((start, end));
         }
         if (learned.Count > 0)
-            return Cut(ids, learned, counts);
+            return Cut(ids, learned, counts, [.. messages.SelectMany(message => message.Images)]);
         counts.Drop("without an assistant's turn that the template renders");
         return null;
     }

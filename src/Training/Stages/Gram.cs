@@ -58,6 +58,6 @@ public sealed class Gram(PromptWriter writer, JudgePrompt judge, TrainingSetting
     private Example Encode(PreferencePair pair, int label)
     {
         (string first, string second) = label == 0 ? (pair.Chosen, pair.Rejected) : (pair.Rejected, pair.Chosen);
-        return new Example([new Sequence(Writer.Encode(judge.Write(pair.Prompt, first, second), opensAnswer: true))]) { Label = label, Pair = pair };
+        return new Example([Encode(judge.Write(pair.Prompt, first, second), opensAnswer: true)]) { Label = label, Pair = pair };
     }
 }

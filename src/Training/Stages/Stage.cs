@@ -18,6 +18,17 @@ public abstract class Stage(PromptWriter writer, TrainingSettings settings)
     /// <summary>Of the run.</summary>
     protected TrainingSettings Settings => settings;
 
+    /// <summary>Examples that run together, with their images.</summary>
+    /// <param name="examples">At least one, each of as many sequences.</param>
+    /// <param name="device">Where the tensors go.</param>
+    public Batch Batch(IReadOnlyList<Example> examples, Device device) => new(examples, device, writer.Images);
+
+    /// <summary>A sequence of which something behind its last token is learnt.</summary>
+    /// <param name="messages">The turns.</param>
+    /// <param name="opensAnswer">Whether the assistant's turn is opened at the end.</param>
+    protected Sequence Encode(IReadOnlyList<Message> messages, bool opensAnswer) =>
+        new(writer.Encode(messages, opensAnswer)) { Images = [.. messages.SelectMany(message => message.Images)] };
+
     /// <summary>Whether the network has a score head of one value in place of the output matrix.</summary>
     public virtual bool Scores => false;
 

@@ -29,10 +29,15 @@ public abstract class TextStage(PromptWriter writer, TrainingSettings settings) 
 
     /// <summary>A sequence, cut at the longest length.</summary>
     /// <returns>Null if nothing that is learnt is left.</returns>
-    protected Example? Cut(int[] ids, IReadOnlyList<(int Start, int End)> learned, DataCounts counts)
+    protected Example? Cut(int[] ids, IReadOnlyList<(int Start, int End)> learned, DataCounts counts, IReadOnlyList<string>? images = null)
     {
         if (ids.Length > Settings.MaxLength)
         {
+            if (images is { Count: > 0 })
+            {
+                counts.Drop("with images and longer than max_length"); // a cut might go through an image's rows
+                return null;
+            }
             ids = ids[..Settings.MaxLength];
             learned = [.. learned.Where(range => range.Start < ids.Length).Select(range => (range.Start, Math.Min(range.End, ids.Length)))];
             if (learned.Count == 0)
@@ -42,7 +47,7 @@ public abstract class TextStage(PromptWriter writer, TrainingSettings settings) 
             }
             counts.Truncate();
         }
-        Sequence sequence = new(ids, learned);
+        Sequence sequence = new(ids, learned) { Images = images ?? [] };
         if (sequence.LearnedTokens > 0)
             return new Example([sequence]);
         counts.Drop("empty");

@@ -35,8 +35,11 @@ public sealed class FeatureTests : IDisposable
         Assert.Throws<DataException>(() => FeatureFile.Open(text));
         Assert.Throws<DataException>(() => FeatureFile.Open(cut));
         using (FeatureWriter writer = new(unfinished, 8, 0))
+        {
+            writer.Append([1, 2, 3, 4, 5, 6, 7, 8]);
             Assert.Throws<ArgumentException>(() => writer.Append([1, 2, 3, 4, 5, 6, 7, float.NaN]));
-        Assert.Throws<DataException>(() => FeatureFile.Open(unfinished)); // no row was written
+        }
+        Assert.Contains("not finished", Assert.Throws<DataException>(() => FeatureFile.Open(unfinished)).Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -154,6 +157,7 @@ public sealed class FeatureTests : IDisposable
         using FeatureWriter writer = new(path, rows[0].Length, seed, halves);
         foreach (float[] row in rows)
             writer.Append(row);
+        writer.Complete();
         return path;
     }
 

@@ -1,0 +1,99 @@
+using System.Text.Json.Nodes;
+using TorchSharp;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Rewards;
+using XDeepServe.Alignment.Scenes;
+using XDeepServe.FlowServe;
+using XDeepServe.Kernels.Cpu;
+using XDeepServe.Models;
+using XDeepServe.Models.Images;
+using XDeepServe.Models.Loading;
+using XDeepServe.Models.Text;
+using XDeepServe.Training.Batching;
+using XDeepServe.Training.Network;
+using XDeepServe.Training.Running;
+using static TorchSharp.torch;
+using Model = XDeepServe.Models.Model;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace XDeepServe.Training.Tests;
+
+/// <summary>LLaVA in TorchSharp beside transformers and the engine.</summary>
+public sealed class VisualTests
+{
+    [Fact]
+    public void Logits_equal_those_of_transformers()
+    {
+        string folder = Path.Combine(AppContext.BaseDirectory, "golden", "llava");
+        using BaseModel model = new(folder);
+        using TrainedWeights weights = new(model.Load(scores: false, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
+        Decoder network = new(model.Shape, weights);
+        JsonArray cases = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "golden.json")))!["cases"]!.AsArray();
+        float[] pixels = [.. cases[0]!["pixel_values"]!.AsArray().Select(value => value!.GetValue<float>())];
+        foreach (JsonNode? one in cases)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            long[] prompt = [.. one!["prompt"]!.AsArray().Select(id => id!.GetValue<long>())];
+            int size = model.Shape.Images!.Size;
+            // Two rows that show one image each, which is encoded once; the second row is padded.
+            Tensor ids = cat([tensor([.. prompt, 5, 6]).unsqueeze(0), tensor([.. prompt, 0, 0]).unsqueeze(0)], 0);
+            Pictures pictures = new(tensor(pixels, [1, 3, size, size]), tensor([0L, 0L]));
+            Tensor hidden = network.Hidden(ids, pictures);
+            float[] expected = [.. one["last_logits"]!.AsArray().Select(value => value!.GetValue<float>())];
+            float range = expected.Max() - expected.Min();
+            for (int row = 0; row < 2; row++)
+            {
+                float[] logits = [.. network.Logits(hidden[row, prompt.Length - 1]).data<float>()];
+                Assert.All(expected.Zip(logits), pair => Assert.True(MathF.Abs(pair.First - pair.Second) <= 2e-3f * range, $"{pair.First} beside {pair.Second}"));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task A_trained_reward_model_scores_in_the_engine_as_it_did_in_training()
+    {
+        using SceneModel scenes = new(pairs: 12);
+        TrainingSettings settings = scenes.Settings("visual") with { MaxSteps = 3 };
+        Assert.True(new Run(settings, _ => { }).Train("bt", null, TestContext.Current.CancellationToken));
+        string final = Path.Combine(settings.OutputDir, "final");
+        using Loaded loaded = new("bt", settings with { ModelNameOrPath = final, FromScratch = false });
+        using DisposeScope scope = NewDisposeScope();
+        Batch batch = loaded.Stage.Batch([.. loaded.Examples.Take(5)], CPU);
+        float[] trained = [.. loaded.Stage.Loss(loaded.Network, loaded.Network.Hidden(batch.Ids, batch.Pictures), batch).Differences!.data<float>()];
+        using Checkpoint checkpoint = Checkpoint.Open(final);
+        using CpuBackend backend = new(new CpuOptions(Threads: 1, PinThreads: false));
+        using Model model = Model.Load(checkpoint, backend, new ModelOptions());
+        Tokenizer tokenizer = checkpoint.LoadTokenizer()!;
+        using TeShell shell = new(model, backend, tokenizer, new EngineOptions { MaxModelLength = 256 });
+        using PromptReader reader = new(shell);
+        ChatTemplate? template = tokenizer.CreateTemplate();
+        ScalarRewardModel reward = new(reader, new PromptWriter(tokenizer, template, new ImageInput(model.Config.Images!, ImageProcessor.Read(checkpoint.PreprocessorConfig, model.Config.Images!), tokenizer, template)));
+        Alignment.Data.PreferencePair[] pairs = [.. Alignment.Data.PreferenceData.Pairs(settings.TrainData[0], new()).Take(5)];
+        for (int i = 0; i < pairs.Length; i++)
+        {
+            IReadOnlyList<double> scores = await reward.ScoreAsync(pairs[i].Prompt, [pairs[i].Chosen, pairs[i].Rejected], TestContext.Current.CancellationToken);
+            Assert.Equal(trained[i], scores[0] - scores[1], 1e-3);
+        }
+        Assert.True(trained.Max(MathF.Abs) > 1e-2f);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Images_are_learnt_from_and_parts_can_be_kept_as_they_are(bool again)
+    {
+        using SceneModel scenes = new(pairs: 6);
+        using Loaded loaded = new("bt", scenes.Settings("visual") with { GradientCheckpointing = again });
+        using DisposeScope scope = NewDisposeScope();
+        Batch batch = loaded.Stage.Batch(loaded.Examples, CPU);
+        Assert.Equal(6, batch.Pictures!.Pixels.shape[0]); // both answers show the same
+        loaded.Network.Backward(batch.Ids, hidden => loaded.Stage.Loss(loaded.Network, hidden, batch).Losses.sum(), batch.Pictures);
+        foreach (string name in (string[])["vision_tower.embeddings.patch_embedding.weight", "vision_tower.encoder.layers.0.self_attn.q_proj.weight", "multi_modal_projector.linear_1.weight", "model.embed_tokens.weight"])
+            Assert.True(loaded.Weights[name].grad!.abs().max().item<float>() > 0, name);
+        TrainingSettings settings = scenes.Settings("visual") with { MaxSteps = 3, FreezeVisionTower = true, FreezeMultiModalProjector = true, GradientCheckpointing = again };
+        Assert.True(new Run(settings, _ => { }).Train("bt", null, TestContext.Current.CancellationToken));
+        using Loaded trained = new("bt", settings with { ModelNameOrPath = Path.Combine(settings.OutputDir, "final"), FromScratch = false });
+        foreach (string name in loaded.Weights.Names)
+            Assert.Equal(name.StartsWith("vision_tower.", StringComparison.Ordinal) || name.StartsWith("multi_modal_projector.", StringComparison.Ordinal), (loaded.Weights[name] == trained.Weights[name]).all().item<bool>());
+    }
+}
