@@ -11,6 +11,9 @@ public sealed class Row(string place, JsonElement json)
 {
     private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    /// <summary>Names of the fields that are there and not null.</summary>
+    public IEnumerable<string> Names => json.EnumerateObject().Where(item => item.Value.ValueKind != JsonValueKind.Null).Select(item => item.Name);
+
     /// <summary>Whether a field is there and not null.</summary>
     public bool Has(string field) => json.TryGetProperty(field, out JsonElement value) && value.ValueKind != JsonValueKind.Null;
 

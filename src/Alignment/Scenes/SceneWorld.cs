@@ -84,6 +84,7 @@ public static class SceneWorld
             };
         });
         SceneTokenizer.Write(folder);
+        SceneRecipe.Write(folder, settings.Size);
 
         void Rows(string name, int count, Random random, Func<Random, object> row) =>
             File.WriteAllLines(Path.Combine(folder, name), Enumerable.Range(0, count).Select(_ => JsonSerializer.Serialize(row(random), SceneTokenizer.Plain)));

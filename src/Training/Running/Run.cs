@@ -18,6 +18,8 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
     /// <summary>Names of the stages.</summary>
     public static IReadOnlyList<string> Stages { get; } = ["pretrain", "sft", "bt", "gram-pretrain", "gram", "lrhp", "dpo"];
 
+    private const string BestOfN = "best-of-n=";
+
     /// <summary>Makes a stage.</summary>
     /// <param name="name">One of <see cref="Stages"/>.</param>
     /// <param name="writer">Turns conversations into token ids.</param>
@@ -52,7 +54,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
 
         IReadOnlyList<Example> train = Read(stage, settings.TrainData, settings.MaxSamples);
         IReadOnlyList<Example> evaluation = Read(stage, settings.EvalData, 0);
-        (string Name, Benchmark Benchmark)[] tests = [.. settings.TestData.Select(Test)];
+        (string Name, Benchmark Benchmark)[] tests = [.. settings.TestData.Where(text => !text.StartsWith(BestOfN, StringComparison.Ordinal)).Select(Test)];
 
         Checkpoints checkpoints = new(settings.OutputDir, settings.SaveTotalLimit);
         TrainingLog log = new(settings.OutputDir, watcher, settings.ReportTo == "tensorboard");
@@ -68,6 +70,8 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         tell($"The model is in {Path.Combine(settings.OutputDir, "final")}");
         foreach ((string name, Benchmark benchmark) in tests)
             Report(name, benchmark, new Judge(stage, network, settings).Run(benchmark.Pairs));
+        foreach (string path in settings.TestData.Where(text => text.StartsWith(BestOfN, StringComparison.Ordinal)).Select(text => text[BestOfN.Length..]))
+            Report(path, Samples.Pick(path, new Judge(stage, network, settings)));
         try
         {
             foreach (string path in settings.FeatureData)
@@ -88,6 +92,12 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
                 : name.StartsWith(VisionTower.Projector, StringComparison.Ordinal) ? settings.FreezeMultiModalProjector : settings.FreezeLanguageModel);
 
         void Save(string folder, Func<string, Stream> create) => model.Save(folder, weights, stage.Scores, adapters, create);
+    }
+
+    private void Report(string path, IReadOnlyDictionary<string, (double All, double Picked)> means)
+    {
+        File.AppendAllLines(Path.Combine(settings.OutputDir, "test.jsonl"), [JsonSerializer.Serialize(new { benchmark = "best-of-n", file = Path.GetFileName(path), all = means.ToDictionary(mean => mean.Key, mean => mean.Value.All), picked = means.ToDictionary(mean => mean.Key, mean => mean.Value.Picked) })]);
+        tell($"best-of-n: {string.Join(", ", means.Select(mean => $"{mean.Key} {mean.Value.All:F3} -> {mean.Value.Picked:F3}"))}");
     }
 
     private void WriteFeatures(Stage stage, Decoder network, string path, CancellationToken cancel)

@@ -23,7 +23,7 @@ public sealed record TrainingSettings
     public IReadOnlyList<string> EvalData { get; init; } = [];
 
     /// <summary>Benchmarks judged when training is over.</summary>
-    [Description("Benchmarks to judge in the end, as name=file (hhh, judgebench, rm-bench, rewardbench, pairs, ...).")]
+    [Description("Benchmarks to judge in the end, as name=file (hhh, judgebench, rm-bench, rewardbench, pairs, ...), or best-of-n=file with responses and numbers about them.")]
     public IReadOnlyList<string> TestData { get; init; } = [];
 
     /// <summary>Most examples taken.</summary>
