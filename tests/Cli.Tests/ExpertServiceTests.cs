@@ -15,10 +15,10 @@ public sealed class ExpertServiceTests : IAsyncDisposable
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("2A2E")]
-    [InlineData("4A3E:2domains")]
-    [InlineData("1P+2A2E")]
-    public async Task Experts_move_and_die_under_load_and_the_tokens_stay(string topology)
+    [InlineData("2A2E", true)]
+    [InlineData("4A3E:2domains", false)]
+    [InlineData("1P+2A2E", false)]
+    public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, bool both)
     {
         await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", "expert-1=10");
         string whole = await XdsProcess.CompleteAsync(client, 40);
@@ -46,6 +46,18 @@ public sealed class ExpertServiceTests : IAsyncDisposable
             Assert.StartsWith(whole[..^1], await answer, StringComparison.Ordinal);
         Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
         await XdsProcess.UntilAsync(async () => Value(await MetricsAsync(), "xds:expert_recoveries_total") > 0, "the recovery is told");
+        await XdsProcess.UntilAsync(() => Task.FromResult(Lines().Any(line => line.EndsWith("expert-1 is back.", StringComparison.Ordinal))), "the expert worker comes back");
+        Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
+        if (both)
+        {
+            // A worker with attention is one of those that answer: what it had to do is done elsewhere, and it comes back, too.
+            running = [.. Enumerable.Range(0, 6).Select(_ => XdsProcess.CompleteAsync(client, 60))];
+            await XdsProcess.KillAsync(PidOf("attention-1"), XdsProcess.SigKill);
+            foreach (Task<string> answer in running)
+                Assert.StartsWith(whole[..^1], await answer, StringComparison.Ordinal);
+            await XdsProcess.UntilAsync(() => Task.FromResult(Lines().Any(line => line.EndsWith("attention-1 is back.", StringComparison.Ordinal))), "the attention worker comes back");
+            Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
+        }
         await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
         await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
         Assert.Equal(0, launcher.ExitCode);

@@ -99,6 +99,8 @@ internal sealed class Launcher : IAsyncDisposable
                 throw new IOException($"{hopeless.Spec.Name} ended {MostFailures} times before the service was ready; what it said stands above.");
             await Task.Delay(100, CancellationToken.None);
         }
+        lock (gate)
+            workers.ForEach(worker => worker.Ready = true);
     }
 
     /// <summary>Ends the workers.</summary>

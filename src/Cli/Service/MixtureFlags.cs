@@ -12,6 +12,7 @@ internal sealed class MixtureFlags
     private readonly Option<string?> apart = new("--apart") { Description = "Attention and expert workers of the service, such as 4A3E:2domains or 1P+2A2E." };
     private readonly Option<string?> group = new("--apart-group") { Description = "Names their groups on this host: the same for all of one service." };
     private readonly Option<int> member = new("--member") { Description = "This worker's number among those of its role, from 0." };
+    private readonly Option<bool> rejoin = new("--rejoin") { Description = "Come back into a service that goes on without this worker, instead of starting with the others." };
     private readonly Option<int> microBatches = new("--micro-batches") { Description = "Micro-batches of a step where attention and experts are apart: 1, 2, or 0 to go by measured times." };
     private readonly Option<int> redundant = new("--redundant-experts") { Description = "Slots of each expert worker for copies of busy experts, which follow the load (EPLB)." };
     private readonly Option<string> algorithm = EngineFlags.Choice("--eplb-algorithm", "How copies are chosen: time-sliced (the paper's) or global (DeepSeek's; moves experts, too).", "time-sliced", "time-sliced", "global");
@@ -25,7 +26,7 @@ internal sealed class MixtureFlags
     /// <param name="launches">Whether it launches the workers, rather than being one.</param>
     public MixtureFlags(Command command, bool launches)
     {
-        foreach (Option option in launches ? Shared : [apart, group, member, .. Shared])
+        foreach (Option option in launches ? Shared : [apart, group, member, rejoin, .. Shared])
             command.Options.Add(option);
     }
 
@@ -59,6 +60,7 @@ internal sealed class MixtureFlags
         MixtureOptions options = new()
         {
             Name = result.GetValue(group) ?? throw new ArgumentException("A worker with attention or experts alone needs --apart-group, the same for all of one service."),
+            Rejoin = result.GetValue(rejoin),
             Redundant = result.GetValue(redundant),
             MicroBatches = result.GetValue(microBatches),
             Balancing = Balancing(result, plan.Experts),

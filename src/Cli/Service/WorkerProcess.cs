@@ -45,15 +45,19 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
     /// <summary>It will end by itself.</summary>
     public void Retire() => retiring = true;
 
+    /// <summary>Whether the service was ready once.</summary>
+    public bool Ready { get; set; }
+
     /// <summary>Keeps the worker running until it is asked to stop, then ends it.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
         TimeSpan delay = s_firstDelay;
+        bool mixed = spec.Role is WorkerRole.Attention or WorkerRole.Expert, again = false;
         while (!stop.IsCancellationRequested)
         {
             long start = Stopwatch.GetTimestamp();
-            using Process process = Start();
-            current = process;
+            using Process process = Start(again && mixed ? ["--rejoin"] : []);
+            (current, again) = (process, true);
             say($"{spec.Name}: process {process.Id.ToString(CultureInfo.InvariantCulture)}");
             Task output = Task.WhenAll(RelayAsync(process.StandardError), RelayAsync(process.StandardOutput));
             using (stop.Register(() => process.StandardInput.Close()))
@@ -70,11 +74,11 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
                 await exited(spec.Name, "it was not needed any more");
                 return;
             }
-            if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
+            if (mixed && !Ready)
             {
-                // The others have found together without it; a new one would have no place among them.
+                // The others wait for all to start together: there is nothing yet that a new one could come back into.
                 Failures = int.MaxValue;
-                say($"{spec.Name}: ended with status {process.ExitCode.ToString(CultureInfo.InvariantCulture)}; the others go on without it");
+                say($"{spec.Name}: ended with status {process.ExitCode.ToString(CultureInfo.InvariantCulture)} before the service was ready");
                 await exited(spec.Name, $"its process ended with status {process.ExitCode}");
                 return;
             }
@@ -116,14 +120,14 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
         }
     }
 
-    private Process Start()
+    private Process Start(IReadOnlyList<string> more)
     {
         // Under "dotnet xds.dll" the first argument is the program; the program's own file has none such.
         bool hosted = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet";
         ProcessStartInfo start = new(Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         if (hosted)
             start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
-        foreach (string argument in arguments)
+        foreach (string argument in arguments.Concat(more))
             start.ArgumentList.Add(argument);
         if (Spare)
             start.ArgumentList.Add("--standby");

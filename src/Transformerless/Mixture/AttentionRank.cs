@@ -114,19 +114,20 @@ public sealed class AttentionRank : IDisposable
         (int slices, TimeSpan slice) = options.Balancing is { } balancing ? (balancing.Slices, balancing.Period / balancing.Slices) : (1, TimeSpan.Zero);
         ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member, slices, slice) { Lag = options.Lag };
         Model? loaded = null;
-        EpochGroup? place = null;
+        PlacementBoard? board = null;
         try
         {
             loaded = Model.Load(checkpoint, backend, model with { Experts = layer => new RemoteExperts(exchange, epoch.Layout.PlaceOf(layer)) });
-            place = EpochGroup.Join(options, shape, epoch, epoch.RankOfAttention(member), options.JoinTimeout);
-            PlacementBoard board = new(options, everybody, member, held is null ? -1 : member, exchange, held);
-            DpDomain domain = new(place, member, exchange, backend, connect, board, options.MicroBatches);
+            board = new PlacementBoard(options, everybody, member, held is null ? -1 : member, exchange, held);
+            MixtureEpoch now = board.PartOf(epoch);
+            EpochGroup place = EpochGroup.Join(options, shape, now, now.RankOfAttention(member), options.JoinTimeout);
+            DpDomain domain = new(place, member, exchange, backend, connect, board, options, epoch);
             board.Start(domain.Post, domain);
             return new AttentionRank(loaded, exchange, board, domain, compute);
         }
         catch
         {
-            place?.Dispose();
+            board?.Dispose();
             loaded?.Dispose();
             compute?.Dispose();
             throw;

@@ -21,6 +21,8 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly Func<EpochGroup, ExchangeRoute> connect;
     private readonly PlacementBoard board;
     private readonly ConcurrentQueue<Action> changes = new(); // done between steps
+    private readonly MixtureOptions options;
+    private readonly MixtureEpoch everybody;
     private readonly MicroBatchChoice choice;
     private EpochGroup place;
     private Collectives? steps; // null once this group stands alone
@@ -33,11 +35,13 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <param name="backend">This rank's; stays the caller's.</param>
     /// <param name="connect">Makes the way over a group.</param>
     /// <param name="board">Where the ranks agree on where the experts are; stays the caller's.</param>
-    /// <param name="microBatches">As in <see cref="MixtureOptions.MicroBatches"/>.</param>
+    /// <param name="options">How ranks share experts.</param>
+    /// <param name="everybody">The domain when nobody is gone.</param>
     public DpDomain(
-        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, PlacementBoard board, int microBatches)
+        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, PlacementBoard board, MixtureOptions options, MixtureEpoch everybody)
     {
-        choice = new MicroBatchChoice(microBatches);
+        choice = new MicroBatchChoice(options.MicroBatches);
+        (this.options, this.everybody) = (options, everybody);
         (this.place, this.member, this.exchange, this.backend, this.connect, this.board) = (place, member, exchange, backend, connect, board);
         (steps, records) = Open(place);
     }
@@ -73,7 +77,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <inheritdoc/>
     public bool WaitForPeers()
     {
-        Change();
+        KeepUp();
         return steps!.WaitForPeer();
     }
 
@@ -90,7 +94,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <inheritdoc/>
     public bool Enter(int first, int second)
     {
-        Change();
+        KeepUp();
         choice.Observe(exchange.StepTime);
         StepRecord record = new(first, second, choice.Next());
         steps!.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<StepRecord>(ref record)), MemoryMarshal.AsBytes(records.AsSpan()));
@@ -144,6 +148,13 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     {
         while (changes.TryDequeue(out Action? change))
             change();
+    }
+
+    private void KeepUp()
+    {
+        Change();
+        if (board.Outdates(everybody, place.Epoch))
+            throw new EpochOverException();
         if (board.Failure is { } failure)
             throw new IOException($"This rank no longer agrees with the others on where experts are: {failure.Message}", failure);
     }
@@ -157,21 +168,24 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <inheritdoc/>
     public bool TryRecover(Exception failure)
     {
-        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfAttention(member), epoch => board.Settle(epoch, Change)) is not { } next)
+        MixtureEpoch last = place.Epoch;
+        // First it leaves the old group: whoever has not noticed yet that the epoch is over does so now.
+        lock (wakes)
+            steps = null;
+        place.Dispose();
+        EpochGroup? next = failure is PeerLostException or EpochOverException
+            ? EpochGroup.JoinNext(options, exchange.Shape, () => board.Next(everybody, last, Change), epoch => epoch.RankOfAttention(member))
+            : null;
+        if (next is null)
         {
-            // Whoever cannot go on leaves, so that the others need not wait for it.
-            lock (wakes)
-                steps = null;
-            place.Dispose();
+            board.Leave();
             return false;
         }
-        EpochGroup old = place;
         lock (wakes)
         {
             place = next;
             (steps, records) = Open(next);
         }
-        old.Dispose();
         Recoveries++;
         return true;
     }

@@ -7,16 +7,12 @@ using Split = XDeepServe.Xccl.Topology;
 
 namespace XDeepServe.Transformerless.Mixture;
 
-/// <summary>A rank's place in an epoch's group, and the way from one epoch to the next.</summary>
+/// <summary>A rank's place in an epoch's group, and the way into it.</summary>
 internal sealed class EpochGroup : IDisposable
 {
     private const int RecordPatience = 4; // a rank's word may have to wait for its step to end
     private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(2);
-    private readonly MixtureOptions options;
-    private readonly TokenShape? shape;
-
-    private EpochGroup(MixtureOptions options, TokenShape? shape, MixtureEpoch epoch, Communicator group) =>
-        (this.options, this.shape, Epoch, Group) = (options, shape, epoch, group);
+    private EpochGroup(MixtureEpoch epoch, Communicator group) => (Epoch, Group) = (epoch, group);
 
     /// <summary>Who takes part.</summary>
     public MixtureEpoch Epoch { get; }
@@ -37,7 +33,7 @@ internal sealed class EpochGroup : IDisposable
     /// <param name="cancel">Ends the wait.</param>
     /// <exception cref="XcclException">A rank did not come in time, or died.</exception>
     public static EpochGroup Join(MixtureOptions options, TokenShape? shape, MixtureEpoch epoch, int rank, TimeSpan patience, CancellationToken cancel = default) =>
-        new(options, shape, epoch, Communicator.Join(new GroupOptions
+        new(epoch, Communicator.Join(new GroupOptions
         {
             Name = epoch.GroupOf(options.Name),
             Rank = rank,
@@ -54,31 +50,24 @@ internal sealed class EpochGroup : IDisposable
             JoinTimeout = patience,
         }, cancel));
 
-    /// <summary>
-    /// Joins the epoch without those that are gone. Who else goes meanwhile is seen through the old group, which stays until all
-    /// survivors are in the next; the caller disposes it then.
-    /// </summary>
-    /// <param name="rankIn">This rank in an epoch.</param>
-    /// <param name="settle">Called with an epoch before its group is joined: returns where its experts are, or null to look again who is left.</param>
+    /// <summary>Joins one epoch after another until all of one have met.</summary>
+    /// <param name="options">How ranks share experts.</param>
+    /// <param name="shape">As in <see cref="Join"/>.</param>
+    /// <param name="next">The epoch to meet in; called again after an attempt that came to nothing. Null to give up.</param>
+    /// <param name="rankIn">This rank in an epoch; negative if it is no part of it.</param>
     /// <param name="cancel">Ends the wait.</param>
-    /// <returns>Null if attention or experts are gone altogether, or the survivors did not meet in time.</returns>
-    public EpochGroup? JoinNext(Func<MixtureEpoch, int> rankIn, Func<MixtureEpoch, ExpertLayout?> settle, CancellationToken cancel = default)
+    /// <returns>Null if it was given up, or they did not meet in time.</returns>
+    public static EpochGroup? JoinNext(MixtureOptions options, TokenShape? shape, Func<MixtureEpoch?> next, Func<MixtureEpoch, int> rankIn, CancellationToken cancel = default)
     {
         long started = Stopwatch.GetTimestamp();
         while (Stopwatch.GetElapsedTime(started) < options.JoinTimeout)
         {
             cancel.ThrowIfCancellationRequested();
-            if (Epoch.Without(Group.FindLost()) is not { } next)
+            if (next() is not { } epoch || rankIn(epoch) < 0)
                 return null;
-            if (settle(next) is not { } layout)
-            {
-                Thread.Sleep(1);
-                continue;
-            }
-            next = next with { Layout = layout };
             try
             {
-                return Join(options, shape, next, rankIn(next), Attempt, cancel);
+                return Join(options, shape, epoch, rankIn(epoch), Attempt, cancel);
             }
             catch (XcclException)
             {

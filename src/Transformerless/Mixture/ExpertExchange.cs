@@ -66,6 +66,7 @@ public sealed class ExpertExchange
     internal void Connect(ExchangeRoute next, ExpertLayout layout)
     {
         (route, Layout) = (next, layout);
+        step = 0; // some ranks may have begun a step that others have not, and some may be new
         tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => TableFor(layout[place]))];
     }
 

@@ -15,29 +15,31 @@ internal sealed class ExpertLane : IDisposable
     private readonly ExpertParcel[] parcels;
     private readonly Action<ExpertParcel> deliver;
     private readonly PlacementBoard board;
+    private readonly MixtureEpoch everybody;
     private readonly CancellationTokenSource stop = new();
     private readonly Thread thread;
-    private EpochGroup place;
-    private ExpertSide side;
+    private EpochGroup? place; // null while nobody in the domain has attention
+    private ExpertSide? side;
     private uint taken;
 
     /// <summary>Takes a domain's group over.</summary>
-    /// <param name="place">The first epoch's group; the lane's from here on.</param>
+    /// <param name="place">The first epoch's group; the lane's from here on. Null if nobody in the domain has attention now.</param>
+    /// <param name="everybody">The domain when nobody is gone.</param>
     /// <param name="member">This member with experts.</param>
     /// <param name="options">How ranks share experts.</param>
     /// <param name="shape">Shape of the rows.</param>
     /// <param name="deliver">Gets what has come, in order.</param>
     /// <param name="board">Where the ranks agree on where the experts are; stays the caller's.</param>
-    public ExpertLane(EpochGroup place, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, PlacementBoard board)
+    public ExpertLane(EpochGroup? place, MixtureEpoch everybody, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, PlacementBoard board)
     {
-        (this.place, this.member, this.options, this.shape, this.deliver, this.board) = (place, member, options, shape, deliver, board);
+        (this.place, this.member, this.options, this.shape, this.deliver, this.board, this.everybody) = (place, member, options, shape, deliver, board, everybody);
         parcels = [new ExpertParcel(this), new ExpertParcel(this)];
-        side = Open();
-        thread = new Thread(Loop) { IsBackground = true, Name = $"expert-lane-{place.Epoch.Domain}" };
+        side = place is null ? null : Open(place);
+        thread = new Thread(Loop) { IsBackground = true, Name = $"expert-lane-{everybody.Domain}" };
     }
 
     /// <summary>Number of the domain.</summary>
-    public int Domain => place.Epoch.Domain;
+    public int Domain => everybody.Domain;
 
     /// <summary>Epochs that have begun since the first.</summary>
     public int Recoveries { get; private set; }
@@ -53,7 +55,7 @@ internal sealed class ExpertLane : IDisposable
     {
         try
         {
-            side.Return(parcel.Batch!, parcel.Outputs, cancel: stop.Token);
+            side!.Return(parcel.Batch!, parcel.Outputs, cancel: stop.Token);
         }
         catch (Exception failure) when (failure is XcclException or OperationCanceledException)
         {
@@ -73,16 +75,16 @@ internal sealed class ExpertLane : IDisposable
     {
         Stop();
         if (thread.ThreadState.HasFlag(ThreadState.Unstarted))
-            place.Dispose();
+            place?.Dispose();
         else
             thread.Join();
         stop.Dispose();
     }
 
-    private ExpertSide Open()
+    private ExpertSide Open(EpochGroup joined)
     {
-        Xccl.Topology split = EpochGroup.SplitOf(place.Epoch, options);
-        ExpertSide opened = new(place.Group, split, shape, returnsApart: true);
+        Xccl.Topology split = EpochGroup.SplitOf(joined.Epoch, options);
+        ExpertSide opened = new(joined.Group, split, shape, returnsApart: true);
         foreach (ExpertParcel parcel in parcels)
         {
             parcel.Received = new byte[(long)opened.MaxReceived * shape.ElementBytes];
@@ -111,7 +113,7 @@ internal sealed class ExpertLane : IDisposable
             // Whoever cannot go on leaves, so that the others need not wait for it.
             foreach (ExpertParcel parcel in parcels)
                 Settle(parcel);
-            place.Dispose();
+            place?.Dispose();
         }
     }
 
@@ -119,13 +121,14 @@ internal sealed class ExpertLane : IDisposable
     {
         try
         {
+            if (place is null)
+                Join(board.PartOf(everybody) with { Attention = [] });
             Receive();
         }
-        catch (XcclException failure)
+        catch (PeerLostException)
         {
             // Not in a filter: what was waiting takes its announcement back from the old group's memory first.
-            if (!TryRecover(failure))
-                throw;
+            Recover();
         }
     }
 
@@ -135,26 +138,31 @@ internal sealed class ExpertLane : IDisposable
         // The third batch comes only when the first has been answered, so this is a matter of a moment.
         Settle(parcel);
         // Without work there is nothing to wait for in vain: a peer that hangs is found by those who have work.
-        parcel.Batch = side.Receive(parcel.Received, TimeSpan.MaxValue, stop.Token);
+        parcel.Batch = side!.Receive(parcel.Received, TimeSpan.MaxValue, stop.Token);
         taken++;
         parcel.Busy = true;
         deliver(parcel);
     }
 
-    private bool TryRecover(XcclException failure)
+    private void Recover()
     {
         // What is under way reads and writes the old group's memory.
         foreach (ExpertParcel parcel in parcels)
             Settle(parcel);
-        if (failure is not PeerLostException || place.JoinNext(epoch => epoch.RankOfExperts(member), epoch => board.Settle(epoch, null, stop.Token), stop.Token) is not { } next)
-            return false;
-        EpochGroup old = place;
-        place = next;
-        side = Open();
-        taken = 0;
-        old.Dispose();
+        MixtureEpoch last = place!.Epoch;
+        place.Dispose();
+        place = null;
+        Join(last);
         Recoveries++;
-        return true;
+    }
+
+    /// <summary>Meets the domain's others in the epoch that follows one.</summary>
+    private void Join(MixtureEpoch last)
+    {
+        place = EpochGroup.JoinNext(options, shape, () => board.Next(everybody, last, null, stop.Token), epoch => epoch.RankOfExperts(member), stop.Token)
+            ?? throw new XcclException(0, $"The ranks of domain {Domain} that are left did not meet in time.");
+        side = Open(place);
+        taken = 0;
     }
 
     private static void Settle(ExpertParcel parcel)

@@ -66,17 +66,15 @@ public sealed class ExpertWorker : IDisposable
         TokenShape shape = AttentionRank.ShapeFor(config, mostRows, options);
         HeldExperts held = new(checkpoint, backend, quantization, layout, member);
         ExpertWorker worker = new(held, new ExpertCompute(backend, held, shape, split.Attention * shape.MaxTokens), options.Lag);
-        List<EpochGroup> places = [];
         try
         {
+            worker.board = new PlacementBoard(options, split.Everybody(layout), -1, member, null, held, worker.Times);
             for (int domain = 0; domain < split.Domains; domain++)
             {
-                MixtureEpoch epoch = split.EpochOf(domain, layout);
-                places.Add(EpochGroup.Join(options, shape, epoch, epoch.RankOfExperts(member), options.JoinTimeout));
+                MixtureEpoch everybody = split.EpochOf(domain, layout), epoch = worker.board.PartOf(everybody);
+                EpochGroup? place = epoch.Attention.Count == 0 ? null : EpochGroup.Join(options, shape, epoch, epoch.RankOfExperts(member), options.JoinTimeout);
+                worker.lanes.Add(new ExpertLane(place, everybody, member, options, shape, worker.Deliver, worker.board));
             }
-            worker.board = new PlacementBoard(options, split.Everybody(layout), -1, member, null, held, worker.Times);
-            foreach (EpochGroup place in places)
-                worker.lanes.Add(new ExpertLane(place, member, options, shape, worker.Deliver, worker.board));
             worker.computing.Start();
             worker.returning.Start();
             foreach (ExpertLane lane in worker.lanes)
@@ -88,8 +86,6 @@ public sealed class ExpertWorker : IDisposable
         {
             foreach (ExpertLane lane in worker.lanes)
                 lane.Dispose();
-            foreach (EpochGroup place in places.Skip(worker.lanes.Count))
-                place.Dispose();
             worker.board?.Dispose();
             worker.compute.Dispose();
             throw;

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace XDeepServe.Transformerless.Mixture;
 
 /// <summary>
-/// Who takes part in one domain's exchange, and where the experts are: what holds until a rank dies. Ranks of the exchange's
+/// Who takes part in one domain's exchange, and where the experts are: what holds until ranks go or come. Ranks of the exchange's
 /// group are attention members, then expert members, in order; a member that has both is one of each kind. Never changes.
 /// </summary>
 /// <param name="Domain">Number of the domain.</param>
@@ -13,6 +13,9 @@ namespace XDeepServe.Transformerless.Mixture;
 /// <param name="Colocated">Every member has both: the two lists are the same.</param>
 internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IReadOnlyList<int> Experts, ExpertLayout Layout, bool Colocated)
 {
+    /// <summary>Rises whenever all ranks of a service agree anew on who they are.</summary>
+    public int Version { get; init; }
+
     /// <summary>Ranks of the exchange's group.</summary>
     public int Ranks => Colocated ? Attention.Count : Attention.Count + Experts.Count;
 
@@ -27,30 +30,42 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
         ? string.Create(CultureInfo.InvariantCulture, $"{(Colocated ? "rank" : "attention")}-{Attention[rank]}")
         : string.Create(CultureInfo.InvariantCulture, $"expert-{Experts[rank - Attention.Count]}");
 
-    /// <summary>The epoch's group: another for every set of members, so that nobody meets one who counts differently.</summary>
+    /// <summary>The epoch's group: another for every version and set of members, so that nobody meets one who counts differently.</summary>
     /// <param name="name">Names the service on this host.</param>
     public string GroupOf(string name)
     {
         ulong hash = 0xCBF29CE484222325;
         foreach (int member in Attention.Append(-1).Concat(Experts))
             hash = (hash ^ (uint)member) * 0x100000001B3;
-        return string.Create(CultureInfo.InvariantCulture, $"{name}_{Domain}_{hash:x}");
+        return string.Create(CultureInfo.InvariantCulture, $"{name}_{Domain}_{Version}_{hash:x}");
     }
 
-    /// <summary>The epoch that follows when ranks are gone, its layout not yet known; null if attention or experts are gone altogether.</summary>
+    /// <summary>Whether the same members take part.</summary>
+    public bool HasMembersOf(MixtureEpoch other) => Attention.SequenceEqual(other.Attention) && Experts.SequenceEqual(other.Experts);
+
+    /// <summary>The epoch that follows when ranks are gone, its layout not yet known; null if all experts are gone, or nobody is left who could go on.</summary>
     public MixtureEpoch? Without(IReadOnlyCollection<int> lostRanks)
     {
         int[] attention = [.. Attention.Where((_, rank) => !lostRanks.Contains(rank))];
         int first = Colocated ? 0 : Attention.Count;
         int[] gone = [.. Enumerable.Range(0, Experts.Count).Where(index => lostRanks.Contains(first + index))];
-        if (attention.Length == 0 || gone.Length == Experts.Count)
+        if (gone.Length == Experts.Count)
             return null;
         return this with
         {
             Attention = attention,
             Experts = [.. Experts.Where((_, index) => !gone.Contains(index))],
+            Version = Version + 1,
         };
     }
+
+    /// <summary>The epoch that follows when a member comes back.</summary>
+    public MixtureEpoch With(bool experts, int member) => this with
+    {
+        Attention = experts && !Colocated ? Attention : [.. Attention.Append(member).Order()],
+        Experts = experts || Colocated ? [.. Experts.Append(member).Order()] : Experts,
+        Version = Version + 1,
+    };
 
     private static int IndexOf(IReadOnlyList<int> members, int member)
     {

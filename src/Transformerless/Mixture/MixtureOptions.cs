@@ -22,6 +22,9 @@ public sealed record MixtureOptions
     /// <summary>How copies follow the load while serving; null to leave experts where they are. Its ranks and slots are not looked at.</summary>
     public BalancerOptions? Balancing { get; init; }
 
+    /// <summary>This rank was started again: it asks the others to take it back, instead of starting with them.</summary>
+    public bool Rejoin { get; init; }
+
     /// <summary>Time between two beats, at which ranks tell each other how they fare.</summary>
     public TimeSpan Beat { get; init; } = TimeSpan.FromSeconds(1);
 

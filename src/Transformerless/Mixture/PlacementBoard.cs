@@ -6,14 +6,15 @@ using XDeepServe.Xccl;
 namespace XDeepServe.Transformerless.Mixture;
 
 /// <summary>
-/// Where all ranks of a service, of whatever domain, agree on where the experts are: at first, when ranks are gone, and when copies
-/// follow the load. Each rank has a thread that sleeps here; at every beat they tell each other how they fare. What a rank holds
+/// Where all ranks of a service, of whatever domain, agree on where the experts are: at first, when ranks have gone or come back, and when
+/// copies follow the load. Each rank has a thread that sleeps here; at every beat they tell each other how they fare. What a rank holds
 /// and how it routes is changed by its own thread, between two steps or batches.
 /// </summary>
-internal sealed class PlacementBoard : IDisposable
+internal sealed partial class PlacementBoard : IDisposable
 {
     private readonly MixtureOptions options;
     private readonly int attention, experts; // this member; -1 if it is none
+    private readonly MixtureEpoch everybody; // when nobody is gone
     private readonly ExpertExchange? exchange;
     private readonly HeldExperts? held;
     private readonly ExpertTimes? times;
@@ -22,13 +23,13 @@ internal sealed class PlacementBoard : IDisposable
     private readonly Thread thread;
     private readonly Timer timer;
     private readonly TimeSpan period;
-    private Action<Action>? post;
+    private Action<Action> post = change => change(); // until the rank's thread runs
     private DpDomain? domain;
     private EpochGroup place;
     private Collectives? beats; // null while the group changes
     private RankRecord[] records = [], decided = []; // [ranks] as last told, and when experts were last balanced
     private SlowRanks? slow;
-    private Settlement settled;
+    private MixtureEpoch settled; // what all have agreed on, of all domains
     private long lastBeat, lastBalance;
     private volatile bool agreed = true, leads;
     private volatile Exception? failure;
@@ -41,17 +42,19 @@ internal sealed class PlacementBoard : IDisposable
     /// <param name="exchange">This rank's way to the experts, if it has attention; stays the caller's.</param>
     /// <param name="held">This rank's experts, if it has some; stay the caller's.</param>
     /// <param name="times">What its experts take, if it has nothing else.</param>
-    /// <exception cref="XcclException">A rank did not come in time.</exception>
+    /// <exception cref="XcclException">A rank did not come in time, or nobody took this one back.</exception>
     public PlacementBoard(MixtureOptions options, MixtureEpoch everybody, int attention, int experts, ExpertExchange? exchange, HeldExperts? held, ExpertTimes? times = null)
     {
-        (this.options, this.attention, this.experts, this.exchange, this.held, this.times) = (options, attention, experts, exchange, held, times);
+        (this.options, this.attention, this.experts, this.exchange, this.held, this.times, this.everybody) = (options, attention, experts, exchange, held, times, everybody);
         period = options.Balancing?.Period ?? Timeout.InfiniteTimeSpan;
-        place = EpochGroup.Join(options, null, everybody, RankIn(everybody), options.JoinTimeout);
-        settled = new Settlement(everybody.Experts, everybody.Layout);
+        settled = options.Rejoin ? ReturnDoor.Knock(options, attention < 0, Math.Max(attention, experts), everybody) : everybody;
+        place = EpochGroup.Join(options, null, settled, RankIn(settled), options.JoinTimeout);
         lastBeat = lastBalance = Stopwatch.GetTimestamp();
-        Open();
         timer = new Timer(_ => Nudge(onlyLeader: true));
         thread = new Thread(Loop) { IsBackground = true, Name = "placement-board" };
+        Open();
+        if (options.Rejoin)
+            AgreeOrLeave();
     }
 
     /// <summary>What all ranks have told, and what has been moved.</summary>
@@ -70,12 +73,24 @@ internal sealed class PlacementBoard : IDisposable
         timer.Change(options.Beat, options.Beat);
     }
 
-    /// <summary>Where the experts are once all have agreed on it without those that an epoch lacks. Any thread but the board's.</summary>
-    /// <param name="next">The epoch.</param>
+    /// <summary>A domain's part of what all have agreed on.</summary>
+    /// <param name="domain">The domain with all its members.</param>
+    public MixtureEpoch PartOf(MixtureEpoch domain)
+    {
+        MixtureEpoch all = Volatile.Read(ref settled);
+        return domain with { Attention = [.. domain.Attention.Where(all.Attention.Contains)], Experts = all.Experts, Layout = all.Layout, Version = all.Version };
+    }
+
+    /// <summary>Whether others take part in a domain than in an epoch of it.</summary>
+    public bool Outdates(MixtureEpoch domain, MixtureEpoch epoch) => agreed && !PartOf(domain).HasMembersOf(epoch);
+
+    /// <summary>A domain's next epoch, once all have agreed on it. Any thread but the board's.</summary>
+    /// <param name="domain">The domain with all its members.</param>
+    /// <param name="last">The epoch that is over.</param>
     /// <param name="turn">Called while waiting: does what was posted to this rank's thread, if that is the caller; else null.</param>
     /// <param name="cancel">Ends the wait.</param>
-    /// <returns>Null if somebody else has gone meanwhile, or they do not agree in time.</returns>
-    public ExpertLayout? Settle(MixtureEpoch next, Action? turn, CancellationToken cancel = default)
+    /// <returns>Null if they do not agree in time. While nobody in the domain has attention, there is no time.</returns>
+    public MixtureEpoch? Next(MixtureEpoch domain, MixtureEpoch last, Action? turn, CancellationToken cancel = default)
     {
         Nudge();
         long started = Stopwatch.GetTimestamp();
@@ -83,15 +98,18 @@ internal sealed class PlacementBoard : IDisposable
         {
             cancel.ThrowIfCancellationRequested();
             turn?.Invoke();
-            Settlement now = Volatile.Read(ref settled); // not before: what was done then may be older
-            if (agreed && now.Experts.SequenceEqual(next.Experts))
-                return now.Layout;
-            if (next.Experts.Any(member => !now.Experts.Contains(member)))
-                return null;
-            Thread.Sleep(1);
+            MixtureEpoch next = PartOf(domain); // not before: what was done then may be older
+            if (next.Attention.Count == 0)
+                (started, last) = (Stopwatch.GetTimestamp(), next); // the same members may come back
+            else if (agreed && next.Version > last.Version && !next.HasMembersOf(last))
+                return next;
+            Thread.Sleep(next.Attention.Count == 0 ? 20 : 1);
         }
         return null;
     }
+
+    /// <summary>Has the others do without this rank. Any thread.</summary>
+    public void Leave() => stop.Cancel();
 
     /// <inheritdoc/>
     public void Dispose()
@@ -111,7 +129,7 @@ internal sealed class PlacementBoard : IDisposable
     {
         using ManualResetEventSlim done = new(false);
         Exception? thrown = null;
-        post!(() =>
+        post(() =>
         {
             try
             {
@@ -144,7 +162,7 @@ internal sealed class PlacementBoard : IDisposable
         // A domain that has yet to notice that ranks are gone ends no step before it has: then it is given all tables anew.
         AtBoundary(() =>
         {
-            if (!domain!.Epoch.Experts.SequenceEqual(members))
+            if (domain is null || !domain.Epoch.Experts.SequenceEqual(members))
                 return;
             foreach ((int layer, RoutingTable table) in tables)
                 exchange.Follow(layer, layout, table);
@@ -244,7 +262,11 @@ internal sealed class PlacementBoard : IDisposable
     private void Beat()
     {
         lastBeat = Stopwatch.GetTimestamp();
-        RankRecord own = new() { Balance = leads && options.Balancing is not null && Stopwatch.GetElapsedTime(lastBalance) >= period };
+        RankRecord own = new()
+        {
+            Balance = leads && options.Balancing is not null && Stopwatch.GetElapsedTime(lastBalance) >= period,
+            Admit = leads ? Knocking() : 0,
+        };
         if (exchange is not null)
             own.Take(exchange);
         if (times is not null)
@@ -252,7 +274,9 @@ internal sealed class PlacementBoard : IDisposable
         (own.LoadedBytes, own.LongestStall) = (held?.LoadedBytes ?? 0, held?.LongestSwap ?? 0);
         beats!.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<RankRecord>(ref own)), MemoryMarshal.AsBytes(records.AsSpan()), cancel: stop.Token);
         Tell();
-        if (!records[0].Balance)
+        if (records[0].Admit != 0)
+            Admit(records[0].Admit - 1);
+        if (records[0].Admit != 0 || !records[0].Balance)
             return;
         double stepTokens = 0; // of all groups, since the last decision
         for (int rank = 0; rank < records.Length; rank++)
@@ -275,78 +299,4 @@ internal sealed class PlacementBoard : IDisposable
         long longest = records.Max(record => record.LongestStall);
         Metrics.LongestStall = Stopwatch.GetElapsedTime(0, longest);
     }
-
-    /// <summary>Meets those that are left.</summary>
-    private void Reform()
-    {
-        EpochGroup old = place;
-        EpochGroup next = old.JoinNext(RankIn, epoch => epoch.Layout, stop.Token)
-            ?? throw new IOException("Attention or experts are gone altogether, or those that are left did not meet in time.");
-        string[] gone = [.. Enumerable.Range(0, old.Epoch.Ranks).Select(old.Epoch.NameOf).Except(Enumerable.Range(0, next.Epoch.Ranks).Select(next.Epoch.NameOf))];
-        lock (wakes)
-            beats = null;
-        place = next;
-        Open();
-        old.Dispose();
-        Metrics.Recoveries++;
-        if (leads)
-            options.Log?.Invoke($"{string.Join(", ", gone)} {(gone.Length == 1 ? "is" : "are")} gone; the others go on.");
-    }
-
-    /// <summary>
-    /// All tell what they hold; who holds what nobody else has is worked out alike on all ranks; loading what is lost comes last. A
-    /// change that was under way when ranks went is void.
-    /// </summary>
-    private void Agree()
-    {
-        Collectives all = beats!;
-        IReadOnlyList<int> layers = settled.Layout.Layers;
-        int first = place.Epoch.Colocated ? 0 : place.Epoch.Attention.Count, mine = experts < 0 ? -1 : place.Epoch.RankOfExperts(experts) - first;
-        int[] counts = new int[place.Epoch.Ranks];
-        all.AllGather(Bytes([held?.Slots(0).Length ?? 0]), MemoryMarshal.AsBytes(counts.AsSpan()), cancel: stop.Token);
-        int most = counts.Max();
-        int[] row = new int[most], rows = new int[most * place.Epoch.Ranks];
-        int[][][] holdings = new int[layers.Count][][];
-        for (int layer = 0; layer < layers.Count; layer++)
-        {
-            row.AsSpan().Fill(-1);
-            held?.Slots(layer).CopyTo(row);
-            all.AllGather(Bytes(row), MemoryMarshal.AsBytes(rows.AsSpan()), cancel: stop.Token);
-            holdings[layer] = [.. Enumerable.Range(first, place.Epoch.Experts.Count).Select(rank => rows[(rank * most)..((rank + 1) * most)])];
-        }
-        ExpertLayout layout = ExpertLayout.Complete(layers, settled.Layout[0].Experts, holdings, out _);
-        if (held is not null)
-        {
-            IReadOnlyList<ReplicaMove>[] missing = held.MissingFrom(layout, mine);
-            bool loads = missing.Any(list => list.Count > 0);
-            if (loads && layout.SlotsPerRank <= held.Slots(0).Length)
-                held.Stage(missing);
-            Meet(all);
-            if (loads || layout.SlotsPerRank > held.Slots(0).Length)
-                AtBoundary(() => held.Recover(layout, mine));
-        }
-        else
-        {
-            Meet(all);
-        }
-        all.Barrier(cancel: stop.Token);
-        Volatile.Write(ref settled, new Settlement([.. place.Epoch.Experts], layout));
-        agreed = true;
-        if (exchange is not null)
-            Route(layout, [.. Enumerable.Range(0, layers.Count)]);
-    }
-
-    /// <summary>No rank's thread is in a step that began before: what experts change from here on is in no answer that counts.</summary>
-    private void Meet(Collectives all)
-    {
-        AtBoundary(() => { });
-        all.Barrier(cancel: stop.Token);
-    }
-
-    private static ReadOnlySpan<byte> Bytes(ReadOnlySpan<int> values) => MemoryMarshal.AsBytes(values);
-
-    /// <summary>What all have agreed on.</summary>
-    /// <param name="Experts">Members with experts, rising.</param>
-    /// <param name="Layout">Where they are.</param>
-    private sealed record Settlement(IReadOnlyList<int> Experts, ExpertLayout Layout);
 }

@@ -8,6 +8,9 @@ internal struct RankRecord
     /// <summary>The beat ends with a rebalancing; the first rank's word counts.</summary>
     public bool Balance;
 
+    /// <summary>The beat ends with taking this member back, counted from 1, attention before experts; 0 for nobody. The first rank's word counts.</summary>
+    public int Admit;
+
     /// <summary>Steps of a rank with attention, empty ones included.</summary>
     public long Steps;
 

@@ -12,8 +12,15 @@ internal sealed class SplitRanks : IDisposable
     private readonly Checkpoint checkpoint;
     private readonly List<CpuBackend> backends = [];
     private readonly HashSet<int> gone = [];
+    private readonly SplitPlan plan;
+    private readonly MixtureOptions options;
+    private readonly EngineOptions engine;
 
-    private SplitRanks(string folder) => checkpoint = Checkpoint.Open(folder);
+    private SplitRanks(string folder, SplitPlan plan, MixtureOptions options, EngineOptions engine)
+    {
+        checkpoint = Checkpoint.Open(folder);
+        (this.plan, this.options, this.engine) = (plan, options, engine);
+    }
 
     public List<AttentionRank> Attention { get; } = [];
 
@@ -23,23 +30,30 @@ internal sealed class SplitRanks : IDisposable
 
     public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how, int slowExpert = -1, int slowAttention = -1, EngineOptions? engine = null)
     {
-        SplitRanks ranks = new(folder);
         MixtureOptions options = how(new MixtureOptions { Name = $"ma_{Guid.NewGuid():N}" });
-        engine ??= Served.Options;
-        ModelOptions model = new(MaxModelLength: 512, Drafts: engine.Speculation is not null);
+        SplitRanks ranks = new(folder, plan, options, engine ?? Served.Options);
         for (int rank = 0; rank < plan.Attention + plan.Experts; rank++)
             ranks.backends.Add(Served.Backend());
-        Task<ExpertWorker>[] experts = [.. Enumerable.Range(0, plan.Experts).Select(member => Long(() =>
-            ExpertWorker.Join(ranks.checkpoint, ranks.backends[plan.Attention + member], null, Lagging(member == slowExpert), plan, member, engine.MaxBatchedTokens)))];
-        Task<AttentionRank>[] attention = [.. Enumerable.Range(0, plan.Attention).Select(member => Long(() =>
-            AttentionRank.JoinSplit(ranks.checkpoint, ranks.backends[member], model, engine, Lagging(member == slowAttention), plan, member)))];
+        Task<ExpertWorker>[] experts = [.. Enumerable.Range(0, plan.Experts).Select(member => Long(() => ranks.Expert(member, Lagging(member == slowExpert))))];
+        Task<AttentionRank>[] attention = [.. Enumerable.Range(0, plan.Attention).Select(member => Long(() => ranks.Attend(member, Lagging(member == slowAttention))))];
         ranks.Experts.AddRange(await Task.WhenAll(experts));
         ranks.Attention.AddRange(await Task.WhenAll(attention));
         for (int member = 0; member < plan.Attention; member++)
-            ranks.Shells.Add(new TeShell(ranks.Attention[member].Model, ranks.backends[member], null, engine, null, ranks.Attention[member].Domain));
+            ranks.Shells.Add(ranks.Shell(member));
         return ranks;
 
         MixtureOptions Lagging(bool slow) => slow ? options with { Lag = TimeSpan.FromMilliseconds(10) } : options;
+    }
+
+    /// <summary>A rank with experts that has gone is started again.</summary>
+    public async Task ReturnExpert(int member) => Experts[member] = await Long(() => Expert(member, options with { Rejoin = true }));
+
+    /// <summary>A rank with attention that has gone is started again.</summary>
+    public async Task ReturnAttention(int member)
+    {
+        Attention[member] = await Long(() => Attend(member, options with { Rejoin = true }));
+        Shells[member] = Shell(member);
+        gone.Remove(member);
     }
 
     /// <summary>An attention rank leaves in the middle of it all.</summary>
@@ -64,6 +78,14 @@ internal sealed class SplitRanks : IDisposable
             backend.Dispose();
         checkpoint.Dispose();
     }
+
+    private ExpertWorker Expert(int member, MixtureOptions how) =>
+        ExpertWorker.Join(checkpoint, backends[plan.Attention + member], null, how, plan, member, engine.MaxBatchedTokens);
+
+    private AttentionRank Attend(int member, MixtureOptions how) =>
+        AttentionRank.JoinSplit(checkpoint, backends[member], new ModelOptions(MaxModelLength: 512, Drafts: engine.Speculation is not null), engine, how, plan, member);
+
+    private TeShell Shell(int member) => new(Attention[member].Model, backends[member], null, engine, null, Attention[member].Domain);
 
     private static Task<T> Long<T>(Func<T> start) =>
         Task.Factory.StartNew(start, TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);

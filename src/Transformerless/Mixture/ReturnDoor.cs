@@ -1,0 +1,65 @@
+using System.Runtime.InteropServices;
+using XDeepServe.Xccl;
+using XDeepServe.Xccl.Regions;
+using XDeepServe.Xccl.Waiting;
+
+namespace XDeepServe.Transformerless.Mixture;
+
+/// <summary>
+/// How a rank that was started again comes back among the others: it waits in a group of two, the first of the others looks for it at
+/// each beat, and tells it in which epoch all meet.
+/// </summary>
+internal static class ReturnDoor
+{
+    private const int Host = 0, Guest = 1, MostWords = 1024;
+    private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(5);
+
+    private static RegionGeometry Geometry => new() { Ranks = 2, Slots = 2, SlotBytes = 64, RecordBytes = MostWords * sizeof(int) };
+
+    /// <summary>Whether a member waits to come back.</summary>
+    public static bool IsKnocked(MixtureOptions options, bool experts, int member)
+    {
+        using SharedRegion? region = SharedRegion.TryOpen(NameOf(options, experts, member), Guest, Geometry);
+        return region is not null;
+    }
+
+    /// <summary>Tells a member in which epoch all meet.</summary>
+    /// <exception cref="XcclException">It has gone again.</exception>
+    public static void Invite(MixtureOptions options, bool experts, int member, MixtureEpoch next, CancellationToken cancel)
+    {
+        int[] words = new int[MostWords];
+        int[] told = [next.Version, next.Attention.Count, .. next.Attention, next.Experts.Count, .. next.Experts];
+        told.CopyTo(words, 0);
+        using Communicator door = Join(options, experts, member, Host, Attempt, cancel);
+        door.Collectives.Broadcast(Host, MemoryMarshal.AsBytes(words.AsSpan()), cancel: cancel);
+    }
+
+    /// <summary>Waits for an invitation.</summary>
+    /// <param name="options">How ranks share experts.</param>
+    /// <param name="experts">Whether this member has experts rather than attention.</param>
+    /// <param name="member">This member.</param>
+    /// <param name="everybody">All that there are when nobody is gone.</param>
+    /// <exception cref="XcclException">Nobody opened in time.</exception>
+    public static MixtureEpoch Knock(MixtureOptions options, bool experts, int member, MixtureEpoch everybody)
+    {
+        int[] words = new int[MostWords];
+        using Communicator door = Join(options, experts, member, Guest, options.JoinTimeout, default);
+        door.Collectives.Broadcast(Host, MemoryMarshal.AsBytes(words.AsSpan()));
+        int attention = words[1];
+        return everybody with { Version = words[0], Attention = words[2..(2 + attention)], Experts = words[(3 + attention)..(3 + attention + words[2 + attention])] };
+    }
+
+    private static string NameOf(MixtureOptions options, bool experts, int member) => $"{options.Name}_door_{(experts ? 'e' : 'a')}{member}";
+
+    private static Communicator Join(MixtureOptions options, bool experts, int member, int rank, TimeSpan patience, CancellationToken cancel) => Communicator.Join(
+        new GroupOptions
+        {
+            Name = NameOf(options, experts, member),
+            Rank = rank,
+            Geometry = Geometry,
+            Strategy = WaitStrategy.Block,
+            Timeout = Attempt,
+            JoinTimeout = patience,
+        },
+        cancel);
+}
