@@ -1,4 +1,5 @@
 using System.Threading.Tasks.Sources;
+using XDeepServe.FlowServe.DistFlow;
 
 namespace XDeepServe.FlowServe;
 
@@ -42,6 +43,9 @@ public sealed class Generation : IOutput, IAsyncEnumerable<OutputDelta>, IAsyncE
 
     /// <summary>What stopped the request, where its finish reason is error.</summary>
     public Exception? Failure { get; private set; }
+
+    /// <summary>What is held for whoever goes on with the request, where it was to go on elsewhere (<see cref="GenerationRequest.HandOverAfter"/>) and did not end before; set before its end is pushed.</summary>
+    public KvOffer? Offer { get; set; }
 
     /// <inheritdoc/>
     public IAsyncEnumerator<OutputDelta> GetAsyncEnumerator(CancellationToken cancellationToken = default)

@@ -33,6 +33,9 @@ internal sealed record CommonFields
     /// <summary>Separates prefix caches of tenants.</summary>
     public string? CacheSalt { get; private init; }
 
+    /// <summary>What a router asks for that has prompts and answers done in different places; null for nothing.</summary>
+    public KvTransfer? Transfer { get; private init; }
+
     /// <summary>Lower goes first.</summary>
     public int Priority { get; private init; }
 
@@ -81,10 +84,16 @@ internal sealed record CommonFields
         }
         int? maxTokens = fields.Integer(maxTokensField, leastMaxTokens);
         (int choices, int? best) = Choices(fields, model, stream);
+        KvTransfer? transfer = KvTransfer.Read(fields, model);
+        if (transfer is not null && (choices > 1 || (transfer.Holds && stream)))
+        {
+            throw ApiException.BadRequest("'kv_transfer_params' are for one choice, and those with do_remote_decode for answers in one piece.", "kv_transfer_params");
+        }
         return new CommonFields
         {
             Model = fields.String("model"),
             RequestId = Identifier(fields, "request_id"),
+            Transfer = transfer,
             Stream = stream,
             IncludeUsage = includeUsage,
             ContinuousUsage = continuousUsage,
@@ -158,7 +167,6 @@ internal sealed record CommonFields
         {
             fields.Refuse(guided, "the output cannot be constrained here.");
         }
-        fields.Refuse("kv_transfer_params", "prefill and decode run in one place here.");
         fields.Refuse("logits_processors", "code cannot be sent with a request.");
         ResponseFormat(fields);
     }

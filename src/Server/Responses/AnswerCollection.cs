@@ -11,6 +11,9 @@ internal sealed class AnswerCollection(Job job)
     /// <summary>Token counts.</summary>
     public Usage Usage { get; } = new(job.Prompts.Count, job.Choices);
 
+    /// <summary>What is held for whoever goes on with the request; null for nothing.</summary>
+    public Generation? Offering { get; private set; }
+
     /// <summary>Reads every generation to its end; the first failure ends them all.</summary>
     public async Task ReadAsync(List<Generation> generations, CancellationToken aborted, CancellationToken hurry)
     {
@@ -26,6 +29,7 @@ internal sealed class AnswerCollection(Job job)
                     Usage.Add(prompt, delta);
                     Choices[(prompt * job.Choices) + delta.Choice].Add(delta);
                 }
+                Offering ??= generations[prompt].Offer is null ? null : generations[prompt];
             }
         }
         finally
@@ -34,6 +38,15 @@ internal sealed class AnswerCollection(Job job)
             {
                 generation.Dispose();
             }
+        }
+    }
+
+    /// <summary>Writes with what another request goes on, if there is anything.</summary>
+    public void WriteTransfer(System.Text.Json.Utf8JsonWriter json)
+    {
+        if (Offering is { Offer: { } offer } generation)
+        {
+            Requests.KvTransfer.Write(json, offer, generation.Request);
         }
     }
 

@@ -35,6 +35,7 @@ internal sealed class ChatAnswer(Job job, AnswerCollection answer, string? echo,
         }
         json.WriteEndArray();
         answer.Usage.Write(json);
+        answer.WriteTransfer(json);
         logprobs.WritePrompt(json, answer.PromptLogprobs(0));
         if (job.Common.ReturnTokenIds)
         {

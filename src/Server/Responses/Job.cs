@@ -1,5 +1,6 @@
 using System.Text.Json;
 using XDeepServe.FlowServe;
+using XDeepServe.FlowServe.DistFlow;
 using XDeepServe.Models.Images;
 using XDeepServe.Server.Requests;
 
@@ -107,6 +108,13 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
 
     private Generation Submit(Prompt prompt)
     {
+        // Behind the first token there must be something left to go on with.
+        bool holds = Common.Transfer is { Holds: true } && Readout is null && prompt.Ids.Length + 2 <= model.Served.MaxModelLength;
+        if (Common.Transfer is not null && Prompts.Count > 1)
+        {
+            throw Http.ApiException.BadRequest("'kv_transfer_params' are for one prompt.", "kv_transfer_params");
+        }
+        KvTicket? ticket = Common.Transfer?.TicketFor(prompt.Ids, Common.CacheSalt);
         try
         {
             return model.Served.Engine.Submit(new GenerationRequest
@@ -115,7 +123,9 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
                 Id = $"{Id}-{Guid.NewGuid():N}",
                 Prompt = prompt.Ids,
                 Images = prompt.Images,
-                Sampling = Common.Sampling with { MaxTokens = prompt.NewTokens },
+                Sampling = Common.Sampling with { MaxTokens = holds ? Math.Max(2, prompt.NewTokens) : prompt.NewTokens },
+                HandOverAfter = holds ? 1 : null,
+                Ticket = ticket,
                 CacheSalt = Common.CacheSalt,
                 Readout = Readout,
                 TraceParent = System.Diagnostics.Activity.Current?.Id,

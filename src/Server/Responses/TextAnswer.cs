@@ -20,6 +20,7 @@ internal sealed class TextAnswer(Job job, AnswerCollection answer, EchoedPrompt?
         }
         json.WriteEndArray();
         answer.Usage.Write(json, countCompletion: !_onlyEcho);
+        answer.WriteTransfer(json);
         json.WriteEndObject();
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Balancing;
+using XDeepServe.FlowServe.DistFlow;
 using XDeepServe.Server.Control.Grains;
 using XDeepServe.Server.Control.Messages;
 using XDeepServe.Transformerless;
@@ -55,7 +56,7 @@ internal sealed class ChoiceRun
     public async Task RunAsync()
     {
         int lost = 0;
-        HoldRecord? hold = null;
+        HoldRecord? hold = _request.Ticket is { } ticket ? new HoldRecord(ticket, []) : null; // a router has had its prompt computed
         try
         {
             while (true)
@@ -63,6 +64,11 @@ internal sealed class ChoiceRun
                 TaskEnd end = await RunTaskAsync(hold).ConfigureAwait(false);
                 switch (end.Kind)
                 {
+                    case TaskEndKind.HandedOver when _request.HandOverAfter is not null:
+                        // A router sees to what comes next; who does not come for it loses it with the lease.
+                        _generation.Offer = new KvOffer(end.Hold!.Ticket, end.Hold.Blocks);
+                        _generation.Push(new OutputEvent(_choice, -1, "", null, "length", null));
+                        return;
                     case TaskEndKind.HandedOver:
                         hold = end.Hold;
                         _avoid.Clear();
@@ -209,7 +215,7 @@ internal sealed class ChoiceRun
         TaskEnd? end = null;
         try
         {
-            Task<Admission> submitted = grain.Submit(task.Number, RequestFor(executor.Info.Role, hold), _engine.Reference, _engine.Id);
+            Task<Admission> submitted = grain.Submit(task.Number, RequestFor(executor.Info, hold), _engine.Reference, _engine.Id);
             // Output may come before the answer to Submit; and who is lost does not answer.
             await Task.WhenAny(submitted, task.End.Task).ConfigureAwait(false);
             if (submitted.IsCompleted)
@@ -258,15 +264,15 @@ internal sealed class ChoiceRun
         return end;
     }
 
-    private GenerationRequest RequestFor(WorkerRole role, HoldRecord? hold)
+    private GenerationRequest RequestFor(ExecutorInfo executor, HoldRecord? hold)
     {
         lock (_gate)
         {
             return _request with
             {
                 Produced = [.. _produced],
-                HandOverAfter = role == WorkerRole.Prefill && _request.Readout is null ? 1 : null,
-                Ticket = hold?.Ticket,
+                HandOverAfter = _request.HandOverAfter ?? (executor.Role == WorkerRole.Prefill && _request.Readout is null ? 1 : null),
+                Ticket = hold?.Ticket.Owner == executor.Id ? null : hold?.Ticket, // what it holds itself its cache finds
             };
         }
     }

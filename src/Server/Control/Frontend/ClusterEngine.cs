@@ -99,6 +99,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
                 Interlocked.Decrement(ref _unfinished);
             }
             Interlocked.Increment(ref _rejections);
+            Free(request.Ticket is { } ticket ? new HoldRecord(ticket, []) : null);
             throw new QueueFullException(Options.QueueLimit, TimeSpan.FromSeconds(1));
         }
         CancellationTokenSource abort = new();
