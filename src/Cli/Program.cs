@@ -14,7 +14,7 @@ internal static class Program
         {
             new ServeCommand(), new WorkerCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
             new TokenizeCommand(), new RenderCommand(),
-            new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(), new SelectCommand(), new RepresentCommand(), new MarginCommand(), new ScenesCommand(),
+            new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(), new SelectCommand(), new RepresentCommand(), new MarginCommand(), new ProjectCommand(), new ScenesCommand(),
             new Command("bench", "Measures the server and the engine.") {
                 new BenchServeCommand(),
                 new BenchLatencyCommand(),

@@ -52,6 +52,10 @@ public sealed class SelectCommandTests : IDisposable
         (code, output, errors) = await CommandTests.Run("select", "--method", "pds", "--candidates", At("pairs.features"), "--targets", At("pairs.features"), "--keep", "3", "--pairs", At("kept.jsonl"), "--out", At("selected.jsonl"));
         Assert.True(code == 0, errors);
         Assert.Equal(3, File.ReadLines(At("selected.jsonl")).Count());
+        (code, output, errors) = await CommandTests.Run("project", At("pairs.features"), "--plot", At("pairs.svg"), "--out", At("pairs.csv"));
+        Assert.True(code == 0, errors);
+        Assert.Contains("24 features", output, StringComparison.Ordinal);
+        Assert.Equal((24, 25), (System.Xml.Linq.XDocument.Load(At("pairs.svg")).Descendants().Count(element => element.Name.LocalName == "circle"), File.ReadLines(At("pairs.csv")).Count()));
         (code, output, errors) = await CommandTests.Run("margin", "--features", At("pairs.features"), "--pairs", At("kept.jsonl"), "--out", At("margin.json"), "--json");
         Assert.True(code == 0, errors);
         Assert.InRange(JsonElement.Parse(output).GetProperty("pearson").GetDouble(), 0.8, 1); // which of two sentences it is shows in any hidden state
