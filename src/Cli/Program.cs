@@ -14,7 +14,7 @@ internal static class Program
         {
             new ServeCommand(), new WorkerCommand(), new ChatCommand(), new GenerateCommand(), new InfoCommand(), new ConvertCommand(),
             new TokenizeCommand(), new RenderCommand(),
-            new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(), new SelectCommand(), new RepresentCommand(), new MarginCommand(), new ProjectCommand(), new ScenesCommand(),
+            new ScoreCommand(), new RankCommand(), new BestOfNCommand(), new EvalCommand(), new TrainCommand(), new SelectCommand(), new RepresentCommand(), new MarginCommand(), new ProjectCommand(), new ScenesCommand(),
             new Command("bench", "Measures the server and the engine.") {
                 new BenchServeCommand(),
                 new BenchLatencyCommand(),
@@ -34,6 +34,8 @@ internal static class Program
         };
         try
         {
+            if (arguments is [TrainCommand.Word, .. var own])
+                return await TrainCommand.RunAsync(own);
             InvocationConfiguration configuration = new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
             return await root.Parse(arguments).InvokeAsync(configuration);
         }
