@@ -15,7 +15,7 @@ internal sealed class TrainCommand : Command
     private const string Program = "xds-train";
 
     // The arguments are handed over before they are parsed, so that --help is the trainer's.
-    public TrainCommand() : base(Word, "Trains language models and reward models: pretrain, sft, bt, gram-pretrain, gram, lrhp, dpo.") => TreatUnmatchedTokensAsErrors = false;
+    public TrainCommand() : base("train", "Trains language models and reward models: pretrain, sft, bt, gram-pretrain, gram, lrhp, dpo.") => TreatUnmatchedTokensAsErrors = false;
 
     /// <summary>Runs the trainer to its end.</summary>
     /// <returns>Its exit status.</returns>
