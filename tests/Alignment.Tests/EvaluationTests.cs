@@ -100,6 +100,28 @@ public sealed class EvaluationTests : IDisposable
         Assert.Contains(complaint, Assert.Throws<DataException>(() => Benchmark.Read(name, file)).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task The_best_of_more_answers_is_better_by_as_much_as_the_model_knows()
+    {
+        // Merits 0 to 7; "good" marks the three best answers, and the longest is the worst.
+        ResponseSet[] sets = [.. Enumerable.Range(0, 30).Select(prompt => new ResponseSet
+        {
+            Prompt = Message.Question($"q{prompt}"),
+            Responses = [.. Enumerable.Range(0, 8).Select(answer => $"{(answer < 3 ? "good" : "bad")} {new string('x', answer)}")],
+            Scores = [.. Enumerable.Range(0, 8).Select(answer => 7.0 - answer)],
+        })];
+        BestOfNEvaluator evaluator = new(new GoodIsBetter());
+        BestOfNResult all = await evaluator.RunAsync(sets, size: 8, draws: 4, TestContext.Current.CancellationToken);
+        Assert.Equal((3.5, 7.0, 0.0, 30), (all.Random, all.Best, all.Longest, all.Prompts));
+        Assert.InRange(all.Picked.Mean, 5, 7);
+        BestOfNResult two = await evaluator.RunAsync(sets, size: 2, draws: 4, TestContext.Current.CancellationToken), one = await evaluator.RunAsync(sets, size: 1, draws: 4, TestContext.Current.CancellationToken);
+        Assert.Equal(one.Random, one.Picked.Mean, 9);
+        Assert.Equal(one.Best, one.Picked.Mean, 9);
+        Assert.True(two.Random < two.Picked.Mean && two.Picked.Mean < all.Picked.Mean && two.Picked.Mean <= two.Best, $"{one} {two} {all}");
+        Assert.True(two.Picked.Low < two.Picked.Mean && two.Picked.Mean < two.Picked.High);
+        await Assert.ThrowsAsync<DataException>(() => evaluator.RunAsync(sets, size: 9, draws: 1, TestContext.Current.CancellationToken));
+    }
+
     public void Dispose() => File.Delete(file);
 
     private sealed class GoodIsBetter : IRewardModel

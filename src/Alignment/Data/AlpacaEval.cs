@@ -49,11 +49,15 @@ public sealed class AlpacaEval
         Draw(split, perPrompt, leastMargin, seed, withReference: true);
 
     /// <summary>The judged answers to each prompt, best first, each with its probability to beat the reference.</summary>
-    public IEnumerable<ResponseSet> Rankings(AlpacaSplit split)
+    /// <param name="split">Which prompts.</param>
+    /// <param name="withTies">Whether answers with equal probabilities are all there, as best of n wants them; else the first of them, as Plackett-Luce does.</param>
+    public IEnumerable<ResponseSet> Rankings(AlpacaSplit split, bool withTies = false)
     {
         foreach ((int prompt, List<Judged> all) in Judgments(split))
         {
-            Judged[] ranked = [.. all.OrderByDescending(one => one.Share).DistinctBy(one => one.Share).DistinctBy(one => one.Text)];
+            Judged[] ranked = [.. all.OrderByDescending(one => one.Share).DistinctBy(one => one.Text)];
+            if (!withTies)
+                ranked = [.. ranked.DistinctBy(one => one.Share)];
             if (ranked.Length >= 2)
                 yield return Set(prompt, [.. ranked.Select(one => one.Text)]) with { Scores = [.. ranked.Select(one => one.Share)] };
         }

@@ -11,7 +11,7 @@ public sealed record ResponseSet
     /// <summary>At least two, no two equal; the best first where they are ranked.</summary>
     public required IReadOnlyList<string> Responses { get; init; }
 
-    /// <summary>The data's own score of each, strictly falling; null where nothing says which is better.</summary>
+    /// <summary>The data's own score of each, falling, strictly so where ties were not asked for; null where nothing says which is better.</summary>
     public IReadOnlyList<double>? Scores { get; init; }
 
     /// <summary>The part of its data set; empty for none.</summary>

@@ -14,6 +14,22 @@ public readonly record struct Score(double Mean, double Low, double High)
     public static Score Of(IReadOnlyList<Verdict> verdicts, int resamples) =>
         OfSubsets(verdicts, [], [verdicts.Average(verdict => verdict.Correct)], means => means[0], resamples);
 
+    /// <summary>Scores prompts by the mean of one number for each.</summary>
+    /// <param name="means">At least one.</param>
+    /// <param name="resamples">Bootstrap samples; the same in every run.</param>
+    public static Score OfMeans(IReadOnlyList<double> means, int resamples)
+    {
+        Random random = new(1);
+        double[] figures = [.. Enumerable.Range(0, resamples).Select(_ =>
+        {
+            double sum = 0;
+            for (int draw = 0; draw < means.Count; draw++)
+                sum += means[random.Next(means.Count)];
+            return sum / means.Count;
+        }).Order()];
+        return new Score(means.Average(), figures[resamples / 40], figures[resamples - 1 - resamples / 40]);
+    }
+
     /// <summary>Scores verdicts by a figure made of the accuracies of subsets.</summary>
     /// <param name="verdicts">At least one.</param>
     /// <param name="subsets">Names of the subsets; none at all for one that holds everything.</param>

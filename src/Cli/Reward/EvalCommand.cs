@@ -8,18 +8,24 @@ namespace XDeepServe.Cli.Reward;
 /// <summary><c>xds eval</c>: how often a reward model agrees with a benchmark.</summary>
 internal sealed class EvalCommand : Command
 {
-    private readonly Argument<string> benchmark = new("benchmark") { Description = $"One of {string.Join(", ", Benchmark.Names)}." };
+    private const string BestOf = "best-of-n";
+
+    private readonly Argument<string> benchmark = new("benchmark") { Description = $"One of {string.Join(", ", Benchmark.Names)}; or '{BestOf}': the merit of the answer that is picked from ranked ones (a file with prompt, responses and scores, or AlpacaEval's folder)." };
     private readonly Argument<string> file = new("file") { Description = "The benchmark's file in its published form (.gz is read too); for 'alpaca-eval' (pairs of generators on held-out prompts) and 'alpaca-reference' (pairs with the reference) the folder of its files; for 'pairs' preference pairs in any form that trainers know." };
     private readonly Option<int> limit = new("--limit") { Description = "Pairs at most, spread evenly; 0 for all." };
+    private readonly Option<int> draws = new("--draws") { Description = "For best-of-n: draws of answers for each prompt.", DefaultValueFactory = _ => 1 };
+    private readonly Option<string> tournament = RewardFlags.TournamentFlag();
     private readonly Option<bool> json = new("--json") { Description = "Print one JSON object." };
     private readonly RewardFlags reward;
 
     public EvalCommand() : base("eval", "Measures a reward model on a benchmark of preference pairs.")
     {
-        benchmark.AcceptOnlyFromAmong([.. Benchmark.Names]);
+        benchmark.AcceptOnlyFromAmong([.. Benchmark.Names, BestOf]);
         Arguments.Add(benchmark);
         Arguments.Add(file);
         Options.Add(limit);
+        Options.Add(draws);
+        Options.Add(tournament);
         Options.Add(json);
         reward = new RewardFlags(this);
         SetAction((result, cancel) => RunAsync(result));
@@ -27,6 +33,8 @@ internal sealed class EvalCommand : Command
 
     private Task<int> RunAsync(ParseResult result)
     {
+        if (result.GetValue(benchmark) == BestOf)
+            return BestOfNAsync(result);
         Benchmark set = Benchmark.Read(result.GetValue(benchmark)!, result.GetValue(file)!);
         if (set.Counts is { Dropped.Count: > 0 } counts)
             Console.Error.WriteLine($"{set.Name}: {counts}");
@@ -39,6 +47,20 @@ internal sealed class EvalCommand : Command
                 Console.WriteLine(JsonSerializer.Serialize(Fields(report)));
             else
                 Print(report);
+            return 0;
+        });
+    }
+
+    private Task<int> BestOfNAsync(ParseResult result)
+    {
+        if (result.GetValue(draws) < 1)
+            throw new ArgumentException("--draws is at least 1.");
+        IReadOnlyList<Alignment.Data.ResponseSet> sets = BestOfNReport.Read(result.GetValue(file)!);
+        if (result.GetValue(limit) is > 0 and { } most && most < sets.Count)
+            sets = [.. sets.Take(most)];
+        return reward.UseAsync(result, async (model, cancel) =>
+        {
+            await BestOfNReport.PrintAsync(model, RewardFlags.ReadTournament(result, tournament), sets, result.GetValue(draws), result.GetValue(json), cancel);
             return 0;
         });
     }
