@@ -25,6 +25,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly MixtureEpoch everybody;
     private readonly MicroBatchChoice choice;
     private EpochGroup place;
+    private MixtureEpoch? seen; // what all had agreed on when this epoch was last found to hold
     private Collectives? steps; // null once this group stands alone
     private StepRecord[] records; // [attention ranks]
 
@@ -153,7 +154,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private void KeepUp()
     {
         Change();
-        if (board.Outdates(everybody, place.Epoch))
+        if (board.Outdates(everybody, place.Epoch, ref seen))
             throw new EpochOverException();
         if (board.Failure is { } failure)
             throw new IOException($"This rank no longer agrees with the others on where experts are: {failure.Message}", failure);

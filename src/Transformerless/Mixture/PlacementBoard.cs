@@ -81,8 +81,20 @@ internal sealed partial class PlacementBoard : IDisposable
         return domain with { Attention = [.. domain.Attention.Where(all.Attention.Contains)], Experts = all.Experts, Layout = all.Layout, Version = all.Version };
     }
 
-    /// <summary>Whether others take part in a domain than in an epoch of it.</summary>
-    public bool Outdates(MixtureEpoch domain, MixtureEpoch epoch) => agreed && !PartOf(domain).HasMembersOf(epoch);
+    /// <summary>Whether others take part in a domain than in an epoch of it. Allocates nothing where nothing has changed.</summary>
+    /// <param name="domain">The domain with all its members.</param>
+    /// <param name="epoch">The epoch.</param>
+    /// <param name="seen">What it was compared with last: the caller's to keep.</param>
+    public bool Outdates(MixtureEpoch domain, MixtureEpoch epoch, ref MixtureEpoch? seen)
+    {
+        MixtureEpoch all = Volatile.Read(ref settled);
+        if (!agreed || ReferenceEquals(all, seen))
+            return false;
+        if (!PartOf(domain).HasMembersOf(epoch))
+            return true;
+        seen = all;
+        return false;
+    }
 
     /// <summary>A domain's next epoch, once all have agreed on it. Any thread but the board's.</summary>
     /// <param name="domain">The domain with all its members.</param>
