@@ -141,9 +141,9 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         File.AppendAllLines(Path.Combine(settings.OutputDir, "test.jsonl"), [JsonSerializer.Serialize(new
         {
             benchmark = name, pairs = report.Pairs, too_long = report.TooLong, accuracy = report.Micro.Mean, low = report.Micro.Low, high = report.Micro.High,
-            macro = report.Macro, consistency = report.Consistency, length_only = report.LengthOnly, length_balanced = report.LengthBalanced?.Mean,
+            macro = report.Macro.Mean, consistency = report.Consistency, length_only = report.LengthOnly, length_balanced = report.LengthBalanced?.Mean,
             subsets = report.Subsets.ToDictionary(subset => subset.Name, subset => Math.Round(subset.Accuracy, 4)),
         })]);
-        tell($"{name}: {report.Micro.Mean:P1} of {report.Pairs} pairs [{report.Micro.Low:P1}, {report.Micro.High:P1}], macro {report.Macro:P1}, consistent {report.Consistency:P1}, longer answer {report.LengthOnly:P1}");
+        tell($"{name}: {report.Micro.Mean:P1} of {report.Pairs} pairs [{report.Micro.Low:P1}, {report.Micro.High:P1}], macro {report.Macro.Mean:P1}, consistent {report.Consistency:P1}, longer answer {report.LengthOnly:P1}");
     }
 }

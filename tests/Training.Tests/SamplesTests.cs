@@ -1,0 +1,72 @@
+using TorchSharp;
+using XDeepServe.Alignment.Data;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Training.Batching;
+using XDeepServe.Training.Running;
+using XDeepServe.Training.Stages;
+using static TorchSharp.torch;
+
+namespace XDeepServe.Training.Tests;
+
+public sealed class SamplesTests
+{
+    [Fact]
+    public void The_answer_with_the_highest_reward_is_picked_and_told_in_the_file_s_numbers()
+    {
+        using SceneModel scenes = new(pairs: 2);
+        TrainingSettings settings = scenes.Settings("visual");
+        using Loaded loaded = new("bt", settings);
+        IReadOnlyDictionary<string, (double All, double Picked)> means = Samples.Pick(scenes.At("samples.jsonl"), new Judge(loaded.Stage, loaded.Network, settings));
+        Assert.Equal(["coverage", "hallucination"], means.Keys.Order(StringComparer.Ordinal));
+        double all = 0, picked = 0;
+        Row[] rows = [.. DataFile.Read(scenes.At("samples.jsonl"))];
+        foreach (Row row in rows)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            IReadOnlyList<string> responses = row.Texts("responses");
+            IReadOnlyList<Message> prompt = row.WithImages(row.Messages("prompt"), scenes.At("samples.jsonl"));
+            double[] rewards = [.. responses.Select(response =>
+            {
+                Batch batch = loaded.Stage.Batch([loaded.Stage.Ask(new PreferencePair { Prompt = prompt, Chosen = response, Rejected = response })!.Single()], CPU);
+                return (double)batch.AtLast(loaded.Network.Hidden(batch.Ids, batch.Pictures)).matmul(loaded.Network.Weights[BradleyTerry.Head].t())[0].item<float>();
+            })];
+            IReadOnlyList<double> wrong = row.Numbers("hallucination");
+            all += wrong.Average() / rows.Length;
+            picked += wrong[Array.IndexOf(rewards, rewards.Max())] / rows.Length;
+        }
+        Assert.Equal(all, means["hallucination"].All, 9);
+        Assert.Equal(picked, means["hallucination"].Picked, 9);
+    }
+
+    [Theory]
+    [InlineData("""{"prompt":"?","responses":["a"]}""", "at least two")]
+    [InlineData("""{"prompt":"?","responses":["a","b"],"score":[1]}""", "1 numbers for 2")]
+    public void What_is_wrong_with_a_file_is_said(string line, string said)
+    {
+        using SceneModel scenes = new(pairs: 2);
+        TrainingSettings settings = scenes.Settings("visual");
+        using Loaded loaded = new("bt", settings);
+        File.WriteAllText(scenes.At("bad.jsonl"), line);
+        Assert.Contains(said, Assert.Throws<DataException>(() => Samples.Pick(scenes.At("bad.jsonl"), new Judge(loaded.Stage, loaded.Network, settings))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_world_s_own_recipe_is_read_and_its_model_drawn()
+    {
+        string folder = Directory.CreateTempSubdirectory("xds-world-").FullName;
+        try
+        {
+            Alignment.Scenes.SceneWorld.Write(folder, new Alignment.Scenes.SceneWorldSettings { Pairs = 4, Held = 2, Size = 32 });
+            Settings.RovrmSettings recipe = Settings.RovrmSettings.Read(Path.Combine(folder, "recipe.yaml"));
+            Assert.Equal(Settings.RovrmSettings.PhaseNames, recipe.Phases.Select(phase => phase.Name));
+            Assert.All(recipe.Phases, phase => Assert.All(phase.Settings.TrainData, path => Assert.True(File.Exists(path))));
+            Assert.All(recipe.Phases[^1].Settings.TestData, test => Assert.True(File.Exists(test.Split('=')[1])));
+            using BaseModel model = new(recipe.WarmUp.ModelNameOrPath, scratch: true);
+            Assert.Equal(16, model.Shape.Images!.Rows);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}
