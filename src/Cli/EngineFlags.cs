@@ -226,7 +226,7 @@ internal sealed record EngineSettings
     /// <param name="group">Its number.</param>
     public CpuOptions CpuOf(int group)
     {
-        int cores = Environment.ProcessorCount, threads = Cpu.Threads == 0 ? cores : Cpu.Threads;
+        int cores = CpuCores.Count, threads = Cpu.Threads == 0 ? cores : Cpu.Threads;
         if (Groups == 1)
             return Cpu;
         int own = Math.Max(1, threads / Groups + (group < threads % Groups ? 1 : 0));

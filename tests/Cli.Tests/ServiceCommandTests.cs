@@ -47,6 +47,56 @@ public sealed class ServiceCommandTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Shared_memory_of_killed_workers_is_gone_when_the_service_has_recovered()
+    {
+        await StartAsync("1P1D");
+        string whole = await CompleteAsync(24);
+        Dictionary<string, int> first = await XdsProcess.WorkersAsync(client);
+        string[] before = Regions(first.Values);
+        Assert.NotEmpty(before); // the link between the two
+        foreach (int pid in first.Values)
+            await XdsProcess.KillAsync(pid, XdsProcess.SigKill);
+        Assert.Equal(whole, await CompleteAsync(24)); // waits for both to come back
+        Dictionary<string, int> second = await XdsProcess.WorkersAsync(client);
+        Assert.Empty(second.Values.Intersect(first.Values));
+        Assert.All(before, region => Assert.False(File.Exists(region), region));
+        string[] after = Regions(second.Values);
+        Assert.NotEmpty(after);
+        await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
+        await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
+        Assert.All(after, region => Assert.False(File.Exists(region), region));
+    }
+
+    [Fact]
+    public async Task A_topology_file_gives_workers_groups_and_cores_and_the_service_a_second_door()
+    {
+        string file = Path.Combine(Path.GetTempPath(), $"xds-{Guid.NewGuid():N}.yaml");
+        string cores = Environment.ProcessorCount > 1 ? "0-1" : "0";
+        await File.WriteAllTextAsync(file, $"workers:\n  - role: colocated\n    groups: 2\n    cores: {cores}\n  - role: frontend\n", Cancel);
+        try
+        {
+            await StartAsync(file);
+            string whole = await CompleteAsync(24);
+            string? door = null;
+            await XdsProcess.UntilAsync(() => Task.FromResult((door = Said("frontend-0:").Select(line => line.Split(" at ")[^1].Trim()).FirstOrDefault(text => text.StartsWith("http://", StringComparison.Ordinal))) is not null), "the second door opens");
+            using HttpClient second = new() { BaseAddress = new Uri(door!), Timeout = XdsProcess.Patience };
+            await XdsProcess.UntilAsync(() => XdsProcess.IsReadyAsync(second), "the second front end is ready");
+            string[] all = await Task.WhenAll(Enumerable.Range(0, 12).Select(i => XdsProcess.CompleteAsync(i % 2 == 0 ? client : second, 24)));
+            Assert.All(all, answer => Assert.Equal(whole, answer));
+            Assert.Contains("engine=\"1\"", await second.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancel), StringComparison.Ordinal);
+            int worker = Assert.Single(await XdsProcess.WorkersAsync(client)).Value;
+            string[] kept = [.. Directory.GetDirectories($"/proc/{worker}/task").Where(thread => File.ReadAllText($"{thread}/comm").Trim() == "executor").Select(Cores).Order(StringComparer.Ordinal)];
+            Assert.Equal(cores == "0" ? ["0", "0"] : ["0", "1"], kept); // each group's executor has a core of its own
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+
+        static string Cores(string thread) => File.ReadLines($"{thread}/status").First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim();
+    }
+
+    [Fact]
     public async Task Workers_that_cannot_start_end_the_launcher()
     {
         Launch("1", "--max-model-len", "100", "--num-gpu-blocks-override", "2");
@@ -92,6 +142,17 @@ public sealed class ServiceCommandTests : IAsyncDisposable
         lock (lines)
             lines.Add(line.Data ?? "");
     }
+
+    private string[] Said(string who)
+    {
+        lock (lines)
+            return [.. lines.Where(line => line.StartsWith(who, StringComparison.Ordinal))];
+    }
+
+    /// <summary>Regions of links that processes have mapped.</summary>
+    private static string[] Regions(IEnumerable<int> processes) =>
+        [.. processes.SelectMany(pid => File.ReadLines($"/proc/{pid}/maps")).Where(line => line.Contains("/dev/shm/xccl-kv", StringComparison.Ordinal) && !line.EndsWith("(deleted)", StringComparison.Ordinal))
+            .Select(line => line[line.IndexOf("/dev/shm/", StringComparison.Ordinal)..]).Distinct()];
 
     private Task<string> CompleteAsync(int tokens) => XdsProcess.CompleteAsync(client, tokens);
 }

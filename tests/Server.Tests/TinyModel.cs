@@ -25,18 +25,20 @@ internal sealed class TinyModel : IDisposable
     private readonly CpuBackend _backend;
     private readonly Model _model;
     private readonly TeShell _shell;
+    private readonly CpuBackend[] _others; // of the DP groups behind the first
 
-    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0, Action<int>? published = null)
+    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0, Action<int>? published = null, Checkpoint? given = null, int groups = 1)
     {
-        _checkpoint = images ? PictureCheckpoint(labels) : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels);
+        _checkpoint = given ?? (images ? PictureCheckpoint(labels) : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels));
+        _others = [.. Enumerable.Range(1, groups - 1).Select(_ => new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false)))];
         _backend = new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false));
-        _model = Model.Load(_checkpoint, _backend, new ModelOptions());
+        _model = Model.Load(_checkpoint, _backend, new ModelOptions(MaxModelLength: given is null ? null : options.MaxModelLength));
         Tokenizer? text = tokenizer ? Tokenizer.FromJson(TokenizerJson(images)) : null;
         ChatTemplate? chat = tokenizer && template is not null ? ChatTemplate.Parse(template) : null;
         ImageConfig? shape = _model.Config.Images;
         Served = new ServedModel
         {
-            Engine = _shell = new TeShell(_model, _backend, text, options, published),
+            Engine = _shell = new TeShell(_model, [_backend, .. _others], text, options, published),
             Tokenizer = text,
             Template = chat,
             Images = shape is null || text is null ? null : new ImageInput(shape, ImageProcessor.Read(null, shape), text, chat),
@@ -55,6 +57,21 @@ internal sealed class TinyModel : IDisposable
     public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true, Action<int>? published = null) =>
         new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false, labels: 0, published);
 
+    /// <summary>A model of the repository, on token ids only.</summary>
+    /// <param name="folder">Its folder, from the repository's root.</param>
+    /// <param name="options">Settings of the engine.</param>
+    /// <param name="published">See <see cref="TeShell"/>.</param>
+    /// <param name="groups">DP groups.</param>
+    public static TinyModel Open(string folder, EngineOptions options, Action<int>? published = null, int groups = 1)
+    {
+        DirectoryInfo root = new(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(root.FullName, "XDeepServe.slnx")))
+        {
+            root = root.Parent ?? throw new DirectoryNotFoundException("The tests run outside the repository.");
+        }
+        return new TinyModel(options, tokenizer: false, null, images: false, labels: 0, published, Checkpoint.Open(Path.Combine(root.FullName, folder)), groups);
+    }
+
     /// <summary>A model with a score head.</summary>
     public static TinyModel CreateScorer(int labels) => new(new EngineOptions { MaxModelLength = 512 }, tokenizer: true, Template, images: false, labels);
 
@@ -71,6 +88,7 @@ internal sealed class TinyModel : IDisposable
         _shell.Dispose();
         _model.Dispose();
         _backend.Dispose();
+        Array.ForEach(_others, other => other.Dispose());
         _checkpoint.Dispose();
     }
 

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Diagnostics;
 using System.Net;
 using Microsoft.Extensions.Logging;
 using XDeepServe.Kernels;
@@ -50,7 +49,7 @@ internal sealed class WorkerCommand : Command
     {
         WorkerRole mine = Enum.Parse<WorkerRole>(result.GetValue(role)!, ignoreCase: true);
         if (result.GetValue(cores) is { } list)
-            KeepTo(TopologyFile.ParseCores(list));
+            CpuCores.KeepTo(TopologyFile.ParseCores(list));
         EngineSettings settings = engine.Read(result, result.GetValue(model));
         ServiceOptions service = cluster.Read(result, result.GetValue(name) ?? $"{mine}-{Dns.GetHostName()}-{Environment.ProcessId}".ToLowerInvariant())
             ?? throw new ArgumentException("A worker needs --cluster: redis://host:port, or the host:port that 'xds serve --topology' shows.");
@@ -151,16 +150,5 @@ internal sealed class WorkerCommand : Command
         while (await input.ReadAsync(ignored) > 0)
             called.TrySetResult();
         await stop.CancelAsync();
-    }
-
-    private static void KeepTo(IReadOnlyList<int> cores)
-    {
-        if (cores[^1] >= 64)
-            throw new ArgumentException($"Cores 0 to 63 can be named, not {cores[^1]}.");
-        long mask = cores.Aggregate(0L, (bits, core) => bits | 1L << core);
-        using Process self = Process.GetCurrentProcess();
-#pragma warning disable CA1416 // Where a process cannot be bound, .NET says so.
-        self.ProcessorAffinity = (nint)mask; // threads that are started from here on inherit it
-#pragma warning restore CA1416
     }
 }

@@ -42,6 +42,20 @@ internal static unsafe partial class ThreadAffinity
         return false;
     }
 
+    /// <summary>Keeps a thread of this process to some cores; Linux alone.</summary>
+    /// <param name="thread">Its id.</param>
+    /// <param name="cores">Numbers of cores.</param>
+    /// <returns>False where the system refuses, or the thread has ended.</returns>
+    public static bool Keep(int thread, IReadOnlyList<int> cores)
+    {
+        ulong* chosen = stackalloc ulong[MaskWords];
+        new Span<ulong>(chosen, MaskWords).Clear();
+        foreach (int core in cores)
+            if (core < MaskWords * 64)
+                chosen[core / 64] |= 1UL << (core % 64);
+        return SetAffinity(thread, MaskWords * sizeof(ulong), chosen) == 0;
+    }
+
     [LibraryImport("libc", EntryPoint = "sched_getaffinity")]
     private static partial int GetAffinity(int thread, nuint bytes, ulong* mask);
 

@@ -41,7 +41,7 @@ public sealed unsafe class WorkerPool : IDisposable
     public WorkerPool(int threads = 0, bool pin = true, int? firstCore = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
-        Threads = threads == 0 ? Environment.ProcessorCount : threads;
+        Threads = threads == 0 ? CpuCores.Count : threads;
         // Without a core for each thread, binding would only make threads wait for each other.
         int cores = ThreadAffinity.Cores();
         core = pin && (firstCore is { } first ? first + Threads <= cores : Threads == cores) ? firstCore ?? 0 : -1;

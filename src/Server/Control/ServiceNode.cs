@@ -124,6 +124,11 @@ public sealed class ServiceNode : IAsyncDisposable
         {
             View.Apply(new ClusterUpdate { Members = [], Gone = [new Departure(seen.Info.Id, reason)] });
             await Cluster.Leave(seen.Info.Id, reason).ConfigureAwait(false);
+            if (_options.Redis is null)
+            {
+                // Else its next life would wait for an answer of the last one before it may join.
+                await _host.Services.GetRequiredService<IClusterMembershipService>().TryKill(ExecutorId.SiloOf(seen.Info.Id)).ConfigureAwait(false);
+            }
         }
     }
 
@@ -244,6 +249,10 @@ public sealed class ServiceNode : IAsyncDisposable
             {
                 membership.ProbeTimeout = TimeSpan.FromSeconds(2);
                 membership.NumMissedProbesLimit = 2;
+                if (options.Redis is null)
+                {
+                    membership.NumVotesForDeathDeclaration = 1; // the launcher's: if all others die at once nobody else is left to vote
+                }
                 membership.DefunctSiloExpiration = TimeSpan.FromHours(1);
             });
             // Nothing here is placed by the load that silos tell each other of every second.

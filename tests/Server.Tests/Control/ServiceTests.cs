@@ -97,6 +97,27 @@ public sealed class ServiceTests
     }
 
     [Fact]
+    public async Task RequestsOfAMemberWhoseLoopHangsGoOnElsewhere()
+    {
+        using TinyModel single = TinyModel.Create(TestService.Engine);
+        await using TestService service = await TestService.StartAsync("2", options => options with { HeartbeatInterval = TimeSpan.FromMilliseconds(50), HangPatience = TimeSpan.FromSeconds(1) });
+        TestService.Member victim = service.Members["colocated-0"];
+        GenerationRequest[] requests = [.. Enumerable.Range(0, 8).Select(number => Request(number, 30 + number, new SamplingParameters { Seed = number, MaxTokens = 300, IgnoreEos = true }))];
+        Task<Answer>[] answers = [.. requests.Select(request => ReadAsync(service.Front.Submit(request)))];
+        await ServerHost.UntilAsync(() => Task.FromResult(victim.Model.Shell.Metrics[0].GenerationTokens > 20), "the victim generates");
+        using Hanging hanging = new();
+        victim.Model.Shell.Submit(Request(99, 3, new SamplingParameters { MaxTokens = 2 }), hanging);
+        Assert.Contains("did not turn", await victim.Over.WaitAsync(TimeSpan.FromSeconds(30), Cancel), StringComparison.Ordinal);
+        for (int number = 0; number < requests.Length; number++)
+        {
+            Answer actual = await answers[number].WaitAsync(TimeSpan.FromMinutes(1), Cancel);
+            Assert.Equal((await ReadAsync(single.Shell.Submit(requests[number]))).Tokens, actual.Tokens);
+        }
+        await ServerHost.UntilAsync(() => Task.FromResult(service.FrontNode.Executors.SequenceEqual(["colocated-1"])), "the front end knows");
+        hanging.GoOn();
+    }
+
+    [Fact]
     public async Task WithoutMembersRequestsEndWithAnErrorInTime()
     {
         await using TestService service = await TestService.StartAsync("1", options => options with { PlacementPatience = TimeSpan.FromMilliseconds(300) });
@@ -210,6 +231,32 @@ public sealed class ServiceTests
             answer.Add(delta);
         }
         return answer;
+    }
+
+    /// <summary>Keeps the thread that puts something out until it may go on.</summary>
+    private sealed class Hanging : IOutput, IDisposable
+    {
+        private readonly ManualResetEventSlim _gate = new();
+
+        public bool Aborted => false;
+
+        public void Start(int group, int cachedTokens, TokenLogprob?[]? promptLogprobs) => _gate.Wait(TimeSpan.FromMinutes(1));
+
+        public void Push(in OutputEvent item)
+        {
+        }
+
+        public void Fail(Exception failure)
+        {
+        }
+
+        public void HandOver(KvHold hold)
+        {
+        }
+
+        public void GoOn() => _gate.Set();
+
+        public void Dispose() => _gate.Dispose();
     }
 
     private sealed class Answer(int choices)

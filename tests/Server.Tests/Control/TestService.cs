@@ -10,6 +10,7 @@ internal sealed class TestService : IAsyncDisposable
 {
     private readonly List<ClusterEngine> _fronts = [];
     private readonly List<ServiceNode> _frontNodes = [];
+    private string? _folder; // of the model; null for the tiny one
 
     private TestService()
     {
@@ -29,9 +30,10 @@ internal sealed class TestService : IAsyncDisposable
     /// <param name="topology">As on the command line.</param>
     /// <param name="options">Changes the members' settings.</param>
     /// <param name="engine">Settings of a member's engine, by its name.</param>
-    public static async Task<TestService> StartAsync(string topology, Func<ServiceOptions, ServiceOptions>? options = null, Func<string, EngineOptions>? engine = null)
+    /// <param name="folder">The model's, from the repository's root; null for the tiny random one.</param>
+    public static async Task<TestService> StartAsync(string topology, Func<ServiceOptions, ServiceOptions>? options = null, Func<string, EngineOptions>? engine = null, string? folder = null)
     {
-        TestService service = new();
+        TestService service = new() { _folder = folder };
         await service.AddFrontAsync(options);
         await Task.WhenAll(Topology.Parse(topology).Workers.Select(worker => service.AddAsync(worker, options, engine?.Invoke(worker.Name) ?? Engine)));
         await service.Front.ReadyAsync(service.Members.Count, Cancel);
@@ -42,7 +44,7 @@ internal sealed class TestService : IAsyncDisposable
     {
         ServiceOptions own = Options($"front-{_fronts.Count}", options);
         ServiceNode node = await ServiceNode.StartAsync(own, null, Cancel);
-        using TinyModel model = TinyModel.Create();
+        using TinyModel model = _folder is null ? TinyModel.Create() : TinyModel.Open(_folder, Engine);
         ClusterEngine front = node.OpenFrontEnd(model.Config, engine ?? Engine);
         _frontNodes.Add(node);
         _fronts.Add(front);
@@ -52,7 +54,8 @@ internal sealed class TestService : IAsyncDisposable
     public async Task AddAsync(WorkerSpec worker, Func<ServiceOptions, ServiceOptions>? options, EngineOptions engine)
     {
         Member member = new() { Node = await ServiceNode.StartAsync(Options(worker.Name, options), null, Cancel) };
-        member.Model = TinyModel.Create(engine with { LeadPrefill = worker.Role == WorkerRole.Prefill }, published: member.Node.Published);
+        engine = engine with { LeadPrefill = worker.Role == WorkerRole.Prefill };
+        member.Model = _folder is null ? TinyModel.Create(engine, published: member.Node.Published) : TinyModel.Open(_folder, engine, member.Node.Published, worker.Groups);
         lock (Members)
         {
             Members.Add(worker.Name, member);
