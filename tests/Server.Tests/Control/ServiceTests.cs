@@ -97,6 +97,25 @@ public sealed class ServiceTests
     }
 
     [Fact]
+    public async Task WhatWasBeingPulledFromALostMemberIsComputed()
+    {
+        using TinyModel single = TinyModel.Create(TestService.Engine);
+        await using TestService service = await TestService.StartAsync("2P1D");
+        GenerationRequest[] requests = [.. Enumerable.Range(0, 60).Select(number => Request(number, 200 + number, new SamplingParameters { Seed = number, MaxTokens = 6, IgnoreEos = true }))];
+        Task<Answer>[] answers = [.. requests.Select(request => ReadAsync(service.Front.Submit(request)))];
+        EngineMetrics decode = service.Members["decode-0"].Model.Shell.Metrics[0];
+        await Task.Run(() => Assert.True(SpinWait.SpinUntil(() => decode.Arriving > 0, TimeSpan.FromSeconds(30)), "Nothing is pulled."), Cancel);
+        await service.Members["prefill-0"].DisposeAsync();
+        service.Members.Remove("prefill-0");
+        for (int number = 0; number < requests.Length; number++)
+        {
+            Answer actual = await answers[number].WaitAsync(TimeSpan.FromMinutes(1), Cancel);
+            Assert.Equal((await ReadAsync(single.Shell.Submit(requests[number]))).Tokens, actual.Tokens);
+        }
+        await service.IdleAsync();
+    }
+
+    [Fact]
     public async Task RequestsOfAMemberWhoseLoopHangsGoOnElsewhere()
     {
         using TinyModel single = TinyModel.Create(TestService.Engine);
