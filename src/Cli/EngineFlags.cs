@@ -151,7 +151,10 @@ internal sealed class EngineFlags
     }
 
     /// <summary>Reads the flags.</summary>
-    public EngineSettings Read(ParseResult result, string? path = null)
+    /// <param name="result">What was given.</param>
+    /// <param name="path">The model, whatever the flags say; null to go by them.</param>
+    /// <param name="embedded">The model that comes with the program, if none is named; null for the chat model.</param>
+    public EngineSettings Read(ParseResult result, string? path = null, string? embedded = null)
     {
         int? gpu = Gpu(result.GetValue(device)!);
         bool small = result.GetValue(dtype) is { } asked && (asked == "bfloat16" || (asked == "auto" && gpu is not null));
@@ -164,7 +167,7 @@ internal sealed class EngineFlags
             throw new ArgumentException("--data-parallel-size is at least 1, and 1 on a GPU, whose groups are processes of their own: see --topology.");
         return new EngineSettings
         {
-            Path = path ?? result.GetValue(model) ?? EmbeddedModel.Find(),
+            Path = path ?? result.GetValue(model) ?? (embedded is null ? EmbeddedModel.Find() : EmbeddedModel.Find(embedded)),
             Format = ReadFormat(result, format),
             Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
             Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder) : null,

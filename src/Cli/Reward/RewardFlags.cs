@@ -58,7 +58,7 @@ internal sealed class RewardFlags
             using HttpReader remote = new(http);
             return await use(chosen == "scalar" ? new ScalarRewardModel(remote) : new GenerativeRewardModel(remote, judge), null, null, interruption.Stop);
         }
-        EngineSettings settings = engine.Read(result);
+        EngineSettings settings = engine.Read(result, embedded: chosen is "auto" or "generative" ? EmbeddedModel.Judge : null);
         if (settings.SkipTokenizer)
             throw new ArgumentException("Reward models read text: leave --skip-tokenizer-init out.");
         using LoadedEngine loaded = LoadedEngine.Open(settings);
