@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Reflection;
+using System.Runtime.InteropServices;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Models.Loading;
 using XDeepServe.Training.Running;
@@ -20,6 +21,13 @@ internal static class Program
         try
         {
             return await root.Parse(arguments).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }).ConfigureAwait(false);
+        }
+        catch (ExternalException failure) // libtorch's: the first line says what, the rest is its own stack
+        {
+            string what = failure.Message.Split('\n')[0];
+            string advice = what.Contains("out of memory", StringComparison.Ordinal) ? " Lower per_device_train_batch_size (and raise gradient_accumulation_steps), or set gradient_checkpointing." : "";
+            await Console.Error.WriteLineAsync($"xds-train: {what}{advice}").ConfigureAwait(false);
+            return 1;
         }
         catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or FileNotFoundException or DirectoryNotFoundException)
         {
