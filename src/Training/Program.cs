@@ -29,7 +29,7 @@ internal static class Program
             await Console.Error.WriteLineAsync($"xds-train: {what}{advice}").ConfigureAwait(false);
             return 1;
         }
-        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or FileNotFoundException or DirectoryNotFoundException)
+        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or IOException or UnauthorizedAccessException)
         {
             await Console.Error.WriteLineAsync($"xds-train: {failure.Message}").ConfigureAwait(false);
             return 1;

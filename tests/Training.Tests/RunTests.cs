@@ -108,6 +108,14 @@ public sealed class RunTests
     }
 
     [Fact]
+    public void Rankings_of_different_lengths_are_refused()
+    {
+        using TinyModel tiny = new();
+        string mixed = tiny.Data("mixed.jsonl", [new { prompt = "?", responses = new[] { "a", "b", "c" }, scores = new[] { 3, 2, 1 } }, new { prompt = "?", responses = new[] { "a", "b" }, scores = new[] { 2, 1 } }]);
+        Assert.Contains("all must have as many", Assert.Throws<TrainingException>(() => Train("bt", tiny.Settings(mixed))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_loss_that_is_no_number_ends_the_run()
     {
         using TinyModel tiny = new();

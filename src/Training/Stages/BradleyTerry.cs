@@ -20,6 +20,8 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
     /// <summary>The score head, <c>[1, hidden]</c>.</summary>
     public const string Head = "score.weight";
 
+    private int width; // answers of every example; 0 before the first
+
     /// <inheritdoc/>
     public override bool Scores => true;
 
@@ -31,6 +33,10 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
             : PreferenceData.Rankings(path, counts).Select(ranked => Encode(ranked.Prompt, ranked.Responses));
         foreach (Example example in examples)
         {
+            if (width == 0)
+                width = example.Sequences.Count;
+            if (example.Sequences.Count != width)
+                throw new TrainingException($"{path}: a ranking of {example.Sequences.Count} different answers beside one of {width}; all must have as many, because they run together. Split the data by that number.");
             if (example.Length > Settings.MaxLength)
                 counts.Drop("longer than max_length");
             else

@@ -1,5 +1,4 @@
 using TorchSharp;
-using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Losses;
@@ -16,29 +15,9 @@ namespace XDeepServe.Training.Stages;
 /// <param name="writer">Turns conversations into token ids.</param>
 /// <param name="judge">The question; scoring must use the same one.</param>
 /// <param name="settings">Of the run.</param>
-public sealed class Gram(PromptWriter writer, JudgePrompt judge, TrainingSettings settings) : Stage(writer, settings)
+public sealed class Gram(PromptWriter writer, JudgePrompt judge, TrainingSettings settings) : OrderedStage(writer, settings)
 {
     private readonly long[] labels = [writer.SingleToken(judge.LabelA), writer.SingleToken(judge.LabelB)];
-
-    /// <inheritdoc/>
-    public override IEnumerable<Example> Read(string path, DataCounts counts)
-    {
-        Random order = new(Settings.Seed);
-        foreach (PreferencePair pair in PreferenceData.Pairs(path, counts))
-        {
-            int label = order.Next(2);
-            if (Encode(pair, label) is { } example && example.Length <= Settings.MaxLength)
-            {
-                yield return example;
-                if (Settings.BothOrders)
-                    yield return Encode(pair, 1 - label);
-            }
-            else
-            {
-                counts.Drop("longer than max_length");
-            }
-        }
-    }
 
     /// <inheritdoc/>
     public override Outcome Loss(Decoder network, Tensor hidden, Batch batch)
@@ -50,14 +29,5 @@ public sealed class Gram(PromptWriter writer, JudgePrompt judge, TrainingSetting
     }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Example> Ask(PreferencePair pair) => [Encode(pair, 0), Encode(pair, 1)];
-
-    /// <summary>The judge's prompt for a pair.</summary>
-    /// <param name="pair">The pair.</param>
-    /// <param name="label">0 if the chosen answer comes first, else 1.</param>
-    private Example Encode(PreferencePair pair, int label)
-    {
-        (string first, string second) = label == 0 ? (pair.Chosen, pair.Rejected) : (pair.Rejected, pair.Chosen);
-        return new Example([Encode(judge.Write(pair.Prompt, first, second), opensAnswer: true)]) { Label = label, Pair = pair };
-    }
+    protected override Sequence Show(IReadOnlyList<Message> prompt, string first, string second) => Encode(judge.Write(prompt, first, second), opensAnswer: true);
 }

@@ -1,5 +1,4 @@
 using TorchSharp;
-using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Losses;
@@ -15,29 +14,10 @@ namespace XDeepServe.Training.Stages;
 /// </summary>
 /// <param name="writer">Turns texts into token ids.</param>
 /// <param name="settings">Of the run.</param>
-public sealed class Representing(PromptWriter writer, TrainingSettings settings) : Stage(writer, settings)
+public sealed class Representing(PromptWriter writer, TrainingSettings settings) : OrderedStage(writer, settings)
 {
     /// <inheritdoc/>
     public override bool Scores => true;
-
-    /// <inheritdoc/>
-    public override IEnumerable<Example> Read(string path, DataCounts counts)
-    {
-        Random order = new(Settings.Seed);
-        foreach (PreferencePair pair in PreferenceData.Pairs(path, counts))
-        {
-            int label = order.Next(2);
-            Example example = Encode(pair, label);
-            if (example.Length > Settings.MaxLength)
-            {
-                counts.Drop("longer than max_length");
-                continue;
-            }
-            yield return example;
-            if (Settings.BothOrders)
-                yield return Encode(pair, 1 - label);
-        }
-    }
 
     /// <inheritdoc/>
     public override Outcome Loss(Decoder network, Tensor hidden, Batch batch)
@@ -48,11 +28,5 @@ public sealed class Representing(PromptWriter writer, TrainingSettings settings)
     }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Example> Ask(PreferencePair pair) => [Encode(pair, 0), Encode(pair, 1)];
-
-    private Example Encode(PreferencePair pair, int label)
-    {
-        (string first, string second) = label == 0 ? (pair.Chosen, pair.Rejected) : (pair.Rejected, pair.Chosen);
-        return new Example([new Sequence(PreferencePrompt.Encode(Writer.Tokenizer, pair.Prompt, first, second))]) { Label = label, Pair = pair };
-    }
+    protected override Sequence Show(IReadOnlyList<Message> prompt, string first, string second) => new(PreferencePrompt.Encode(Writer.Tokenizer, prompt, first, second));
 }
