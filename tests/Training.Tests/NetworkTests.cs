@@ -42,6 +42,7 @@ public sealed class NetworkTests
     [Theory]
     [InlineData("gram")]
     [InlineData("bt")]
+    [InlineData("lrhp")]
     [InlineData("sft")]
     public void A_batch_of_eight_is_eight_batches_of_one(string stage)
     {
@@ -69,6 +70,7 @@ public sealed class NetworkTests
     [Theory]
     [InlineData("gram")]
     [InlineData("bt")]
+    [InlineData("lrhp")]
     [InlineData("sft")]
     [InlineData("gram-pretrain")]
     public void Gradients_equal_finite_differences(string stage)
