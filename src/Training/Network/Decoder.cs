@@ -16,6 +16,13 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
 {
     private static readonly string[] Served = ["llama", "qwen2", "qwen3", "mistral"];
 
+    // TorchSharp has no root mean square norm; libtorch's own is one pass where separate operations are eight, each over singles.
+    private readonly jit.CompilationUnit fused = jit.compile("""
+        def norm(rows, weight, epsilon: float):
+            return torch.rms_norm(rows, [weight.size(0)], weight, epsilon)
+
+        """);
+
     private readonly VisionTower? eye = config.Images is { } shape ? new VisionTower(shape, weights) : null;
 
     /// <summary>The shape.</summary>
@@ -40,7 +47,11 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
     /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
     /// <param name="pictures">What the image tokens among them show; null for none.</param>
     /// <returns><c>[sequences, length, hidden]</c>, in the weights' type.</returns>
-    public Tensor Hidden(Tensor ids, Pictures? pictures = null) => Finish(Enumerable.Range(0, config.Layers).Aggregate(Embed(ids, pictures), Layer));
+    public Tensor Hidden(Tensor ids, Pictures? pictures = null) 
+    {
+        (Tensor, Tensor) turns = Turns(ids);
+        return Finish(Enumerable.Range(0, config.Layers).Aggregate(Embed(ids, pictures), (hidden, layer) => Layer(hidden, layer, turns)));
+    }
 
     /// <summary>Runs forward and backward; gradients are added to the weights'.</summary>
     /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
@@ -55,12 +66,13 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
             value.backward();
             return value.detach();
         }
+        (Tensor, Tensor) turns = Turns(ids);
         List<Tensor> inputs = []; // of each layer, then of the final norm
         using (no_grad())
         {
             inputs.Add(Embed(ids, pictures));
             for (int layer = 0; layer < config.Layers; layer++)
-                inputs.Add(Layer(inputs[layer], layer));
+                inputs.Add(Layer(inputs[layer], layer, turns));
         }
         Tensor last = inputs[^1].detach().requires_grad_(true);
         Tensor result = loss(Finish(last));
@@ -69,7 +81,7 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
         for (int layer = config.Layers - 1; layer >= 0; layer--)
         {
             Tensor input = inputs[layer].detach().requires_grad_(true);
-            Layer(input, layer).backward([gradient]);
+            Layer(input, layer, turns).backward([gradient]);
             gradient = input.grad!;
         }
         Tensor embedded = Embed(ids, pictures);
@@ -94,17 +106,20 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
         return embedded.masked_scatter((ids == config.Images!.TokenId).unsqueeze(-1), eye.Project(pictures.Pixels).index_select(0, pictures.Order));
     }
 
+    // The same for all layers.
+    private (Tensor Cosines, Tensor Sines) Turns(Tensor ids) => Rotation.Table(config, ids.shape[1], weights.Type, ids.device);
+
     private Tensor Finish(Tensor hidden) => Norm(hidden, "model.norm.weight");
 
-    private Tensor Layer(Tensor hidden, int layer)
+    private Tensor Layer(Tensor hidden, int layer, (Tensor Cosines, Tensor Sines) turns)
     {
         string name = $"model.layers.{layer}.";
-        Tensor residual = hidden + Attention(Norm(hidden, name + "input_layernorm.weight"), name + "self_attn.", layer);
+        Tensor residual = hidden + Attention(Norm(hidden, name + "input_layernorm.weight"), name + "self_attn.", layer, turns);
         Tensor inner = Norm(residual, name + "post_attention_layernorm.weight");
         return residual + Linear(silu(Linear(inner, name + "mlp.gate_proj")) * Linear(inner, name + "mlp.up_proj"), name + "mlp.down_proj");
     }
 
-    private Tensor Attention(Tensor hidden, string name, int layer)
+    private Tensor Attention(Tensor hidden, string name, int layer, (Tensor Cosines, Tensor Sines) turns)
     {
         long sequences = hidden.shape[0], length = hidden.shape[1];
         if (config.Windows.Count > layer && config.Windows[layer] > 0 && config.Windows[layer] < length)
@@ -112,9 +127,8 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
         Tensor queries = Heads(hidden, name + "q_proj", name + "q_norm.weight", config.Heads);
         Tensor keys = Heads(hidden, name + "k_proj", name + "k_norm.weight", config.KeyValueHeads);
         Tensor values = Linear(hidden, name + "v_proj").view(sequences, length, config.KeyValueHeads, config.HeadWidth).transpose(1, 2);
-        (Tensor cosines, Tensor sines) = Rotation.Table(config, length, hidden.dtype, hidden.device);
         Tensor attended = scaled_dot_product_attention(
-            Rotation.Apply(queries, cosines, sines), Shared(Rotation.Apply(keys, cosines, sines)), Shared(values), is_casual: true);
+            Rotation.Apply(queries, turns.Cosines, turns.Sines), Shared(Rotation.Apply(keys, turns.Cosines, turns.Sines)), Shared(values), is_casual: true);
         return Linear(attended.transpose(1, 2).reshape(sequences, length, config.Heads * config.HeadWidth), name + "o_proj");
 
         // Queries of a group share keys and values.
@@ -136,9 +150,5 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
             : output;
     }
 
-    private Tensor Norm(Tensor input, string name)
-    {
-        Tensor wide = input.to(ScalarType.Float32);
-        return weights[name] * (wide * (wide.square().mean([-1], keepdim: true) + config.Epsilon).rsqrt()).to(input.dtype);
-    }
+    private Tensor Norm(Tensor input, string name) => (Tensor)fused.invoke("norm", input, weights[name], config.Epsilon);
 }
