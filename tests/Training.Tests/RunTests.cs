@@ -108,6 +108,39 @@ public sealed class RunTests
     }
 
     [Fact]
+    public void What_a_model_is_tried_on_is_told_once_however_often_the_run_goes_on()
+    {
+        using TinyModel tiny = new();
+        string several = tiny.Data("several.jsonl", Enumerable.Range(0, 3).Select(i => (object)new { prompt = $"Is {i} a number?", responses = new[] { "Yes.", "No, potatoes.", "Well." }, scores = new[] { 1.0, 0, 0.5 } }));
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(12)) with { TestData = [$"pairs={tiny.Pairs(7, "one.jsonl")}", $"pairs={tiny.Pairs(5, "two.jsonl")}", $"best-of-n={several}"] };
+        Assert.True(Train("dpo", settings));
+        string[] first = File.ReadAllLines(tiny.At("out/test.jsonl"));
+        Assert.True(Train("dpo", settings with { ResumeFromCheckpoint = true })); // nothing is left to learn: the tests alone
+        Assert.Equal(first, File.ReadAllLines(tiny.At("out/test.jsonl")));
+        JsonNode[] lines = [.. first.Select(line => JsonNode.Parse(line)!)];
+        Assert.Equal(["one.jsonl", "two.jsonl", "several.jsonl"], lines.Select(line => (string)line["file"]!));
+        Assert.Equal((7, 5, 12), ((int)lines[0]["pairs"]!, (int)lines[1]["pairs"]!, (int)lines[2]["examples"]!));
+        Assert.All(lines[..2], line => Assert.True((int)line["ties"]! == 0 && (double)line["accuracy"]! == (double)line["accuracy_fitting"]!));
+        Assert.InRange((double)lines[2]["picked"]!["scores"]!, 0, (double)lines[2]["highest"]!["scores"]!);
+        Assert.Contains("judges no pairs", Assert.Throws<TrainingException>(() => Train("sft", settings with { TrainData = [tiny.Data("talk.jsonl", [new { prompt = "a", completion = "b" }])], OutputDir = tiny.At("sft") })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_policy_is_asked_against_what_it_was_before_the_first_step()
+    {
+        using TinyModel tiny = new();
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(8)) with { EvalData = [tiny.Pairs(3, "eval.jsonl")], TestData = [$"pairs={tiny.At("pairs.jsonl")}"], NumTrainEpochs = 8, LearningRate = 1e-2 };
+        Assert.True(Train("dpo", settings));
+        JsonNode test = JsonNode.Parse(File.ReadLines(tiny.At("out/test.jsonl")).Single())!;
+        Assert.True((double)test["accuracy"]! > 0.8, "it has learnt the pairs that it is asked about");
+        // Before the first step nothing has grown: every pair is a tie.
+        using Loaded loaded = new("dpo", settings with { TrainData = [] });
+        PreferencePair[] pairs = [.. PreferenceData.Pairs(tiny.At("pairs.jsonl"), new())];
+        loaded.Stage.Remember(loaded.Network, pairs.SelectMany(pair => loaded.Stage.Ask(pair)!));
+        Assert.All(new Judge(loaded.Stage, loaded.Network, settings).Run(pairs), verdict => Assert.Equal(0.5, verdict.ChosenIsBetter!.Value, 5));
+    }
+
+    [Fact]
     public void Rankings_of_different_lengths_are_refused()
     {
         using TinyModel tiny = new();

@@ -16,7 +16,7 @@ public sealed class SamplesTests
         using SceneModel scenes = new(pairs: 2);
         TrainingSettings settings = scenes.Settings("visual");
         using Loaded loaded = new("bt", settings);
-        IReadOnlyDictionary<string, (double All, double Picked)> means = Samples.Pick(scenes.At("samples.jsonl"), new Judge(loaded.Stage, loaded.Network, settings));
+        IReadOnlyDictionary<string, Merit> means = Samples.Read(scenes.At("samples.jsonl")).Pick(new Judge(loaded.Stage, loaded.Network, settings)).Merits;
         Assert.Equal(["coverage", "hallucination"], means.Keys.Order(StringComparer.Ordinal));
         double all = 0, picked = 0;
         Row[] rows = [.. DataFile.Read(scenes.At("samples.jsonl"))];
@@ -36,18 +36,38 @@ public sealed class SamplesTests
         }
         Assert.Equal(all, means["hallucination"].All, 9);
         Assert.Equal(picked, means["hallucination"].Picked, 9);
+        Assert.Equal(rows.Average(row => row.Numbers("hallucination").Max()), means["hallucination"].Highest, 9);
+        Assert.InRange(means["hallucination"].Picked, means["hallucination"].Low, means["hallucination"].High);
+    }
+
+    [Fact]
+    public void A_judge_s_pick_wins_its_knock_out()
+    {
+        using TinyModel tiny = new();
+        string[] answers = ["One.", "Two, I think.", "Three?", "Four it is, and more.", "Fifth"];
+        TrainingSettings settings = tiny.Settings(tiny.Data("several.jsonl", [new { prompt = "How many?", responses = answers, scores = new[] { 0.1, 0.2, 0.3, 0.4, 0.5 } }]));
+        using Loaded loaded = new("gram", settings with { TrainData = [] });
+        Judge judge = new(loaded.Stage, loaded.Network, settings);
+        SampleReport report = Samples.Read(tiny.At("several.jsonl")).Pick(judge);
+        int left = Winner(Winner(Winner(0, 1), Winner(2, 3)), 4);
+        Assert.Equal((0.1 * left) + 0.1, report.Merits["scores"].Picked, 9);
+        Assert.Equal((0.3, 0.4, 0.5, 0), (report.Merits["scores"].All, report.Merits["scores"].Longest, report.Merits["scores"].Highest, report.TooLong));
+        Judge narrow = new(loaded.Stage, loaded.Network, settings with { MaxLength = 10 }); // nothing fits, so the first goes on
+        Assert.Equal((0.1, 1), (Samples.Read(tiny.At("several.jsonl")).Pick(narrow).Merits["scores"].Picked, Samples.Read(tiny.At("several.jsonl")).Pick(narrow).TooLong));
+
+        int Winner(int one, int other) =>
+            judge.Run([new PreferencePair { Prompt = Message.Question("How many?"), Chosen = answers[one], Rejected = answers[other] }])[0].ChosenIsBetter >= 0.5 ? one : other;
     }
 
     [Theory]
     [InlineData("""{"prompt":"?","responses":["a"]}""", "at least two")]
     [InlineData("""{"prompt":"?","responses":["a","b"],"score":[1]}""", "1 numbers for 2")]
+    [InlineData("""{"prompt":"?","responses":["a","b"]}""", "no question with numbers")]
     public void What_is_wrong_with_a_file_is_said(string line, string said)
     {
-        using SceneModel scenes = new(pairs: 2);
-        TrainingSettings settings = scenes.Settings("visual");
-        using Loaded loaded = new("bt", settings);
-        File.WriteAllText(scenes.At("bad.jsonl"), line);
-        Assert.Contains(said, Assert.Throws<DataException>(() => Samples.Pick(scenes.At("bad.jsonl"), new Judge(loaded.Stage, loaded.Network, settings))).Message, StringComparison.Ordinal);
+        using TinyModel tiny = new();
+        File.WriteAllText(tiny.At("bad.jsonl"), line);
+        Assert.Contains(said, Assert.Throws<DataException>(() => Samples.Read(tiny.At("bad.jsonl"))).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -4,7 +4,10 @@ using XDeepServe.Models.Text;
 
 namespace XDeepServe.Alignment.Prompts;
 
-/// <summary>Turns conversations into a model's token ids, through its chat template. Training and scoring use the same one.</summary>
+/// <summary>
+/// Turns conversations into a model's token ids, through its chat template. Training and scoring use the same one. A special token is one where the
+/// template writes it; written in a turn it is text, so that no answer can end its own turn or begin another's.
+/// </summary>
 /// <param name="tokenizer">The model's.</param>
 /// <param name="template">The model's, with its special tokens (<see cref="Tokenizer.CreateTemplate"/>); null to join the turns as plain text.</param>
 /// <param name="images">How the model takes images; null for a model of text.</param>
@@ -22,7 +25,7 @@ public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template, Im
     /// <exception cref="ImageException">The model takes no images, or the text itself holds an image's token.</exception>
     public int[] Encode(IReadOnlyList<Message> messages, bool opensAnswer)
     {
-        int[] ids = tokenizer.Encode(Render(messages, opensAnswer), addSpecialTokens: template is null);
+        int[] ids = tokenizer.EncodeQuoted(Render([.. messages.Select(message => message with { Content = tokenizer.Quote(message.Content) })], opensAnswer), addSpecialTokens: template is null);
         if (images is null)
             return messages.SelectMany(message => message.Images).FirstOrDefault() is not { } file ? ids : throw new ImageException($"{file} cannot be shown: the model takes text only.");
         int shown = messages.Sum(message => message.Images.Count), found = ids.Count(id => id == images.Shape.TokenId);
@@ -41,6 +44,9 @@ public sealed class PromptWriter(Tokenizer tokenizer, ChatTemplate? template, Im
         int[] ids = Encode(messages, opensAnswer);
         return new WrittenPrompt(ids, images is null ? [] : PromptImage.Place(ids, [.. messages.SelectMany(message => message.Images).Select(images.Read)], images.Shape).Images);
     }
+
+    /// <summary>Token ids of text outside of any conversation; special tokens written in it are text.</summary>
+    public int[] Encode(string text) => tokenizer.Encode(text, parseSpecial: false);
 
     /// <summary>Text of a conversation.</summary>
     /// <exception cref="TemplateException">The template refuses it.</exception>

@@ -13,7 +13,7 @@ public sealed class LikelihoodRewardModel(PromptReader reader, PromptWriter writ
         WrittenPrompt question = writer.Write(prompt, opensAnswer: true);
         return await Task.WhenAll(responses.Select(async response =>
         {
-            int[] answer = writer.Tokenizer.Encode(response);
+            int[] answer = writer.Encode(response);
             if (answer.Length == 0)
                 return double.NegativeInfinity;
             IReadOnlyList<float> logprobs = await reader.LikelihoodAsync(question with { Ids = [.. question.Ids, .. answer] }, cancel).ConfigureAwait(false);

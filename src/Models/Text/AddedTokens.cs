@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Text;
 
 namespace XDeepServe.Models.Text;
 
@@ -38,8 +39,9 @@ internal sealed class AddedTokens
     /// <summary>Calls back for every part of a text in order: added tokens, and what lies between them.</summary>
     /// <param name="text">Text without lone surrogates.</param>
     /// <param name="special">Whether special tokens are found; if not they are text like any other.</param>
+    /// <param name="quote">A special token behind this character is text; null for none.</param>
     /// <param name="part">Receives start, length, and the token or null.</param>
-    public void Split(ReadOnlySpan<char> text, bool special, Action<int, int, AddedToken?> part)
+    public void Split(ReadOnlySpan<char> text, bool special, char? quote, Action<int, int, AddedToken?> part)
     {
         var placed = 0;
         for (var index = 0; index < text.Length;)
@@ -56,7 +58,7 @@ internal sealed class AddedTokens
             }
             var (start, end) = (index, index + length);
             index = end;
-            if ((token.Special && !special) || (token.SingleWord && !StandsAlone(text, start, end)))
+            if ((token.Special && (!special || (start > 0 && text[start - 1] == quote))) || (token.SingleWord && !StandsAlone(text, start, end)))
                 continue;
             if (token.StripLeft)
                 while (start > placed && char.IsWhiteSpace(text[start - 1]))
@@ -71,6 +73,28 @@ internal sealed class AddedTokens
         }
         if (placed < text.Length)
             part(placed, text.Length - placed, null);
+    }
+
+    /// <summary>Puts a character before every token that is written in a text.</summary>
+    public string Quote(string text, char quote)
+    {
+        StringBuilder? quoted = null;
+        var placed = 0;
+        for (var index = 0; index < text.Length;)
+        {
+            var skip = text.AsSpan(index).IndexOfAny(firsts);
+            if (skip < 0)
+                break;
+            index += skip;
+            var token = LongestAt(text.AsSpan(index), out var length);
+            if (token is not null)
+            {
+                (quoted ??= new StringBuilder()).Append(text, placed, index - placed).Append(quote);
+                placed = index;
+            }
+            index += Math.Max(1, length);
+        }
+        return quoted is null ? text : quoted.Append(text, placed, text.Length - placed).ToString();
     }
 
     private AddedToken? LongestAt(ReadOnlySpan<char> text, out int length)

@@ -16,7 +16,7 @@ public sealed class Tokenizer
     private readonly TextPipeline pipeline;
     private readonly PieceEncoder encoder;
     private readonly Detokenizer detokenizer;
-    private readonly AddedTokens rawTokens, normalizedTokens;
+    private readonly AddedTokens rawTokens, normalizedTokens, writtenTokens;
     private readonly Dictionary<string, int> names = [];        // added tokens
     private readonly Dictionary<int, AddedToken> added = [];
     private readonly bool[] special;                            // [ids]
@@ -29,6 +29,7 @@ public sealed class Tokenizer
             Add(token);
         rawTokens = new AddedTokens(added.Values.Where(token => !token.Normalized).Select(token => (token, token.Content)));
         normalizedTokens = new AddedTokens(added.Values.Where(token => token.Normalized).Select(token => (token, pipeline.Normalize(token.Content))));
+        writtenTokens = new AddedTokens(added.Values.Where(token => token.Special).Select(token => (token, token.Content)));
         detokenizer = pipeline.Rules is { } rules ? new PieceDetokenizer(model.Tokens, rules) : new ByteDetokenizer(model.Tokens);
         special = new bool[model.Tokens.Count];
         foreach (var token in added.Values)
@@ -93,11 +94,25 @@ public sealed class Tokenizer
     /// <exception cref="TokenizerException">It splits text by rules that have no name in GGUF.</exception>
     public GgufTokenizer ToGguf() => GgufTokenizer.Write(this, content);
 
+    /// <summary>Stands before a special token that is text. Unicode keeps it from being a character.</summary>
+    private const char QuoteMark = '\uFDD0';
+
+    /// <summary>Marks the special tokens that are written in a text, which may then become part of another text: <see cref="EncodeQuoted"/> reads them as text.</summary>
+    /// <param name="text">For example what a user wrote. A mark that it holds already is left out.</param>
+    public string Quote(string text) => writtenTokens.Quote(text.Contains(QuoteMark) ? text.Replace($"{QuoteMark}", "", StringComparison.Ordinal) : text, QuoteMark);
+
+    /// <summary>Turns text into token ids; special tokens become those tokens but for those that <see cref="Quote"/> marked, which are text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="addSpecialTokens">Whether the tokens that the model wants around a text are added.</param>
+    public int[] EncodeQuoted(ReadOnlySpan<char> text, bool addSpecialTokens = false) => Encode(text, addSpecialTokens, parseSpecial: true, text.Contains(QuoteMark) ? QuoteMark : null);
+
     /// <summary>Turns text into token ids. Lone surrogates are read as U+FFFD.</summary>
     /// <param name="text">The text.</param>
     /// <param name="addSpecialTokens">Whether the tokens that the model wants around a text are added.</param>
     /// <param name="parseSpecial">Whether special tokens written in the text become those tokens; if not, they are text.</param>
-    public int[] Encode(ReadOnlySpan<char> text, bool addSpecialTokens = false, bool parseSpecial = true)
+    public int[] Encode(ReadOnlySpan<char> text, bool addSpecialTokens = false, bool parseSpecial = true) => Encode(text, addSpecialTokens, parseSpecial, null);
+
+    private int[] Encode(ReadOnlySpan<char> text, bool addSpecialTokens, bool parseSpecial, char? quote)
     {
         using var ids = new IdList(text.Length / 3);
         if (addSpecialTokens)
@@ -106,7 +121,7 @@ public sealed class Tokenizer
         if (text.IndexOfAnyInRange('\uD800', '\uDFFF') >= 0)
             source = Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(source));
         var buffer = new PieceBuffer();
-        rawTokens.Split(source, parseSpecial, (start, length, token) =>
+        rawTokens.Split(source, parseSpecial, quote, (start, length, token) =>
         {
             if (token is not null)
             {
@@ -115,7 +130,7 @@ public sealed class Tokenizer
             }
             var first = start == 0;
             var part = pipeline.Normalize(length == source.Length ? source : source.Substring(start, length));
-            normalizedTokens.Split(part, parseSpecial, (start, length, token) =>
+            normalizedTokens.Split(part, parseSpecial, quote, (start, length, token) =>
             {
                 if (token is not null)
                     ids.Add(token.Id);
@@ -129,7 +144,7 @@ public sealed class Tokenizer
 
         void EncodePart(ReadOnlyMemory<char> part, bool first)
         {
-            buffer.Reset(part, first);
+            buffer.Reset(quote is { } mark ? part.ToString().Replace($"{mark}", "", StringComparison.Ordinal).AsMemory() : part, first);
             foreach (var step in pipeline.PreTokenizers)
                 step.Run(buffer);
             var pieces = buffer.Text.Span;

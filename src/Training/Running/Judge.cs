@@ -16,10 +16,10 @@ public sealed class Judge(Stage stage, Decoder network, TrainingSettings setting
 {
     /// <summary>Judges every pair; those that do not fit count as ties.</summary>
     /// <returns>One verdict for each pair, in their order.</returns>
-    /// <exception cref="TrainingException">The stage compares nothing.</exception>
+    /// <exception cref="InvalidOperationException">The stage compares nothing.</exception>
     public IReadOnlyList<Verdict> Run(IReadOnlyList<PreferencePair> pairs)
     {
-        IReadOnlyList<Example>[] asked = [.. pairs.Select(pair => stage.Ask(pair) ?? throw new TrainingException("This stage judges no pairs; leave test_data out."))];
+        IReadOnlyList<Example>[] asked = [.. pairs.Select(pair => stage.Ask(pair) ?? throw new InvalidOperationException("This stage compares nothing."))];
         Dictionary<Example, double> differences = new(ReferenceEqualityComparer.Instance);
         using IDisposable unrecorded = no_grad();
         foreach (IReadOnlyList<Example> together in BatchPlan.ByLength(asked.SelectMany(examples => examples).Where(example => example.Length <= settings.MaxLength), settings.PerDeviceEvalBatchSize))

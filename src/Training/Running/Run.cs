@@ -1,7 +1,5 @@
-using System.Text.Json;
 using TorchSharp;
 using XDeepServe.Alignment.Data;
-using XDeepServe.Alignment.Evaluation;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Batching;
@@ -17,8 +15,6 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
 {
     /// <summary>Names of the stages.</summary>
     public static IReadOnlyList<string> Stages { get; } = ["pretrain", "sft", "bt", "gram-pretrain", "gram", "lrhp", "dpo"];
-
-    private const string BestOfN = "best-of-n=";
 
     /// <summary>Makes a stage.</summary>
     /// <param name="name">One of <see cref="Stages"/>.</param>
@@ -43,6 +39,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
     /// <returns>Whether the end was reached.</returns>
     public bool Train(string stageName, IWatcher? watcher, CancellationToken cancel)
     {
+        Tests tests = new(settings);
         TorchSharp.torch.Device device = Torch.Choose(settings.Device);
         using BaseModel model = new(settings.ModelNameOrPath, settings.FromScratch);
         Stage stage = Make(stageName, model.Writer, settings);
@@ -54,7 +51,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
 
         IReadOnlyList<Example> train = Read(stage, settings.TrainData, settings.MaxSamples);
         IReadOnlyList<Example> evaluation = Read(stage, settings.EvalData, 0);
-        (string Name, Benchmark Benchmark)[] tests = [.. settings.TestData.Where(text => !text.StartsWith(BestOfN, StringComparison.Ordinal)).Select(Test)];
+        tests.Prepare(stage, network);
 
         Checkpoints checkpoints = new(settings.OutputDir, settings.SaveTotalLimit);
         TrainingLog log = new(settings.OutputDir, watcher, settings.ReportTo == "tensorboard");
@@ -68,10 +65,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         }
         checkpoints.Write(Path.Combine(settings.OutputDir, "final"), folder => Save(folder, checkpoints.Create));
         tell($"The model is in {Path.Combine(settings.OutputDir, "final")}");
-        foreach ((string name, Benchmark benchmark) in tests)
-            Report(name, benchmark, new Judge(stage, network, settings).Run(benchmark.Pairs));
-        foreach (string path in settings.TestData.Where(text => text.StartsWith(BestOfN, StringComparison.Ordinal)).Select(text => text[BestOfN.Length..]))
-            Report(path, Samples.Pick(path, new Judge(stage, network, settings)));
+        tests.Run(new Judge(stage, network, settings), train.Count, tell);
         try
         {
             foreach (string path in settings.FeatureData)
@@ -94,12 +88,6 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         void Save(string folder, Func<string, Stream> create) => model.Save(folder, weights, stage.Scores, adapters, create);
     }
 
-    private void Report(string path, IReadOnlyDictionary<string, (double All, double Picked)> means)
-    {
-        File.AppendAllLines(Path.Combine(settings.OutputDir, "test.jsonl"), [JsonSerializer.Serialize(new { benchmark = "best-of-n", file = Path.GetFileName(path), all = means.ToDictionary(mean => mean.Key, mean => mean.Value.All), picked = means.ToDictionary(mean => mean.Key, mean => mean.Value.Picked) })]);
-        tell($"best-of-n: {string.Join(", ", means.Select(mean => $"{mean.Key} {mean.Value.All:F3} -> {mean.Value.Picked:F3}"))}");
-    }
-
     private void WriteFeatures(Stage stage, Decoder network, string path, CancellationToken cancel)
     {
         DataCounts counts = new();
@@ -111,39 +99,23 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         tell($"{examples.Count} features of {settings.FeatureDimension} values are in {target}");
     }
 
-    private List<Example> Read(Stage stage, IReadOnlyList<string> paths, int most)
+    private IReadOnlyList<Example> Read(Stage stage, IReadOnlyList<string> paths, int most)
     {
-        List<Example> examples = [];
+        Draw draw = new(most, settings.Seed);
         foreach (string path in paths)
         {
             DataCounts counts = new();
-            int before = examples.Count;
+            (long before, long tokens) = (draw.Offered, 0);
             foreach (Example example in stage.Read(path, counts))
             {
-                if (most > 0 && examples.Count == most)
-                    break;
-                examples.Add(example);
+                draw.Offer(example);
+                tokens += example.Length;
             }
-            tell($"{path}: {counts}; {examples.Count - before} examples of {(examples.Count == before ? 0 : examples.Skip(before).Average(example => example.Length)):F0} tokens");
+            tell($"{path}: {counts}; {draw.Offered - before} examples of {tokens / Math.Max(1, draw.Offered - before)} tokens");
         }
+        IReadOnlyList<Example> examples = draw.Examples;
+        if (examples.Count < draw.Offered)
+            tell($"{examples.Count} examples were drawn of them");
         return examples;
-    }
-
-    private static (string Name, Benchmark Benchmark) Test(string text) => text.Split('=', 2) switch
-    {
-        [var name, var path] when Benchmark.Names.Contains(name) => (name, Benchmark.Read(name, path)),
-        _ => throw new TrainingException($"test_data takes name=file with one of {string.Join(", ", Benchmark.Names)}, not '{text}'."),
-    };
-
-    private void Report(string name, Benchmark benchmark, IReadOnlyList<Verdict> verdicts)
-    {
-        Report report = XDeepServe.Alignment.Evaluation.Report.Of(benchmark, verdicts);
-        File.AppendAllLines(Path.Combine(settings.OutputDir, "test.jsonl"), [JsonSerializer.Serialize(new
-        {
-            benchmark = name, pairs = report.Pairs, too_long = report.TooLong, accuracy = report.Micro.Mean, low = report.Micro.Low, high = report.Micro.High,
-            macro = report.Macro.Mean, consistency = report.Consistency, length_only = report.LengthOnly, length_balanced = report.LengthBalanced?.Mean,
-            subsets = report.Subsets.ToDictionary(subset => subset.Name, subset => Math.Round(subset.Accuracy, 4)),
-        })]);
-        tell($"{name}: {report.Micro.Mean:P1} of {report.Pairs} pairs [{report.Micro.Low:P1}, {report.Micro.High:P1}], macro {report.Macro.Mean:P1}, consistent {report.Consistency:P1}, longer answer {report.LengthOnly:P1}");
     }
 }

@@ -7,44 +7,81 @@ namespace XDeepServe.Training.Running;
 
 /// <summary>
 /// Best-of-n over a file of questions with drawn answers: <c>prompt</c>, <c>responses</c>, and lists of numbers about each response, such as
-/// <c>coverage</c> and <c>hallucination</c>. What the model picks is told in the file's own numbers.
+/// <c>scores</c> or <c>hallucination</c>. What the model picks is told in the file's own numbers.
 /// </summary>
-public static class Samples
+public sealed class Samples
 {
-    /// <summary>Picks the best answer to each question.</summary>
-    /// <param name="path">The file.</param>
-    /// <param name="judge">Compares answers.</param>
-    /// <returns>For each list of numbers its mean over all responses and over those picked.</returns>
+    private const int Resamples = 2000;
+    private readonly List<Question> questions;
+
+    private Samples(List<Question> questions) => this.questions = questions;
+
+    /// <summary>Reads a file of questions.</summary>
     /// <exception cref="DataException">A question has fewer than two answers, or a list of another length.</exception>
-    public static IReadOnlyDictionary<string, (double All, double Picked)> Pick(string path, Judge judge)
+    public static Samples Read(string path)
     {
-        List<(Row Row, IReadOnlyList<string> Responses, Range Pairs)> questions = [];
-        List<PreferencePair> pairs = [];
+        List<Question> questions = [];
         foreach (Row row in DataFile.Read(path))
         {
             IReadOnlyList<string> responses = row.Texts("responses");
             if (responses.Count < 2)
                 throw row.Wrong("responses", "must hold at least two");
-            IReadOnlyList<Message> prompt = row.WithImages(row.Messages("prompt"), path);
-            questions.Add((row, responses, pairs.Count..(pairs.Count + responses.Count - 1)));
-            pairs.AddRange(responses.Skip(1).Select(response => new PreferencePair { Prompt = prompt, Chosen = response, Rejected = responses[0] }));
-        }
-        IReadOnlyList<Verdict> verdicts = judge.Run(pairs);
-        Dictionary<string, (double All, double Picked)> means = [];
-        foreach ((Row row, IReadOnlyList<string> responses, Range range) in questions)
-        {
-            // Each against the first, which is as good as itself.
-            double[] chances = [0.5, .. Enumerable.Range(range.Start.Value, responses.Count - 1).Select(pair => verdicts[pair].ChosenIsBetter ?? 0)];
-            int best = Array.IndexOf(chances, chances.Max());
+            Dictionary<string, IReadOnlyList<double>> merits = [];
             foreach (string name in row.Names.Where(name => row.Required(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().All(item => item.ValueKind == JsonValueKind.Number)))
-            {
-                IReadOnlyList<double> values = row.Numbers(name);
-                if (values.Count != responses.Count)
-                    throw row.Wrong(name, $"holds {values.Count} numbers for {responses.Count} responses");
-                (double all, double picked) = means.GetValueOrDefault(name);
-                means[name] = (all + (values.Average() / questions.Count), picked + (values[best] / questions.Count));
-            }
+                merits[name] = row.Numbers(name) is var values && values.Count == responses.Count ? values : throw row.Wrong(name, $"holds {values.Count} numbers for {responses.Count} responses");
+            questions.Add(new Question(row.WithImages(row.Messages("prompt"), path), responses, merits));
         }
-        return means;
+        return questions.Exists(question => question.Merits.Count > 0) ? new Samples(questions) : throw new DataException($"{path} holds no question with numbers about its responses.");
+    }
+
+    /// <summary>For each question pairs that hold all of its answers.</summary>
+    public IEnumerable<PreferencePair> Pairs => questions.SelectMany(question => Enumerable.Range(1, question.Responses.Count - 1).Select(place => question.Pair(place, 0)));
+
+    /// <summary>Picks the best answer to each question in a knock-out, all questions at once. Of equals, and of two that do not fit, the earlier one goes on.</summary>
+    /// <param name="judge">Compares answers.</param>
+    public SampleReport Pick(Judge judge)
+    {
+        int[][] left = [.. questions.Select(question => Enumerable.Range(0, question.Responses.Count).ToArray())];
+        HashSet<int> tooLong = [];
+        while (left.Any(places => places.Length > 1))
+        {
+            (int Question, int[] Pair)[] meetings = [.. left.SelectMany((places, question) => places.Chunk(2).Where(pair => pair.Length == 2).Select(pair => (question, pair)))];
+            IReadOnlyList<Verdict> verdicts = judge.Run([.. meetings.Select(meeting => questions[meeting.Question].Pair(meeting.Pair[0], meeting.Pair[1]))]);
+            tooLong.UnionWith(meetings.Zip(verdicts).Where(met => met.Second.ChosenIsBetter is null).Select(met => met.First.Question));
+            ILookup<int, int> winners = meetings.Zip(verdicts).ToLookup(met => met.First.Question, met => met.First.Pair[met.Second.ChosenIsBetter < 0.5 ? 1 : 0]);
+            left = [.. left.Select((places, question) => places.Length == 1 ? places : [.. winners[question], .. places.Length % 2 == 1 ? places[^1..] : []])];
+        }
+        return new SampleReport(questions.Count, tooLong.Count, questions.SelectMany(question => question.Merits.Keys).Distinct().ToDictionary(name => name, Sum));
+
+        Merit Sum(string name)
+        {
+            (string Cluster, IReadOnlyList<double> Values, int Picked, int Longest)[] told = [.. questions.Select((question, index) => (question, index)).Where(item => item.question.Merits.ContainsKey(name))
+                .Select(item => (PreferencePair.ClusterOf(item.question.Prompt), item.question.Merits[name], left[item.index][0], item.question.Longest))];
+            double[] means = [.. told.GroupBy(one => one.Cluster).Select(prompt => prompt.Average(one => one.Values[one.Picked]))];
+            Score interval = Score.OfMeans(means, Resamples);
+            return new Merit(told.Average(one => one.Values.Average()), told.Average(one => one.Values[one.Picked]), interval.Low, interval.High, told.Average(one => one.Values[one.Longest]), told.Average(one => one.Values.Max()));
+        }
+    }
+
+    private sealed record Question(IReadOnlyList<Message> Prompt, IReadOnlyList<string> Responses, IReadOnlyDictionary<string, IReadOnlyList<double>> Merits)
+    {
+        public int Longest { get; } = Enumerable.Range(0, Responses.Count).MaxBy(place => Responses[place].Length);
+
+        public PreferencePair Pair(int first, int second) => new() { Prompt = Prompt, Chosen = Responses[first], Rejected = Responses[second] };
     }
 }
+
+/// <summary>What came of best-of-n.</summary>
+/// <param name="Questions">How many.</param>
+/// <param name="TooLong">Questions with an answer that did not fit beside another.</param>
+/// <param name="Merits">For each list of numbers in the file what it says.</param>
+public sealed record SampleReport(int Questions, int TooLong, IReadOnlyDictionary<string, Merit> Merits);
+
+/// <summary>Means over questions of one number about answers.</summary>
+/// <param name="All">Over all answers: what an answer by lot gets.</param>
+/// <param name="Picked">Over those picked.</param>
+/// <param name="Low">Lower end of its 95 % interval, over prompts.</param>
+/// <param name="High">Upper end.</param>
+/// <param name="Longest">Over the longest answers.</param>
+/// <param name="Highest">Over each question's highest number: what a perfect model picks where more is better.</param>
+public sealed record Merit(double All, double Picked, double Low, double High, double Longest, double Highest);

@@ -31,7 +31,7 @@ public sealed class Trainer(
     {
         if (train.Count == 0)
             throw new TrainingException("No example is left to learn from; see what was dropped and why.");
-        train = stage.Prepare(network, train);
+        (train, evaluation) = (stage.Prepare(network, train), stage.Prepare(network, evaluation));
         int perEpoch = (train.Count + settings.StepSize - 1) / settings.StepSize;
         int total = settings.MaxSteps > 0 ? settings.MaxSteps : (int)Math.Ceiling(settings.NumTrainEpochs * perEpoch);
         Schedule schedule = new(settings.LrSchedulerType, settings.LearningRate, total, (int)Math.Ceiling(settings.WarmupRatio * total));

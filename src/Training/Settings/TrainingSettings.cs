@@ -23,11 +23,11 @@ public sealed record TrainingSettings
     public IReadOnlyList<string> EvalData { get; init; } = [];
 
     /// <summary>Benchmarks judged when training is over.</summary>
-    [Description("Benchmarks to judge in the end, as name=file (hhh, judgebench, rm-bench, rewardbench, pairs, ...), or best-of-n=file with responses and numbers about them.")]
+    [Description("Benchmarks to judge in the end, as name=file (hhh, judgebench, rm-bench, rewardbench, pairs, ...), or best-of-n=file with responses and numbers about them; any of them several times.")]
     public IReadOnlyList<string> TestData { get; init; } = [];
 
     /// <summary>Most examples taken.</summary>
-    [Description("Take at most so many examples of the training data; 0 for all.")]
+    [Description("Draw at most so many pairs (or texts) of the training data, by the seed; a larger draw holds the smaller ones; 0 for all.")]
     public int MaxSamples { get; init; }
 
     /// <summary>Where everything goes.</summary>
@@ -95,7 +95,7 @@ public sealed record TrainingSettings
     public double MaxGradNorm { get; init; } = 1;
 
     /// <summary>Of everything random.</summary>
-    [Description("Seed of the order of examples and of new weights.")]
+    [Description("Seed of the draw and the order of examples and of new weights.")]
     public int Seed { get; init; } = 42;
 
     /// <summary>Computing in bfloat16.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using TorchSharp;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
@@ -16,13 +17,14 @@ namespace XDeepServe.Training.Stages;
 /// <param name="settings">Of the run.</param>
 public sealed class DirectPreference(PromptWriter writer, TrainingSettings settings) : Stage(writer, settings)
 {
+    private readonly Dictionary<string, double> remembered = new(StringComparer.Ordinal); // log-probabilities of asked sequences by their ids
+
     /// <inheritdoc/>
     public override IEnumerable<Example> Read(string path, DataCounts counts)
     {
         foreach (PreferencePair pair in PreferenceData.Pairs(path, counts))
         {
-            int[] prompt = Writer.Encode(pair.Prompt, opensAnswer: true);
-            Example example = new([Answer(pair, prompt, pair.Chosen), Answer(pair, prompt, pair.Rejected)]);
+            Example example = Encode(pair);
             if (example.Length <= Settings.MaxLength)
                 yield return example;
             else
@@ -47,6 +49,21 @@ public sealed class DirectPreference(PromptWriter writer, TrainingSettings setti
     }
 
     /// <inheritdoc/>
+    public override void Remember(Decoder network, IEnumerable<Example> asked)
+    {
+        foreach (Example example in Prepare(network, [.. asked.Where(example => example.Length <= Settings.MaxLength)]))
+            for (int i = 0; i < example.Sequences.Count; i++)
+                remembered[Key(example.Sequences[i])] = example.Reference[i];
+    }
+
+    /// <summary>The answer whose probability has grown more against the network before the first step is the better one.</summary>
+    public override IReadOnlyList<Example> Ask(PreferencePair pair)
+    {
+        Example example = Encode(pair);
+        return [example with { Reference = [.. example.Sequences.Select(sequence => remembered.GetValueOrDefault(Key(sequence)))] }];
+    }
+
+    /// <inheritdoc/>
     public override Outcome Loss(Decoder network, Tensor hidden, Batch batch)
     {
         Tensor likelihoods = -TokenLoss.Sums(network, hidden, batch).view(-1, 2);
@@ -55,9 +72,17 @@ public sealed class DirectPreference(PromptWriter writer, TrainingSettings setti
         return new Outcome(PairLoss.Smoothed(difference, Settings.Smoothing.Weight), difference);
     }
 
+    private Example Encode(PreferencePair pair)
+    {
+        int[] prompt = Writer.Encode(pair.Prompt, opensAnswer: true);
+        return new Example([Answer(pair, prompt, pair.Chosen), Answer(pair, prompt, pair.Rejected)]);
+    }
+
     private Sequence Answer(PreferencePair pair, int[] prompt, string answer)
     {
         Sequence whole = Encode([.. pair.Prompt, new Message("assistant", answer)], opensAnswer: false);
         return whole with { Learned = [(whole.Ids.AsSpan().CommonPrefixLength(prompt), whole.Ids.Length)] };
     }
+
+    private static string Key(Sequence sequence) => new(MemoryMarshal.Cast<int, char>(sequence.Ids));
 }

@@ -24,7 +24,7 @@ public sealed class GramPretraining(PromptWriter writer, TrainingSettings settin
                 bool turned = order.Next(2) == 1;
                 (string first, string second) = turned ? (set.Responses[i + 1], set.Responses[i]) : (set.Responses[i], set.Responses[i + 1]);
                 int[] prompt = Writer.Encode(Message.Question($"[User Question]\n{JudgePrompt.Question(set.Prompt)}\n\n"), opensAnswer: true);
-                int[] output = Writer.Tokenizer.Encode(
+                int[] output = Writer.Encode(
                     $"[The Start of Assistant A's Answer]\n{first}\n[The End of Assistant A's Answer]\n\n[The Start of Assistant B's Answer]\n{second}\n[The End of Assistant B's Answer]");
                 if (Learn(prompt, [.. output, .. End()], counts) is { } example)
                     yield return example;

@@ -16,7 +16,7 @@ public sealed class Pretraining(PromptWriter writer, TrainingSettings settings) 
         List<int> open = [];
         foreach (Passage passage in PreferenceData.Passages(path, counts))
         {
-            open.AddRange(Writer.Tokenizer.Encode(passage.Text ?? Writer.Render(passage.Messages!, opensAnswer: false)));
+            open.AddRange(passage.Text is { } text ? Writer.Tokenizer.Encode(text) : Writer.Encode(passage.Messages!, opensAnswer: false));
             open.Add(end);
             int at = 0;
             for (; open.Count - at >= Settings.MaxLength; at += Settings.MaxLength)

@@ -51,6 +51,11 @@ public abstract class Stage(PromptWriter writer, TrainingSettings settings)
     /// <returns>The examples to train on.</returns>
     public virtual IReadOnlyList<Example> Prepare(Decoder network, IReadOnlyList<Example> examples) => examples;
 
+    /// <summary>Remembers what is to be known, when <see cref="Ask"/> has asked these, of the network as it is before the first step.</summary>
+    public virtual void Remember(Decoder network, IEnumerable<Example> asked)
+    {
+    }
+
     /// <summary>Examples that ask which answer of a pair is better; those of one pair follow one another. Null if the stage compares nothing.</summary>
     public virtual IReadOnlyList<Example>? Ask(PreferencePair pair) => null;
 }

@@ -43,6 +43,18 @@ public sealed class TokenizerTests
     }
 
     [Fact]
+    public void A_quoted_special_token_is_text_within_a_text_that_has_real_ones()
+    {
+        var tokenizer = new SmallTokenizer().Add("<a>", 300).Add("x", 301).Add("<b>", 302, special: false).Add("<n>", 303, normalized: true).Make();
+        foreach (var written in (string[])["<a>", "say <a>x</a>", "x", "<b> and <n>", "\uFDD0<a>", "no", "é<a><a>"])
+        {
+            var text = tokenizer.Encode(written.Replace("\uFDD0", "", StringComparison.Ordinal), parseSpecial: false);
+            Assert.Equal([300, .. text, 303], tokenizer.EncodeQuoted($"<a>{tokenizer.Quote(written)}<n>"));
+        }
+        Assert.Equal("no", tokenizer.Quote("no"));
+    }
+
+    [Fact]
     public void Added_tokens_swallow_white_space_and_mind_words_where_they_say_so()
     {
         var tokenizer = new SmallTokenizer().Add("<l>", 300, left: true).Add("<r>", 301, right: true).Add("word", 302, singleWord: true).Make();
