@@ -18,7 +18,7 @@ public sealed class FeatureTests
         foreach (ulong seed in (ulong[])[0, 42, ulong.MaxValue - 3])
         {
             RademacherProjection projection = new(192, seed);
-            GradientFeatures features = new(loaded.Stage, loaded.Network, projection);
+            GradientFeatures features = new(loaded.Stage, loaded.Network, projection, batchSize: 4);
             using Tensor signs = features.Signs(1000, 5, CPU);
             float[] found = [.. signs.data<float>()];
             for (int parameter = 0; parameter < 5; parameter++)
@@ -35,12 +35,13 @@ public sealed class FeatureTests
         using (no_grad()) // B begins as zero, which would leave A without a gradient
             foreach (string name in loaded.Weights.TrainedNames.Where(name => name.EndsWith(LoraSettings.Up, StringComparison.Ordinal)))
                 loaded.Weights[name].add_(randn(loaded.Weights[name].shape).mul_(0.1));
-        GradientFeatures features = new(loaded.Stage, loaded.Network, new RademacherProjection(128, 9));
+        GradientFeatures features = new(loaded.Stage, loaded.Network, new RademacherProjection(128, 9), batchSize: 3); // two batches
         string path = scenes.At("visual.features");
         features.Write(path, loaded.Examples, TestContext.Current.CancellationToken);
         using FeatureFile file = FeatureFile.Open(path);
         Assert.Equal((5, 128, 9UL), (file.Rows, file.Columns, file.Seed));
         float[] row = new float[128];
+        using Tensor gradients = features.Gradients(loaded.Examples);
         for (int i = 0; i < 5; i++)
         {
             using DisposeScope scope = NewDisposeScope();
@@ -49,7 +50,7 @@ public sealed class FeatureTests
             Tensor loss = loaded.Stage.Loss(loaded.Network, loaded.Network.Hidden(batch.Ids, batch.Pictures), batch).Losses.sum();
             string[] names = [.. loaded.Weights.TrainedNames.Where(name => name.Contains(".lora_", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
             Tensor gradient = cat([.. autograd.grad([loss], [.. names.Select(name => loaded.Weights[name])]).Select(one => one.flatten())]);
-            Assert.Equal([.. gradient.data<float>()], features.Gradient(loaded.Examples[i]).data<float>().ToArray(), (a, b) => Math.Abs(a - b) <= 1e-6f + 1e-4f * Math.Abs(a));
+            Assert.Equal([.. gradient.data<float>()], gradients[i].data<float>().ToArray(), (a, b) => Math.Abs(a - b) <= 1e-6f + 1e-4f * Math.Abs(a));
             Tensor expected = gradient.matmul(features.Signs(0, gradient.shape[0], CPU));
             expected = expected / expected.norm();
             file.Read(i, row);

@@ -12,7 +12,7 @@ public readonly record struct CaptionScore(double Coverage, double Hallucination
 /// <param name="Count">The number told; null if none is.</param>
 public sealed partial record Caption(IReadOnlyList<SceneObject> Objects, int? Count)
 {
-    private static readonly string[] Openings = ["There is a", "I see a", "The image shows a"];
+    private static readonly string[] Openings = ["there is a", "I see a", "is a"];
 
     internal static readonly string[] Numbers = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
@@ -24,8 +24,8 @@ public sealed partial record Caption(IReadOnlyList<SceneObject> Objects, int? Co
     {
         List<SceneObject> objects = [];
         foreach (Match match in Statement().Matches(text))
-            if (Enum.TryParse(match.Groups[1].Value, ignoreCase: true, out Extent extent) && Enum.TryParse(match.Groups[2].Value, ignoreCase: true, out Colour colour)
-                && Enum.TryParse(match.Groups[3].Value, ignoreCase: true, out Shape shape) && CellOf(match.Groups[4].Value) is >= 0 and { } cell)
+            if (Enum.TryParse(match.Groups[2].Value, ignoreCase: true, out Extent extent) && Enum.TryParse(match.Groups[3].Value, ignoreCase: true, out Colour colour)
+                && Enum.TryParse(match.Groups[4].Value, ignoreCase: true, out Shape shape) && CellOf(match.Groups[1].Value) is >= 0 and { } cell)
                 objects.Add(new SceneObject(extent, colour, shape, cell));
         int? count = Total().Match(text) is { Success: true } total && Array.IndexOf(Numbers, total.Groups[1].Value) is >= 0 and { } number ? number : null;
         return new Caption(objects, count);
@@ -39,9 +39,9 @@ public sealed partial record Caption(IReadOnlyList<SceneObject> Objects, int? Co
         return new CaptionScore(covered / (double)scene.Objects.Count, statements == 0 ? 0 : wrong / (double)statements);
     }
 
-    /// <summary>The text.</summary>
-    /// <param name="style">Which of the ways to begin a sentence.</param>
-    public string Write(int style) => string.Join(" ", Objects.Select((one, place) => $"{Openings[(style + place) % Openings.Length]} {one} at the {SceneObject.Cells[one.Cell]}.")
+    /// <summary>The text. A sentence names the place first, so that what follows can be looked up there, word by word.</summary>
+    /// <param name="style">Which of the ways to go on from the place.</param>
+    public string Write(int style) => string.Join(" ", Objects.Select((one, place) => $"At the {SceneObject.Cells[one.Cell]} {Openings[(style + place) % Openings.Length]} {one}.")
         .Concat(Count is { } count ? [$"There {(count == 1 ? "is" : "are")} {Numbers[count]} in all."] : Array.Empty<string>()));
 
     private static int CellOf(string name)
@@ -52,7 +52,7 @@ public sealed partial record Caption(IReadOnlyList<SceneObject> Objects, int? Co
         return -1;
     }
 
-    [GeneratedRegex(@"\b(small|large) (\w+) (\w+) at the ([a-z ]+)\.")]
+    [GeneratedRegex(@"\bAt the ([a-z ]+?) (?:there is|I see|is) a (small|large) (\w+) (\w+)\.")]
     private static partial Regex Statement();
 
     [GeneratedRegex(@"\bThere (?:is|are) (\w+) in all\.")]

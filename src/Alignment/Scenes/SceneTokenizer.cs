@@ -18,7 +18,7 @@ public static class SceneTokenizer
     internal static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private const string Sentences =
-        "There is a I see The image shows at the are in all Describe list List Greet Hello nice to you Go away Add and It user assistant";
+        "At There there is a I see The image shows at the are in all Describe list List Greet Hello nice to you Go away Add and It user assistant";
 
     private const string Template =
         "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}";

@@ -28,11 +28,17 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
     /// <summary>The shape.</summary>
     public ModelConfig Config => config;
 
+    /// <summary>Low-rank adapters among the weights; null for none.</summary>
+    public LoraSettings? Adapters => adapters;
+
     /// <summary>The weights.</summary>
     public TrainedWeights Weights => weights;
 
     /// <summary>Whether a backward pass computes every layer again instead of keeping what is inside it (gradient checkpointing).</summary>
     public bool Recomputes { get; init; }
+
+    /// <summary>Notes what passes through adapters; null for nothing. Layers that are computed again are noted again.</summary>
+    public AdapterTrace? Trace { get; set; }
 
     /// <summary>Refuses what this network cannot be.</summary>
     /// <exception cref="TrainingException">It is of another kind.</exception>
@@ -145,9 +151,12 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
     private Tensor Linear(Tensor input, string name)
     {
         Tensor output = linear(input, weights[name + ".weight"], weights.TryGet(name + ".bias")!);
-        return adapters is not null && weights.TryGet(name + LoraSettings.Down) is { } down
-            ? output + linear(linear(input, down), weights[name + LoraSettings.Up]) * adapters.Scale
-            : output;
+        if (adapters is null || weights.TryGet(name + LoraSettings.Down) is not { } down)
+            return output;
+        Tensor inner = linear(input, down);
+        Tensor adapted = output + linear(inner, weights[name + LoraSettings.Up]) * adapters.Scale;
+        Trace?.Add(new AdapterPass(name, input, inner, adapted));
+        return adapted;
     }
 
     private Tensor Norm(Tensor input, string name) => (Tensor)fused.invoke("norm", input, weights[name], config.Epsilon);

@@ -18,7 +18,10 @@ namespace XDeepServe.Training.Running;
 /// <summary>The model that training begins with, and the folder that it ends in. Owns the checkpoint.</summary>
 public sealed class BaseModel : IDisposable
 {
-    private const double NewDeviation = 0.02; // Hugging Face's initializer_range
+    private const double NewHead = 0.02;     // deviation of a new score head, as Hugging Face's initializer_range
+    private const double NewMatrix = 0.55;    // of a new matrix, times √width: that is 0.02 at a width of 768
+    private const double NewPositions = 0.5;  // of an image's new positions, which would drown beside patches if they were smaller
+
     private readonly string path;
     private readonly Checkpoint checkpoint;
     private readonly PromptWriter? writer;
@@ -69,7 +72,7 @@ public sealed class BaseModel : IDisposable
         {
             weights[name] = !scratch && checkpoint.Has(Stored(name)) ? Read(name, shape)
                 : shape.Length == 1 && !name.EndsWith("class_embedding", StringComparison.Ordinal) ? (name.EndsWith(".bias", StringComparison.Ordinal) ? zeros(shape) : ones(shape))
-                : scratch || name == BradleyTerry.Head ? randn(shape, generator: random).mul_(NewDeviation)
+                : scratch || name == BradleyTerry.Head ? randn(shape, generator: random).mul_(Deviation(name, shape))
                 : Read(name, shape);
             if (adapters?.Takes(name) != true || !name.StartsWith("model.", StringComparison.Ordinal))
                 continue;
@@ -81,6 +84,10 @@ public sealed class BaseModel : IDisposable
             weight.DetachFromDisposeScope();
         return weights;
     }
+
+    private static double Deviation(string name, long[] shape) => name == BradleyTerry.Head ? NewHead
+        : name.EndsWith("position_embedding.weight", StringComparison.Ordinal) ? NewPositions
+        : NewMatrix / Math.Sqrt(shape[1..].Aggregate(1L, (product, length) => product * length));
 
     /// <summary>Writes the model as the engine serves it: adapters are added to their projections.</summary>
     /// <param name="folder">A folder that exists and is empty.</param>

@@ -14,10 +14,12 @@ namespace XDeepServe.Training.Running;
 /// <param name="stage">Whose loss.</param>
 /// <param name="network">With adapters.</param>
 /// <param name="projection">Of the gradients.</param>
-public sealed class GradientFeatures(Stage stage, Decoder network, RademacherProjection projection)
+/// <param name="batchSize">Examples that run together.</param>
+public sealed class GradientFeatures(Stage stage, Decoder network, RademacherProjection projection, int batchSize)
 {
-    private const int Together = 64;             // examples that are projected together
-    private const long MostSigns = 1L << 22;      // of a block that is in memory at once
+    private const int MostTogether = 512;         // examples that are projected together,
+    private const long MostValues = 1L << 31;     // as far as their gradients take no more than so many values
+    private const long MostSigns = 1L << 24;      // of a block that is in memory at once
 
     private readonly string[] adapters = [.. network.Weights.TrainedNames.Where(name => name.EndsWith(LoraSettings.Down, StringComparison.Ordinal) || name.EndsWith(LoraSettings.Up, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
 
@@ -28,12 +30,18 @@ public sealed class GradientFeatures(Stage stage, Decoder network, RademacherPro
     public void Write(string path, IReadOnlyList<Example> examples, CancellationToken cancel = default)
     {
         using FeatureWriter writer = new(path, projection.Columns, projection.Seed);
-        foreach (Example[] together in examples.Chunk(Together))
+        long parameters = adapters.Sum(name => network.Weights[name].numel());
+        foreach (Example[] together in examples.Chunk((int)Math.Clamp(MostValues / parameters, 1, MostTogether)))
         {
-            cancel.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
-            using Tensor projected = Project(stack([.. together.Select(Gradient)])).cpu();
-            float[] rows = [.. projected.data<float>()];
+            Tensor gradients = empty(together.Length, parameters, device: network.Weights.Device);
+            foreach (int[] batch in Enumerable.Range(0, together.Length).OrderBy(row => together[row].Length).Chunk(batchSize))
+            {
+                cancel.ThrowIfCancellationRequested();
+                using DisposeScope inner = NewDisposeScope();
+                gradients.index_copy_(0, tensor([.. batch.Select(row => (long)row)], device: gradients.device), Gradients([.. batch.Select(row => together[row])]));
+            }
+            float[] rows = [.. Project(gradients).cpu().data<float>()];
             for (int row = 0; row < together.Length; row++)
             {
                 Span<float> values = rows.AsSpan(row * projection.Columns, projection.Columns);
@@ -44,17 +52,18 @@ public sealed class GradientFeatures(Stage stage, Decoder network, RademacherPro
         writer.Complete();
     }
 
-    /// <summary>An example's gradient, adapter by adapter in the order of their names: float32 <c>[parameters]</c>.</summary>
-    public Tensor Gradient(Example example)
+    /// <summary>Gradients of examples that run together, each one's own, adapter by adapter in the order of their names.</summary>
+    /// <returns>float32 <c>[examples, parameters]</c></returns>
+    public Tensor Gradients(IReadOnlyList<Example> examples)
     {
         using DisposeScope scope = NewDisposeScope();
-        network.Weights.Gradients.zero_();
-        Batch batch = stage.Batch([example], network.Weights.Device);
-        network.Backward(batch.Ids, hidden => stage.Loss(network, hidden, batch).Losses.sum(), batch.Pictures);
-        using IDisposable unrecorded = no_grad();
-        Tensor gradient = cat([.. adapters.Select(name => network.Weights[name].grad!.flatten().to(ScalarType.Float32))]);
-        network.Weights.Gradients.zero_();
-        return gradient.MoveToOuterDisposeScope();
+        Batch batch = stage.Batch(examples, network.Weights.Device);
+        AdapterTrace trace = new();
+        network.Trace = trace;
+        Tensor losses = stage.Loss(network, network.Hidden(batch.Ids, batch.Pictures), batch).Losses;
+        network.Trace = null;
+        IReadOnlyDictionary<string, Tensor> gradients = trace.Gradients(losses, network.Weights, network.Adapters!.Scale);
+        return cat([.. adapters.Select(name => gradients[name])], 1).MoveToOuterDisposeScope();
     }
 
     /// <summary>Projects gradients.</summary>
@@ -83,8 +92,9 @@ public sealed class GradientFeatures(Stage stage, Decoder network, RademacherPro
         draws = (draws ^ Shifted(draws, 30)) * unchecked((long)0xBF58476D1CE4E5B9UL);
         draws = (draws ^ Shifted(draws, 27)) * unchecked((long)0x94D049BB133111EBUL);
         draws ^= Shifted(draws, 31);
-        Tensor bits = draws.unsqueeze(1).bitwise_right_shift(arange(RademacherProjection.Word, dtype: ScalarType.Int64, device: device)).bitwise_and(tensor(1L, device: device));
-        return (1 - bits.view(count, projection.Columns) * 2).to(ScalarType.Float32);
+        // By bytes first, and then by bits of these: few of the many values that are made are wide.
+        Tensor bytes = draws.unsqueeze(1).bitwise_right_shift(arange(0, RademacherProjection.Word, 8, dtype: ScalarType.Int64, device: device)).bitwise_and(tensor(255L, device: device)).to(ScalarType.Byte);
+        return bytes.unsqueeze(2).bitwise_and(tensor((byte[])[1, 2, 4, 8, 16, 32, 64, 128], device: device)).eq(0).view(count, projection.Columns).to(ScalarType.Float32).mul_(2).sub_(1);
     }
 
     // Zeros come in from above, whatever the sign.

@@ -95,7 +95,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         if (examples.Count == 0 || examples.Count != DataFile.Read(path).Count())
             throw new TrainingException($"{path}: {counts}; features need every example, each of them one row. Leave those that are dropped out of the file.");
         string target = Path.Combine(settings.OutputDir, Path.GetFileNameWithoutExtension(path) + ".features");
-        new GradientFeatures(stage, network, new RademacherProjection(settings.FeatureDimension, (ulong)settings.Seed)).Write(target, stage.Prepare(network, examples), cancel);
+        new GradientFeatures(stage, network, new RademacherProjection(settings.FeatureDimension, (ulong)settings.Seed), settings.PerDeviceTrainBatchSize).Write(target, stage.Prepare(network, examples), cancel);
         tell($"{examples.Count} features of {settings.FeatureDimension} values are in {target}");
     }
 

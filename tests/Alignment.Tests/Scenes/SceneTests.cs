@@ -22,7 +22,7 @@ public sealed class SceneTests : IDisposable
             Assert.Equal(caption.Objects, read.Objects);
             Assert.Equal(caption.Count, read.Count);
         }
-        Assert.Empty(Caption.Read("There is a small plaid circle at the left. There is a large red circle at the moon. Nothing.").Objects);
+        Assert.Empty(Caption.Read("At the left there is a small plaid circle. At the moon there is a large red circle. Nothing.").Objects);
     }
 
     [Fact]
