@@ -25,8 +25,7 @@ public sealed class FeatureCosts : CostBlocks
     /// <exception cref="DataException">The two do not go together.</exception>
     public FeatureCosts(FeatureFile candidates, FeatureFile targets, long memory)
     {
-        if (candidates.Columns != targets.Columns || candidates.Seed != targets.Seed)
-            throw new DataException($"{candidates.Path} and {targets.Path} were projected differently ({candidates.Columns} and {targets.Columns} columns, seeds {candidates.Seed} and {targets.Seed}); compute both with the same settings.");
+        candidates.Match(targets);
         if ((long)targets.Rows * targets.Columns > Array.MaxLength)
             throw new DataException($"{targets.Path} holds {targets.Rows} targets of {targets.Columns} values, too many to hold at once; take a sample of them.");
         this.candidates = candidates;

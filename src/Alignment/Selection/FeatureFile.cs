@@ -62,6 +62,14 @@ public sealed class FeatureFile : IDisposable
         }
     }
 
+    /// <summary>Refuses features that cannot be compared with these.</summary>
+    /// <exception cref="DataException">They were projected differently.</exception>
+    public void Match(FeatureFile other)
+    {
+        if (Columns != other.Columns || Seed != other.Seed)
+            throw new DataException($"{Path} and {other.Path} were projected differently ({Columns} and {other.Columns} columns, seeds {Seed} and {other.Seed}); compute both with the same settings.");
+    }
+
     /// <summary>Copies a row.</summary>
     /// <param name="row">From 0.</param>
     /// <param name="values"><c>[columns]</c>.</param>

@@ -29,17 +29,17 @@ public static class Selector
     /// <param name="candidates">Features to choose from.</param>
     /// <param name="targets">Features of what they are wanted for.</param>
     /// <param name="settings">How.</param>
+    /// <param name="plan">Of entropic transport, if it was solved elsewhere, such as on a GPU; null to solve it here.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="Data.DataException">The two sets cannot be compared.</exception>
-    public static SelectionReport Select(FeatureFile candidates, FeatureFile targets, SelectionSettings settings, CancellationToken cancel = default)
+    public static SelectionReport Select(FeatureFile candidates, FeatureFile targets, SelectionSettings settings, TransportPlan? plan = null, CancellationToken cancel = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Keep, 1);
-        FeatureCosts costs = new(candidates, targets, settings.Memory); // looks whether they go together, whatever the method
-        TransportPlan? plan = null;
+        candidates.Match(targets); // whatever the method
         double[] scores = settings.Method switch
         {
-            SelectionMethod.Transport => (plan = Sinkhorn.Solve(costs, settings.Sinkhorn, cancel)).RowCosts,
-            SelectionMethod.Distance => Distances(costs, settings.Sinkhorn.Threads, cancel),
+            SelectionMethod.Transport => (plan ??= Sinkhorn.Solve(new FeatureCosts(candidates, targets, settings.Memory), settings.Sinkhorn, cancel)).RowCosts,
+            SelectionMethod.Distance => Distances(new FeatureCosts(candidates, targets, settings.Memory), settings.Sinkhorn.Threads, cancel),
             SelectionMethod.Less or SelectionMethod.Preference => Cosines.WithMean(candidates, targets, normalises: true),
             SelectionMethod.Centroid => Cosines.WithMean(candidates, targets, normalises: false),
             SelectionMethod.Nearest => Cosines.WithNearest(candidates, targets, settings.Sinkhorn.Threads, cancel),

@@ -45,7 +45,7 @@ internal sealed class SelectCommand : Command
     {
         using Interruption interruption = new();
         using FeatureFile from = FeatureFile.Open(result.GetValue(candidates)!), to = FeatureFile.Open(result.GetValue(targets)!);
-        SelectionReport found = Selector.Select(from, to, Settings(result), interruption.Stop);
+        SelectionReport found = Selector.Select(from, to, Settings(result), cancel: interruption.Stop);
         if (result.GetValue(pairs) is { } source)
             WritePairs(source, result.GetValue(output)!, found);
         if (result.GetValue(report) is { } json)

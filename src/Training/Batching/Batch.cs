@@ -15,9 +15,9 @@ public sealed class Batch
     /// <summary>Makes a batch.</summary>
     /// <param name="examples">At least one, each of as many sequences.</param>
     /// <param name="device">Where the tensors go.</param>
-    /// <param name="images">How the model takes images; null for a model of text.</param>
+    /// <param name="images">Reads images; null for a model of text.</param>
     /// <exception cref="ImageException">An image cannot be decoded.</exception>
-    public Batch(IReadOnlyList<Example> examples, Device device, ImageInput? images = null)
+    public Batch(IReadOnlyList<Example> examples, Device device, Pixels? images = null)
     {
         Examples = examples;
         Sequence[] sequences = [.. examples.SelectMany(example => example.Sequences)];
@@ -72,16 +72,18 @@ public sealed class Batch
     public Tensor Column(Func<Example, double> value) => tensor([.. Examples.Select(example => (float)value(example))], device: Ids.device);
 
     // Answers to one prompt show the same image, which is read and encoded once.
-    private static Pictures? Read(Sequence[] sequences, ImageInput images, Device device)
+    private static Pictures? Read(Sequence[] sequences, Pixels images, Device device)
     {
-        string[] places = [.. sequences.SelectMany(sequence => sequence.Images)];
-        if (places.Length == 0)
-            return null;
-        string[] files = [.. places.Distinct()];
-        int size = images.Shape.Size;
-        float[] pixels = [.. files.SelectMany(images.Read)];
-        return new Pictures(
-            tensor(pixels, [files.Length, ImageConfig.Channels, size, size], device: device),
-            tensor([.. places.Select(file => (long)Array.IndexOf(files, file))], device: device));
+        List<string> files = [];
+        Dictionary<string, long> places = new(StringComparer.Ordinal);
+        List<long> order = [];
+        foreach (string file in sequences.SelectMany(sequence => sequence.Images))
+        {
+            if (places.TryAdd(file, files.Count))
+                files.Add(file);
+            order.Add(places[file]);
+        }
+        return order.Count == 0 ? null : new Pictures(
+            tensor(images.Read(files), [files.Count, ImageConfig.Channels, images.Size, images.Size], device: device), tensor([.. order], device: device));
     }
 }

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Settings;
+using XDeepServe.Training.Transport;
 
 namespace XDeepServe.Training.Running;
 
@@ -71,8 +72,7 @@ public sealed class RovrmRun(RovrmSettings settings, Action<string> tell)
         if (!new Run(run, text => tell($"selecting {phase.Name} pairs: {text}")).Train(settings.Stage, watcher, cancel))
             return null;
         using FeatureFile fromFeatures = FeatureFile.Open(Path.Combine(run.OutputDir, "candidates.features")), toFeatures = FeatureFile.Open(Path.Combine(run.OutputDir, "targets.features"));
-        SelectionReport report = Selector.Select(
-            fromFeatures, toFeatures, new SelectionSettings { Method = settings.Method, Keep = phase.Keep, Sinkhorn = new SinkhornSettings { Threads = Environment.ProcessorCount } }, CancellationToken.None);
+        SelectionReport report = DeviceSelection.Select(fromFeatures, toFeatures, new SelectionSettings { Method = settings.Method, Keep = phase.Keep }, run.Device, cancel);
         report.WriteJson(Path.Combine(folder, "report.json"));
         report.WriteCsv(Path.Combine(folder, "scores.csv"));
         Plots.Histogram(Path.Combine(folder, "scores.png"), report);

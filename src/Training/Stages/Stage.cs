@@ -12,6 +12,8 @@ namespace XDeepServe.Training.Stages;
 /// <param name="settings">Of the run.</param>
 public abstract class Stage(PromptWriter writer, TrainingSettings settings)
 {
+    private readonly Pixels? images = writer.Images is { } input ? new Pixels(input) : null;
+
     /// <summary>Turns conversations into token ids.</summary>
     protected PromptWriter Writer => writer;
 
@@ -21,7 +23,7 @@ public abstract class Stage(PromptWriter writer, TrainingSettings settings)
     /// <summary>Examples that run together, with their images.</summary>
     /// <param name="examples">At least one, each of as many sequences.</param>
     /// <param name="device">Where the tensors go.</param>
-    public Batch Batch(IReadOnlyList<Example> examples, Device device) => new(examples, device, writer.Images);
+    public Batch Batch(IReadOnlyList<Example> examples, Device device) => new(examples, device, images);
 
     /// <summary>A sequence of which something behind its last token is learnt.</summary>
     /// <param name="messages">The turns.</param>

@@ -149,7 +149,7 @@ public sealed class FeatureTests : IDisposable
         Assert.Equal((13, 4), (lines.Length, lines.Count(line => line.EndsWith(",1", StringComparison.Ordinal))));
     }
 
-    private static SelectionReport Select(FeatureFile candidates, FeatureFile targets, SelectionSettings settings) => Selector.Select(candidates, targets, settings, TestContext.Current.CancellationToken);
+    private static SelectionReport Select(FeatureFile candidates, FeatureFile targets, SelectionSettings settings) => Selector.Select(candidates, targets, settings, cancel: TestContext.Current.CancellationToken);
 
     private string Write(string name, float[][] rows, bool halves = false, ulong seed = 0)
     {

@@ -1,0 +1,64 @@
+using XDeepServe.Alignment.Selection;
+using XDeepServe.Training.Transport;
+using static TorchSharp.torch;
+
+namespace XDeepServe.Training.Tests;
+
+/// <summary>Entropic transport in TorchSharp beside that of Alignment.</summary>
+public sealed class TransportTests : IDisposable
+{
+    private const int Columns = 64;
+    private readonly string folder = Directory.CreateTempSubdirectory("xds-transport-").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Theory]
+    [InlineData(300, 70, 128, 1L << 30)]
+    [InlineData(300, 70, 128, 0)]        // every block computed anew in each pass
+    [InlineData(300, 70, 128, 40_000)]   // the first is kept
+    [InlineData(5, 1, 2, 1L << 30)]
+    [InlineData(40, 90, 2048, 1L << 30)]
+    public void The_device_s_plan_is_the_processor_s(int rows, int targets, int blockRows, long memory)
+    {
+        using FeatureFile from = Write("from", rows, 1), to = Write("to", targets, 2);
+        SinkhornSettings settings = new() { Regularisation = 0.01 };
+        TransportPlan expected = Sinkhorn.Solve(new FeatureCosts(from, to, 1L << 30), settings, TestContext.Current.CancellationToken);
+        using DeviceCosts costs = new(from, to, CPU, memory, blockRows);
+        using DevicePasses passes = new(costs, TestContext.Current.CancellationToken);
+        TransportPlan found = Sinkhorn.Solve(passes, settings);
+        Assert.Equal(expected.Cost, found.Cost, 1e-4);
+        Assert.Equal(expected.Regularisation, found.Regularisation, 1e-6);
+        Assert.InRange(found.MarginalError, 0, 1e-3);
+        for (int row = 0; row < rows; row++)
+            Assert.Equal(expected.RowCosts[row], found.RowCosts[row], 1e-3);
+    }
+
+    [Fact]
+    public void The_same_vector_is_at_no_distance()
+    {
+        using FeatureFile from = Write("from", 3, 1), to = Write("to", 3, 1);
+        using DeviceCosts costs = new(from, to, CPU, 0);
+        using Tensor block = costs.Block(0);
+        for (int row = 0; row < 3; row++)
+            Assert.InRange(block[row, row].item<float>(), 0, 1e-6f);
+    }
+
+    private FeatureFile Write(string name, int rows, int seed)
+    {
+        string path = Path.Combine(folder, name);
+        Random random = new(seed);
+        float[] row = new float[Columns];
+        using (FeatureWriter writer = new(path, Columns, 3))
+        {
+            for (int i = 0; i < rows; i++)
+            {
+                for (int column = 0; column < Columns; column++)
+                    row[column] = random.NextSingle() - 0.5f + (0.3f * (i % 4));
+                RademacherProjection.Normalise(row);
+                writer.Append(row);
+            }
+            writer.Complete();
+        }
+        return FeatureFile.Open(path);
+    }
+}
