@@ -18,6 +18,7 @@ internal static class Program
         foreach (string stage in Run.Stages)
             root.Add(StageCommand(stage));
         root.Add(RovrmCommand());
+        root.Add(new SelectCommand());
         try
         {
             return await root.Parse(arguments).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }).ConfigureAwait(false);

@@ -12,12 +12,12 @@ public sealed record Scene(IReadOnlyList<SceneObject> Objects, int Seed)
 
     private const int Samples = 2; // along each edge of a pixel
 
-    /// <summary>A scene by lot.</summary>
+    /// <summary>A scene by lot, its objects in the order of their cells.</summary>
     public static Scene Draw(Random random)
     {
         int[] cells = [.. Enumerable.Range(0, SceneObject.Cells.Count)];
         random.Shuffle(cells);
-        return new Scene([.. cells[..random.Next(1, MostObjects + 1)].Select(cell => SceneObject.Draw(random, cell))], random.Next());
+        return new Scene([.. cells[..random.Next(1, MostObjects + 1)].Order().Select(cell => SceneObject.Draw(random, cell))], random.Next());
     }
 
     /// <summary>What the scene looks like; the same for the same scene.</summary>

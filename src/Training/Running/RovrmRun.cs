@@ -72,7 +72,15 @@ public sealed class RovrmRun(RovrmSettings settings, Action<string> tell)
         if (!new Run(run, text => tell($"selecting {phase.Name} pairs: {text}")).Train(settings.Stage, watcher, cancel))
             return null;
         using FeatureFile fromFeatures = FeatureFile.Open(Path.Combine(run.OutputDir, "candidates.features")), toFeatures = FeatureFile.Open(Path.Combine(run.OutputDir, "targets.features"));
-        SelectionReport report = DeviceSelection.Select(fromFeatures, toFeatures, new SelectionSettings { Method = settings.Method, Keep = phase.Keep }, run.Device, cancel);
+        SelectionReport report;
+        try
+        {
+            report = DeviceSelection.Select(fromFeatures, toFeatures, new SelectionSettings { Method = settings.Method, Keep = phase.Keep }, run.Device, cancel);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
         report.WriteJson(Path.Combine(folder, "report.json"));
         report.WriteCsv(Path.Combine(folder, "scores.csv"));
         Plots.Histogram(Path.Combine(folder, "scores.png"), report);
