@@ -82,7 +82,7 @@ public sealed class SamplesTests
             Assert.All(recipe.Phases, phase => Assert.All(phase.Settings.TrainData, path => Assert.True(File.Exists(path))));
             Assert.All(recipe.Phases[^1].Settings.TestData, test => Assert.True(File.Exists(test.Split('=')[1])));
             using BaseModel model = new(recipe.WarmUp.ModelNameOrPath, scratch: true);
-            Assert.Equal(16, model.Shape.Images!.Rows);
+            Assert.Equal(9, model.Shape.Images!.Rows);
         }
         finally
         {
