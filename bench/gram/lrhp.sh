@@ -1,0 +1,43 @@
+#!/bin/bash
+# LRHP's trainings: lrhp.sh models|runs TRAINER DATA BASE JUDGE OUT [LIBTORCH]
+#   models  the representation, and the scalar model that predicts margins beside it
+#   runs    (behind lrhp.py select) Bradley-Terry and GRAM on the targets and what was selected for them
+# DATA is the folder that bench/gram wrote, BASE a language model, JUDGE a trained judge to adapt; PARALLEL says how many run at once.
+set -uo pipefail
+part=$1 trainer=$2 data=$3 base=$4 judge=$5 out=$6 libtorch=${7:-}
+common=(--bf16 true --save_total_limit 1 --logging_steps 20 ${libtorch:+--libtorch "$libtorch"})
+mkdir -p "$out"
+
+train() { # name, then the trainer's arguments; a run that is done is not run again
+  [ -f "$out/$1/test.jsonl" ] || "$trainer" "${@:2}" --output_dir "$out/$1" --resume_from_checkpoint true "${common[@]}" >"$out/$1.log" 2>&1 || { echo "$1 failed: $(tail -1 "$out/$1.log")"; return; }
+  [ "$part" = models ] || rm -rf "$out/$1"/checkpoint-* "$out/$1/final"
+  tail -1 "$out/$1/test.jsonl"
+}
+
+if [ "$part" = models ]; then
+  for stage in lrhp bt; do
+    train "${stage/bt/lrhp-bt}" $stage --model_name_or_path "$base" --train_data "$data/lrhp-train.jsonl.gz" --learning_rate 1e-4 --num_train_epochs 2 --max_length 1024 \
+      --per_device_train_batch_size 32 --seed 1 --test_data pairs="$data/validation.jsonl.gz" pairs="$data/lrhp-test.jsonl.gz" &
+  done
+  wait
+  exit
+fi
+
+for seed in 1 2 3; do
+  for choice in targets-0 {pds,embedding,random}-{250,500,1000} all-3000; do
+    case $choice in
+      targets-0) files=() ;;
+      all-3000) files=("$data/lrhp-pool.jsonl.gz") ;;
+      random-*) files=("$data/lrhp/$choice-$seed.jsonl") ;;
+      *) files=("$data/lrhp/$choice.jsonl") ;;
+    esac
+    for stage in bt gram; do
+      while [ "$(jobs -rp | wc -l)" -ge "${PARALLEL:-3}" ]; do wait -n; done
+      if [ $stage = bt ]; then own=(--model_name_or_path "$base" --learning_rate 1e-4); else own=(--model_name_or_path "$judge" --learning_rate 5e-5 --label_smoothing 0.1 --smoothing_form pytorch); fi
+      train $stage-$choice-$seed $stage "${own[@]}" --train_data "$data/lrhp-targets.jsonl.gz" ${files[@]+"${files[@]}"} --num_train_epochs 2 --max_length 1024 \
+        --per_device_train_batch_size 16 --seed $seed --test_data pairs="$data/lrhp-test.jsonl.gz" &
+    done
+  done
+done
+wait
+cat "$out"/*/test.jsonl >"$out/lines.jsonl"
