@@ -14,7 +14,7 @@ internal sealed class ServeCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 4A3E:2domains (attention and experts), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
-    private readonly Option<string?> reward = new("--reward-model") { Description = "Folder or GGUF file of a model that picks the best of several answers for requests with best_of; 'self' for the served model as a judge (default: such requests are refused)." };
+    private readonly Option<string?> reward = ServedJudge.Flag();
     private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
     private readonly ScaleFlags scale;
@@ -39,8 +39,7 @@ internal sealed class ServeCommand : Command
     private async Task<int> Run(ParseResult result, CancellationToken cancel)
     {
         EngineSettings settings = engine.Read(result, result.GetValue(model));
-        if (result.GetValue(reward) is not null && (result.GetValue(topology) is not null || settings.SkipTokenizer))
-            throw new ArgumentException("--reward-model goes with a service of one process that has a tokenizer: leave --topology and --skip-tokenizer-init out.");
+        ServedJudge.Check(result.GetValue(reward), settings);
         ServerOptions options = await server.ReadAsync(result, settings, cancel);
         using TraceExport? traces = trace.Start(result, "frontend");
         using Interruption interruption = new();
@@ -79,7 +78,7 @@ internal sealed class ServeCommand : Command
             ServedModel served = Serve(loaded = LoadedEngine.Open(settings), settings, options);
             if (reward is null)
                 return served;
-            judge = ServedJudge.Open(reward, settings, loaded);
+            judge = ServedJudge.Open(reward, settings, loaded.Shell, loaded.Tokenizer!, loaded.Model.Config.Labels);
             return served with { Rewards = judge.Rewards };
         }
     }
@@ -93,12 +92,14 @@ internal sealed class ServeCommand : Command
         ServiceNode? node = null;
         ClusterEngine? many = null;
         Launcher? launcher = null;
+        ServedJudge? judge = null;
         try
         {
             await http.RunAsync(LoadAsync, interruption.Stop, interruption.Hurry);
         }
         finally
         {
+            judge?.Dispose();
             if (launcher is not null)
                 await launcher.DisposeAsync();
             if (many is not null)
@@ -119,7 +120,10 @@ internal sealed class ServeCommand : Command
             await ready.CancelAsync();
             if (bounds is { } range)
                 launcher.Scale(range.Settings, range.Spares);
-            return front.Serve(many, options);
+            if (result.GetValue(reward) is not { } chosen)
+                return front.Serve(many, options);
+            judge = ServedJudge.Open(chosen, settings, many, front.Tokenizer!, front.Config.Labels);
+            return front.Serve(many, options) with { Rewards = judge.Rewards };
         }
     }
 
@@ -137,7 +141,7 @@ internal sealed class ServeCommand : Command
         if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
             arguments.AddRange(mixture.ForWorker(result, workers, spec));
         if (spec.Role == WorkerRole.Frontend)
-            arguments.AddRange([.. server.ForWorkers(result), "--port", "0"]);
+            arguments.AddRange([.. server.ForWorkers(result), "--port", "0", .. result.GetValue(reward) is { } chosen ? new[] { "--reward-model", chosen } : []]);
         return arguments;
     }
 

@@ -1,5 +1,7 @@
+using System.CommandLine;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Rewards;
+using XDeepServe.FlowServe;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
 
@@ -11,13 +13,26 @@ internal sealed class ServedJudge : IDisposable
     private readonly LoadedEngine? own;
     private readonly PromptReader reader;
 
-    private ServedJudge(LoadedEngine engine, bool owns)
+    private ServedJudge(IEngine engine, Tokenizer tokenizer, int labels, LoadedEngine? own)
     {
-        own = owns ? engine : null;
-        reader = new PromptReader(engine.Shell);
-        Tokenizer tokenizer = engine.Tokenizer!;
+        this.own = own;
+        reader = new PromptReader(engine);
         PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
-        Rewards = engine.Model.Config.Labels == 1 ? new ScalarRewardModel(reader, writer) : new GenerativeRewardModel(reader, writer, new JudgePrompt());
+        Rewards = labels == 1 ? new ScalarRewardModel(reader, writer) : new GenerativeRewardModel(reader, writer, new JudgePrompt());
+    }
+
+    /// <summary>The flag that names it.</summary>
+    public static Option<string?> Flag() => new("--reward-model")
+    {
+        Description = "Folder or GGUF file of a model that picks the best of several answers for requests with best_of; 'self' for the served model as a judge (default: such requests are refused). In a service of many processes each front end loads it; 'self' asks the workers.",
+    };
+
+    /// <summary>Refuses what cannot be, before anything is loaded.</summary>
+    /// <exception cref="ArgumentException">Answers must be text to be compared.</exception>
+    public static void Check(string? model, EngineSettings settings)
+    {
+        if (model is not null && settings.SkipTokenizer)
+            throw new ArgumentException("--reward-model reads text: leave --skip-tokenizer-init out.");
     }
 
     /// <summary>Scores with a score head of one value, if the model has one; else judges.</summary>
@@ -26,12 +41,14 @@ internal sealed class ServedJudge : IDisposable
     /// <summary>Opens it.</summary>
     /// <param name="model">Folder or GGUF file; <c>self</c> for the served model.</param>
     /// <param name="settings">Those of the served model, whose device it shares.</param>
-    /// <param name="served">The served model; must outlive this object.</param>
+    /// <param name="served">Runs the served model; must outlive this object.</param>
+    /// <param name="tokenizer">The served model's.</param>
+    /// <param name="labels">Values of its score head; 0 for none.</param>
     /// <exception cref="ModelLoadException">The model cannot be used; says what to do.</exception>
-    public static ServedJudge Open(string model, EngineSettings settings, LoadedEngine served)
+    public static ServedJudge Open(string model, EngineSettings settings, IEngine served, Tokenizer tokenizer, int labels)
     {
         if (model == "self")
-            return new ServedJudge(served, owns: false);
+            return new ServedJudge(served, tokenizer, labels, own: null);
         LoadedEngine engine = LoadedEngine.Open(settings with
         {
             Path = model,
@@ -41,7 +58,7 @@ internal sealed class ServedJudge : IDisposable
             Model = settings.Model with { Quantization = null, MaxModelLength = null, Drafts = false },
             Engine = settings.Engine with { Speculation = null, Tiers = null },
         });
-        return new ServedJudge(engine, owns: true);
+        return new ServedJudge(engine.Shell, engine.Tokenizer!, engine.Model.Config.Labels, engine);
     }
 
     /// <inheritdoc/>

@@ -24,6 +24,7 @@ internal sealed class WorkerCommand : Command
     private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
     private readonly Option<string?> cores = new("--cores") { Description = "Processor cores to keep to, such as 0-3,8." };
     private readonly Option<bool> standby = new("--standby") { Description = "Load the model, but take no requests before a line comes on standard input: a launcher's spare worker.", Hidden = true };
+    private readonly Option<string?> reward = ServedJudge.Flag();
     private readonly TaskCompletionSource called = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Option<bool> untilEof = new("--until-eof") { Description = "End when standard input ends: a launcher's workers end with it." };
     private readonly MixtureFlags mixture;
@@ -35,7 +36,7 @@ internal sealed class WorkerCommand : Command
     public WorkerCommand() : base("worker", "Runs one process of a service: xds worker --role decode --cluster redis://host:port.")
     {
         Arguments.Add(model);
-        foreach (Option option in new Option[] { role, name, cores, untilEof, standby })
+        foreach (Option option in new Option[] { role, name, cores, untilEof, standby, reward })
             Options.Add(option);
         mixture = new MixtureFlags(this, launches: false);
         cluster = new ClusterFlags(this);
@@ -51,6 +52,7 @@ internal sealed class WorkerCommand : Command
         if (result.GetValue(cores) is { } list)
             CpuCores.KeepTo(TopologyFile.ParseCores(list));
         EngineSettings settings = engine.Read(result, result.GetValue(model));
+        ServedJudge.Check(result.GetValue(reward), settings);
         ServiceOptions service = cluster.Read(result, result.GetValue(name) ?? $"{mine}-{Dns.GetHostName()}-{Environment.ProcessId}".ToLowerInvariant())
             ?? throw new ArgumentException("A worker needs --cluster: redis://host:port, or the host:port that 'xds serve --topology' shows.");
         using TraceExport? traces = trace.Start(result, service.Worker);
@@ -64,7 +66,7 @@ internal sealed class WorkerCommand : Command
             if (mine == WorkerRole.Expert)
                 return await RunExpertsAsync(result, settings, stop.Token);
             return mine == WorkerRole.Frontend
-                ? await AnswerAsync(await server.ReadAsync(result, settings, cancel), settings, service, stop.Token, interruption.Hurry)
+                ? await AnswerAsync(await server.ReadAsync(result, settings, cancel), settings, result.GetValue(reward), service, stop.Token, interruption.Hurry)
                 : await ExecuteAsync(result, mine, settings, service, stop.Token);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -126,19 +128,28 @@ internal sealed class WorkerCommand : Command
         }
     }
 
-    private static async Task<int> AnswerAsync(ServerOptions options, EngineSettings settings, ServiceOptions service, CancellationToken stop, CancellationToken hurry)
+    private static async Task<int> AnswerAsync(ServerOptions options, EngineSettings settings, string? reward, ServiceOptions service, CancellationToken stop, CancellationToken hurry)
     {
         using FrontModel model = FrontModel.Open(settings);
         await using ServiceNode node = await ServiceNode.StartAsync(service, ServiceLog.Add, stop);
         await using ClusterEngine engine = node.OpenFrontEnd(model.Config, model.Engine);
         await using XdsServer server = XdsServer.Build(options, ServiceLog.Add);
-        await server.RunAsync(
-            async token =>
-            {
-                await engine.ReadyAsync(1, token);
-                return model.Serve(engine, options);
-            },
-            stop, hurry);
+        ServedJudge? judge = null;
+        try
+        {
+            await server.RunAsync(
+                async token =>
+                {
+                    await engine.ReadyAsync(1, token);
+                    judge = reward is null ? null : ServedJudge.Open(reward, settings, engine, model.Tokenizer!, model.Config.Labels);
+                    return model.Serve(engine, options) with { Rewards = judge?.Rewards };
+                },
+                stop, hurry);
+        }
+        finally
+        {
+            judge?.Dispose();
+        }
         return 0;
     }
 
