@@ -1,3 +1,4 @@
+using System.Text.Json;
 using TorchSharp;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
@@ -41,6 +42,22 @@ public sealed class SamplesTests
     }
 
     [Fact]
+    public void A_model_that_has_learnt_a_scene_by_heart_describes_it()
+    {
+        using SceneModel scenes = new(pairs: 1);
+        Row[] rows = [.. DataFile.Read(scenes.At("describe.train.jsonl"))];
+        File.WriteAllLines(scenes.At("asked.jsonl"), rows.Select(row => JsonSerializer.Serialize(new { prompt = row.Text("prompt"), image = row.Text("image"), caption = row.Text("completion") })));
+        TrainingSettings settings = scenes.Settings("describe") with { MaxSteps = 60, LearningRate = 1e-2, SaveSteps = 60, TestData = [$"describe={scenes.At("asked.jsonl")}"] };
+        Assert.True(new Run(settings, _ => { }).Train("sft", null, TestContext.Current.CancellationToken));
+        JsonElement line = JsonElement.Parse(File.ReadAllLines(Path.Combine(settings.OutputDir, "test.jsonl")).Single());
+        Assert.Equal(("describe", 1), (line.GetProperty("benchmark").GetString(), line.GetProperty("questions").GetInt32()));
+        Assert.InRange(line.GetProperty("coverage").GetDouble(), 0.99, 1);
+        Assert.InRange(line.GetProperty("hallucination").GetDouble(), 0, 0.01);
+        Assert.Throws<TrainingException>(() => new Run(settings with { OutputDir = scenes.At("other"), TrainData = [scenes.At("visual.train.jsonl")] }, _ => { }).Train("bt", null, TestContext.Current.CancellationToken));
+        Assert.Throws<DataException>(() => Descriptions.Read(scenes.At("visual.train.jsonl")));
+    }
+
+    [Fact]
     public void A_judge_s_pick_wins_its_knock_out()
     {
         using TinyModel tiny = new();
@@ -76,7 +93,7 @@ public sealed class SamplesTests
         string folder = Directory.CreateTempSubdirectory("xds-world-").FullName;
         try
         {
-            Alignment.Scenes.SceneWorld.Write(folder, new Alignment.Scenes.SceneWorldSettings { Pairs = 4, Held = 2, Size = 32 });
+            Alignment.Scenes.SceneWorld.Write(folder, new Alignment.Scenes.SceneWorldSettings { Pairs = 4, Held = 2, Size = 33 });
             Settings.RovrmSettings recipe = Settings.RovrmSettings.Read(Path.Combine(folder, "recipe.yaml"));
             Assert.Equal(Settings.RovrmSettings.PhaseNames, recipe.Phases.Select(phase => phase.Name));
             Assert.All(recipe.Phases, phase => Assert.All(phase.Settings.TrainData, path => Assert.True(File.Exists(path))));

@@ -13,7 +13,7 @@ public sealed record SceneWorldSettings
     /// <summary>Pairs held out in each, and scenes to rank captions of.</summary>
     public int Held { get; init; } = 200;
 
-    /// <summary>Height and width of images.</summary>
+    /// <summary>Height and width of images; a multiple of 3.</summary>
     public int Size { get; init; } = 48;
 
     /// <summary>Captions drawn for each scene that is ranked.</summary>
@@ -50,6 +50,7 @@ public static class SceneWorld
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Pairs, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Held, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Samples, 2);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(settings.Size % 3, 0, nameof(settings)); // cells of whole pixels
         Directory.CreateDirectory(Path.Combine(folder, "images"));
         Captioner captioner = new(settings.Hallucination, settings.Hallucination / 2);
         int image = 0;

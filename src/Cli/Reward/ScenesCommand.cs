@@ -11,7 +11,7 @@ internal sealed class ScenesCommand : Command
     private readonly Option<string> folder = new("--out") { Description = "Folder for the files.", Required = true };
     private readonly Option<int> pairs = new("--pairs") { Description = "Pairs for training in each of the three data sets.", DefaultValueFactory = _ => Defaults.Pairs };
     private readonly Option<int> held = new("--held") { Description = "Pairs held out in each, and scenes to rank captions of.", DefaultValueFactory = _ => Defaults.Held };
-    private readonly Option<int> size = new("--size") { Description = "Height and width of images in pixels.", DefaultValueFactory = _ => Defaults.Size };
+    private readonly Option<int> size = new("--size") { Description = "Height and width of images in pixels; a multiple of 3.", DefaultValueFactory = _ => Defaults.Size };
     private readonly Option<int> samples = new("--samples") { Description = "Captions for each scene that is ranked.", DefaultValueFactory = _ => Defaults.Samples };
     private readonly Option<double> hallucination = new("--hallucination") { Description = "Chance that a statement of the captioner is wrong.", DefaultValueFactory = _ => Defaults.Hallucination };
     private readonly Option<double> unrelated = new("--unrelated") { Description = "Share of textual pairs about something else.", DefaultValueFactory = _ => Defaults.Unrelated };
@@ -31,7 +31,7 @@ internal sealed class ScenesCommand : Command
         {
             Pairs = result.GetValue(pairs),
             Held = result.GetValue(held),
-            Size = result.GetValue(size),
+            Size = result.GetValue(size) is >= 12 and { } pixels && pixels % 3 == 0 ? pixels : throw new ArgumentException("--size must be a multiple of 3, and at least 12."),
             Samples = result.GetValue(samples),
             Hallucination = Share(hallucination),
             Unrelated = Share(unrelated),

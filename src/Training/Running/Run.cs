@@ -65,7 +65,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         }
         checkpoints.Write(Path.Combine(settings.OutputDir, "final"), folder => Save(folder, checkpoints.Create));
         tell($"The model is in {Path.Combine(settings.OutputDir, "final")}");
-        tests.Run(new Judge(stage, network, settings), train.Count, tell);
+        tests.Run(stage, network, train.Count, tell);
         try
         {
             foreach (string path in settings.FeatureData)

@@ -1,19 +1,20 @@
 using System.Text.Json;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
+using XDeepServe.Alignment.Scenes;
 using XDeepServe.Training.Network;
 using XDeepServe.Training.Stages;
 
 namespace XDeepServe.Training.Running;
 
 /// <summary>
-/// What a run's model is tried on when training is over: benchmarks, and questions with several answers. Each makes a line of <c>test.jsonl</c> in the
+/// What a run's model is tried on when training is over: benchmarks, questions with several answers, and scenes to describe. Each makes a line of <c>test.jsonl</c> in the
 /// run's folder, which is written anew, so that a run that goes on has every line once.
 /// </summary>
 public sealed class Tests
 {
-    private const string BestOfN = "best-of-n";
-    private readonly List<(string Path, Benchmark? Benchmark, Samples? Samples)> tests = [];
+    private const string BestOfN = "best-of-n", Describe = "describe";
+    private readonly List<(string Path, Benchmark? Benchmark, Samples? Samples, Descriptions? Descriptions)> tests = [];
     private readonly TrainingSettings settings;
 
     /// <summary>Reads the files that the settings name, so that what is wrong with one is said before training.</summary>
@@ -24,10 +25,15 @@ public sealed class Tests
         this.settings = settings;
         foreach (string text in settings.TestData)
         {
-            (string name, string path) = text.Split('=', 2) is [var given, var file] && (given == BestOfN || Benchmark.Names.Contains(given))
+            (string name, string path) = text.Split('=', 2) is [var given, var file] && (given is BestOfN or Describe || Benchmark.Names.Contains(given))
                 ? (given, file)
-                : throw new TrainingException($"test_data takes name=file with one of {string.Join(", ", Benchmark.Names)}, {BestOfN}, not '{text}'.");
-            tests.Add(name == BestOfN ? (path, null, Samples.Read(path)) : (path, Benchmark.Read(name, path), null));
+                : throw new TrainingException($"test_data takes name=file with one of {string.Join(", ", Benchmark.Names)}, {BestOfN}, {Describe}, not '{text}'.");
+            tests.Add(name switch
+            {
+                BestOfN => (path, null, Samples.Read(path), null),
+                Describe => (path, null, null, Descriptions.Read(path)),
+                _ => (path, Benchmark.Read(name, path), null, null),
+            });
         }
     }
 
@@ -35,29 +41,35 @@ public sealed class Tests
     /// <exception cref="TrainingException">The stage compares nothing.</exception>
     public void Prepare(Stage stage, Decoder network)
     {
-        PreferencePair[] pairs = [.. tests.SelectMany(test => test.Benchmark?.Pairs ?? test.Samples!.Pairs)];
+        PreferencePair[] pairs = [.. tests.SelectMany(test => test.Benchmark?.Pairs ?? test.Samples?.Pairs ?? [])];
         if (pairs.Length > 0 && stage.Ask(pairs[0]) is null)
             throw new TrainingException("This stage judges no pairs; leave test_data out.");
+        if (stage.Scores && tests.Exists(test => test.Descriptions is not null))
+            throw new TrainingException($"A reward model describes nothing; leave {Describe} out of test_data.");
         stage.Remember(network, pairs.SelectMany(pair => stage.Ask(pair)!));
     }
 
-    /// <summary>Judges everything and writes the lines.</summary>
-    /// <param name="judge">The trained model.</param>
+    /// <summary>Judges and describes everything and writes the lines.</summary>
+    /// <param name="stage">Turns conversations into tokens.</param>
+    /// <param name="network">The trained model.</param>
     /// <param name="examples">How many examples it has learnt from.</param>
     /// <param name="tell">Told each result in words.</param>
-    public void Run(Judge judge, int examples, Action<string> tell)
+    public void Run(Stage stage, Decoder network, int examples, Action<string> tell)
     {
         if (tests.Count == 0)
             return;
+        Judge judge = new(stage, network, settings);
         string lines = Path.Combine(settings.OutputDir, "test.jsonl");
         File.WriteAllText(lines, "");
-        foreach ((string path, Benchmark? benchmark, Samples? samples) in tests)
+        foreach ((string path, Benchmark? benchmark, Samples? samples, Descriptions? descriptions) in tests)
         {
             Dictionary<string, object?> line = new() { ["run"] = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(settings.OutputDir))), ["examples"] = examples, ["seed"] = settings.Seed, ["file"] = Path.GetFileName(path) };
             if (benchmark is not null)
                 Pairs(line, benchmark, judge.Run(benchmark.Pairs));
+            else if (samples is not null)
+                Best(line, samples.Pick(judge));
             else
-                Best(line, samples!.Pick(judge));
+                Described(line, descriptions!.Draw(stage, network, settings));
             File.AppendAllLines(lines, [JsonSerializer.Serialize(line)]);
         }
 
@@ -70,6 +82,13 @@ public sealed class Tests
             (line["consistency"], line["length_only"], line["length_balanced"]) = (report.Consistency, report.LengthOnly, report.LengthBalanced?.Mean);
             line["subsets"] = report.Subsets.ToDictionary(subset => subset.Name, subset => Math.Round(subset.Accuracy, 4));
             tell($"{line["file"]} ({report.Benchmark}): {report.Micro.Mean:P1} of {report.Pairs} pairs [{report.Micro.Low:P1}, {report.Micro.High:P1}], macro {report.Macro.Mean:P1}, length-balanced {report.LengthBalanced?.Mean:P1}, consistent {report.Consistency:P1}, longer answer {report.LengthOnly:P1}");
+        }
+
+        void Described(Dictionary<string, object?> line, IReadOnlyList<CaptionScore> scores)
+        {
+            (line["benchmark"], line["questions"]) = (Describe, scores.Count);
+            (line["coverage"], line["hallucination"]) = (scores.Average(score => score.Coverage), scores.Average(score => score.Hallucination));
+            tell($"{line["file"]} ({Describe}): coverage {line["coverage"]:F3}, hallucination {line["hallucination"]:F3}");
         }
 
         void Best(Dictionary<string, object?> line, SampleReport report)

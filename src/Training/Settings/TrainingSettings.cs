@@ -23,7 +23,7 @@ public sealed record TrainingSettings
     public IReadOnlyList<string> EvalData { get; init; } = [];
 
     /// <summary>Benchmarks judged when training is over.</summary>
-    [Description("Benchmarks to judge in the end, as name=file (hhh, judgebench, rm-bench, rewardbench, pairs, ...), or best-of-n=file with responses and numbers about them; any of them several times.")]
+    [Description("Benchmarks to judge in the end, as name=file (hhh, judgebench, rm-bench, rewardbench, pairs, ...), best-of-n=file with responses and numbers about them, or describe=file with scenes' captions, for a model that writes; any of them several times.")]
     public IReadOnlyList<string> TestData { get; init; } = [];
 
     /// <summary>Most examples taken.</summary>

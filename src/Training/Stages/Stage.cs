@@ -31,6 +31,12 @@ public abstract class Stage(PromptWriter writer, TrainingSettings settings)
     protected Sequence Encode(IReadOnlyList<Message> messages, bool opensAnswer) =>
         new(writer.Encode(messages, opensAnswer)) { Images = [.. messages.SelectMany(message => message.Images)] };
 
+    /// <summary>A question that is to be answered: the assistant's turn is opened behind it.</summary>
+    public Example Open(IReadOnlyList<Message> prompt) => new([Encode(prompt, opensAnswer: true)]);
+
+    /// <summary>Text of an answer's tokens.</summary>
+    public string Text(int[] answer) => writer.Tokenizer.Decode(answer);
+
     /// <summary>Whether the network has a score head of one value in place of the output matrix.</summary>
     public virtual bool Scores => false;
 
