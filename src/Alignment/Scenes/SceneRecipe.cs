@@ -21,8 +21,8 @@ public static class SceneRecipe
             image_token_index = SceneTokenizer.ImageId,
             eos_token_id = SceneTokenizer.EndId,
             vision_feature_layer = -1,
-            vision_config = new { model_type = "clip_vision_model", hidden_size = 96, intermediate_size = 192, num_hidden_layers = 2, num_attention_heads = 4, image_size = size, patch_size = size / 3 },
-            text_config = new { model_type = "llama", vocab_size = SceneTokenizer.Count, hidden_size = 128, intermediate_size = 256, num_hidden_layers = 4, num_attention_heads = 4, max_position_embeddings = 512 },
+            vision_config = new { model_type = "clip_vision_model", hidden_size = 64, intermediate_size = 128, num_hidden_layers = 2, num_attention_heads = 4, image_size = size, patch_size = size / 3 },
+            text_config = new { model_type = "llama", vocab_size = SceneTokenizer.Count, hidden_size = 96, intermediate_size = 192, num_hidden_layers = 4, num_attention_heads = 4, max_position_embeddings = 512 },
         }, SceneTokenizer.Plain));
         File.WriteAllText(Path.Combine(folder, "preprocessor_config.json"), JsonSerializer.Serialize(new { size = new { shortest_edge = size }, crop_size = new { height = size, width = size } }));
         string At(string name) => JsonSerializer.Serialize(Path.GetFullPath(Path.Combine(folder, name)), SceneTokenizer.Plain); // YAML reads JSON's strings
