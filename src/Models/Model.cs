@@ -16,19 +16,21 @@ public sealed class Model : IDisposable
     private readonly Weight embedding; // [vocabulary, hidden]
     private readonly Weight? head; // [vocabulary, hidden]; the embedding itself if tied; null if the model only scores
     private readonly Weight? scores; // [labels, hidden]: the score head, if there is one
+    private readonly Tensor scoreBias; // [1, labels]; empty if it has none
     private readonly Weight? positions; // [positions, hidden]: learned positions, if the model has them
     private readonly Norm finalNorm;
     private readonly Layer[] layers;
 
     private Model(
         Backend backend, WeightLoader weights, ModelConfig config, ModelOptions options,
-        Weight embedding, Weight? positions, Weight? head, Weight? scores, Norm finalNorm, Layer[] layers, IReadOnlyList<DraftModule> drafts, int maxLength)
+        Weight embedding, Weight? positions, Weight? head, Weight? scores, Tensor scoreBias, Norm finalNorm, Layer[] layers, IReadOnlyList<DraftModule> drafts, int maxLength)
     {
         this.backend = backend;
         this.weights = weights;
         this.embedding = embedding;
         this.head = head;
         this.scores = scores;
+        this.scoreBias = scoreBias;
         this.positions = positions;
         this.finalNorm = finalNorm;
         this.layers = layers;
@@ -100,13 +102,14 @@ public sealed class Model : IDisposable
             Norm finalNorm = family.LoadNorm("model.norm", config, loader);
             Weight? head = tied ? embedding : scoring ? null : loader.Linear(config.HiddenSize, output);
             Weight? scores = scoring ? loader.Single(config.HiddenSize, new WeightPart("score.weight", config.Labels)) : null;
+            Tensor scoreBias = scoring && loader.Has("score.bias") ? loader.Vector(new WeightPart("score.bias", config.Labels)) : default;
             List<DraftModule> drafts = [];
             while (options.Drafts && head is not null && drafts.Count < config.DraftLayers && family.LoadDraft(drafts.Count, config, loader, rope, embedding, head) is { } draft)
                 drafts.Add(draft);
             ImageEncoder? images = family.LoadImages(config, loader);
             backend.Synchronize();
             progress?.Report(1);
-            return new Model(backend, loader, config, options, embedding, positions, head, scores, finalNorm, layers, drafts, maxLength) { Images = images };
+            return new Model(backend, loader, config, options, embedding, positions, head, scores, scoreBias, finalNorm, layers, drafts, maxLength) { Images = images };
         }
         catch
         {
@@ -201,7 +204,7 @@ public sealed class Model : IDisposable
     /// <param name="workspace">The workspace of the step.</param>
     /// <exception cref="InvalidOperationException">The model has none.</exception>
     public void Scores(Tensor output, Tensor hidden, Workspace workspace) =>
-        workspace.Backend.Linear(output, hidden, scores ?? throw new InvalidOperationException("The model has no score head."));
+        workspace.Backend.Linear(output, hidden, scores ?? throw new InvalidOperationException("The model has no score head."), scoreBias);
 
     /// <inheritdoc/>
     public void Dispose() => weights.Dispose();

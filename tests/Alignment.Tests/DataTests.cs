@@ -25,6 +25,7 @@ public sealed class DataTests : IDisposable
         """{"conversations":[{"from":"human","value":"Sky?"}],"chosen":{"from":"gpt","value":"Blue."},"rejected":{"from":"gpt","value":"Red."}}""",
         // ms-swift
         """{"messages":[{"role":"user","content":"Sky?"},{"role":"assistant","content":"Blue."}],"rejected_response":"Red."}""",
+        """{"messages":[{"role":"user","content":"Sky?"},{"role":"assistant","content":"Blue."}],"rejected_messages":[{"role":"user","content":"Sky?"},{"role":"assistant","content":"Red."}]}""",
         // Anthropic
         """{"chosen":"\n\nHuman: Sky?\n\nAssistant: Blue.","rejected":"\n\nHuman: Sky?\n\nAssistant: Red."}""");
 

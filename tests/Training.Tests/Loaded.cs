@@ -11,10 +11,10 @@ internal sealed class Loaded : IDisposable
 {
     public Loaded(string stage, TrainingSettings settings, LoraSettings? adapters = null)
     {
-        Model = new BaseModel(settings.ModelNameOrPath, settings.FromScratch);
+        Model = new BaseModel(settings.ModelNameOrPath, settings.FromScratch, Run.TokenOf(stage));
         Stage = Run.Make(stage, Model.Writer, settings);
         Weights = new TrainedWeights(
-            Model.Load(Stage.Scores, adapters, settings.FromScratch, settings.Seed), name => adapters is null || name.Contains(".lora_", StringComparison.Ordinal), torch.ScalarType.Float32, torch.CPU);
+            Model.Load(Stage.Scoring, adapters, settings.FromScratch, settings.Seed), name => adapters is null || name.Contains(".lora_", StringComparison.Ordinal), torch.ScalarType.Float32, torch.CPU);
         Network = new Decoder(Model.Shape, Weights, adapters) { Recomputes = settings.GradientCheckpointing };
         Examples = [.. settings.TrainData.SelectMany(path => Stage.Read(path, new()))];
     }

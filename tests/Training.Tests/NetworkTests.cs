@@ -3,6 +3,7 @@ using TorchSharp;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Network;
 using XDeepServe.Training.Running;
+using XDeepServe.Training.Stages;
 using static TorchSharp.torch;
 
 namespace XDeepServe.Training.Tests;
@@ -19,7 +20,7 @@ public sealed class NetworkTests
     {
         string folder = Path.Combine(AppContext.BaseDirectory, "golden", family);
         using BaseModel model = new(folder);
-        using TrainedWeights weights = new(model.Load(scores: false, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
+        using TrainedWeights weights = new(model.Load(ScoreHead.None, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
         Decoder network = new(model.Shape, weights);
         int compared = 0;
         foreach (JsonNode? one in JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "golden.json")))!["cases"]!.AsArray())

@@ -12,6 +12,7 @@ using XDeepServe.Models.Text;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Network;
 using XDeepServe.Training.Running;
+using XDeepServe.Training.Stages;
 using static TorchSharp.torch;
 using Model = XDeepServe.Models.Model;
 using Tensor = TorchSharp.torch.Tensor;
@@ -26,7 +27,7 @@ public sealed class VisualTests
     {
         string folder = Path.Combine(AppContext.BaseDirectory, "golden", "llava");
         using BaseModel model = new(folder);
-        using TrainedWeights weights = new(model.Load(scores: false, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
+        using TrainedWeights weights = new(model.Load(ScoreHead.None, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
         Decoder network = new(model.Shape, weights);
         JsonArray cases = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "golden.json")))!["cases"]!.AsArray();
         float[] pixels = [.. cases[0]!["pixel_values"]!.AsArray().Select(value => value!.GetValue<float>())];

@@ -17,6 +17,11 @@ internal static partial class PairForms
                 throw row.Wrong("messages", "must end with the assistant's chosen answer, because 'rejected_response' is there");
             return (WithSystem(row, [.. turns.SkipLast(1)]), last.Content, row.Text("rejected_response"));
         }
+        if (row.Has("rejected_messages"))
+        {
+            (IReadOnlyList<Message> common, string? better, string? worse) = Split(row.Messages("messages"), row.Messages("rejected_messages"));
+            return (WithSystem(row, common), better, worse);
+        }
         IReadOnlyList<Message>? prompt = row.Has("prompt") ? row.Messages("prompt")
             : row.Has("conversations") ? row.Messages("conversations")
             : row.Has("instruction") ? Instruction(row) : null;

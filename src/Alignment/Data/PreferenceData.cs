@@ -9,7 +9,7 @@ namespace XDeepServe.Alignment.Data;
 /// <remarks>
 /// Pairs: TRL's (<c>chosen</c>, <c>rejected</c> as text or messages, with <c>prompt</c> or with what both begin with; <c>margin</c> or
 /// <c>score_chosen</c> and <c>score_rejected</c>), LLaMA-Factory's (<c>instruction</c>, <c>input</c>, <c>history</c>, <c>system</c>, or
-/// ShareGPT's <c>conversations</c>), ms-swift's (<c>messages</c> that the chosen answer ends, and <c>rejected_response</c>), and
+/// ShareGPT's <c>conversations</c>), ms-swift's (<c>messages</c> that the chosen answer ends, and <c>rejected_response</c> or <c>rejected_messages</c>), and
 /// Anthropic's transcripts. Sets: <c>prompt</c>, <c>responses</c> and, where they are ranked, <c>scores</c> (higher is better) or
 /// <c>ranks</c> (1 is best).
 /// </remarks>

@@ -8,7 +8,7 @@ namespace XDeepServe.Alignment.Prompts;
 /// </summary>
 public static class PreferencePrompt
 {
-    /// <summary>The token that ends the input. Training adds it to the vocabulary.</summary>
+    /// <summary>The token that ends the input. Training adds it to a vocabulary that lacks it.</summary>
     public const string Token = "<|PREFERENCE|>";
 
     /// <summary>The pair as text, without the token.</summary>

@@ -25,13 +25,16 @@ public sealed class BaseModel : IDisposable
     private readonly string path;
     private readonly Checkpoint checkpoint;
     private readonly PromptWriter? writer;
+    private readonly byte[]? tokenizerFile; // with the token that was added
+    private readonly int storedVocabulary;
 
     /// <summary>Opens a model.</summary>
     /// <param name="path">A Hugging Face folder or a GGUF file.</param>
     /// <param name="scratch">Whether weights are not wanted.</param>
+    /// <param name="token">A special token that it must know: one that it lacks is added to its tokenizer and its embeddings.</param>
     /// <exception cref="ModelLoadException">It cannot be read.</exception>
     /// <exception cref="TrainingException">It cannot be trained, or has no tokenizer.</exception>
-    public BaseModel(string path, bool scratch = false)
+    public BaseModel(string path, bool scratch = false, string? token = null)
     {
         this.path = path;
         checkpoint = Checkpoint.Open(path, scratch ? LoadFormat.Dummy : LoadFormat.Auto);
@@ -39,9 +42,15 @@ public sealed class BaseModel : IDisposable
         {
             Shape = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
             Decoder.Check(Shape);
+            storedVocabulary = Shape.VocabularySize;
             if (checkpoint.LoadTokenizer() is { } tokenizer)
             {
                 ChatTemplate? template = tokenizer.CreateTemplate();
+                if (token is not null && !tokenizer.TryGetId(token, out _))
+                {
+                    (tokenizer, tokenizerFile) = GrownTokenizer.Of(Beside, tokenizer, token);
+                    Shape = Shape with { VocabularySize = Math.Max(storedVocabulary, tokenizer.VocabularySize) };
+                }
                 writer = new PromptWriter(tokenizer, template, Shape.Images is { } images ? new ImageInput(images, ImageProcessor.Read(checkpoint.PreprocessorConfig, images), tokenizer, template) : null);
             }
         }
@@ -59,16 +68,16 @@ public sealed class BaseModel : IDisposable
     public PromptWriter Writer => writer ?? throw new TrainingException($"{path} holds no tokenizer; put a tokenizer.json into the folder.");
 
     /// <summary>Loads the weights in float32.</summary>
-    /// <param name="scores">Whether a score head of one value takes the place of the output matrix; one that is not there is drawn anew.</param>
+    /// <param name="scoring">The score head in place of the output matrix; one that is not there is drawn anew.</param>
     /// <param name="adapters">Low-rank adapters to draw; null for none.</param>
     /// <param name="scratch">Whether to draw every weight.</param>
     /// <param name="seed">Of what is drawn.</param>
     /// <returns>Tensors on the CPU by name; they become the caller's.</returns>
-    public Dictionary<string, Tensor> Load(bool scores, LoraSettings? adapters, bool scratch, int seed)
+    public Dictionary<string, Tensor> Load(ScoreHead scoring, LoraSettings? adapters, bool scratch, int seed)
     {
         Dictionary<string, Tensor> weights = new(StringComparer.Ordinal);
         using Generator random = new((ulong)seed, torch.CPU), adapterRandom = new((ulong)seed + 1, torch.CPU); // weights are the same with adapters and without
-        foreach ((string name, long[] shape) in Published(scores))
+        foreach ((string name, long[] shape) in Published(scoring))
         {
             weights[name] = !scratch && checkpoint.Has(Stored(name)) ? Read(name, shape)
                 : shape.Length == 1 && !name.EndsWith("class_embedding", StringComparison.Ordinal) ? (name.EndsWith(".bias", StringComparison.Ordinal) ? zeros(shape) : ones(shape))
@@ -92,19 +101,21 @@ public sealed class BaseModel : IDisposable
     /// <summary>Writes the model as the engine serves it: adapters are added to their projections.</summary>
     /// <param name="folder">A folder that exists and is empty.</param>
     /// <param name="weights">The weights.</param>
-    /// <param name="scores">Whether the model has a score head.</param>
+    /// <param name="scoring">The score head, if it has one.</param>
     /// <param name="adapters">Adapters among the weights; null for none.</param>
     /// <param name="create">Makes a file.</param>
-    public void Save(string folder, TrainedWeights weights, bool scores, LoraSettings? adapters, Func<string, Stream> create)
+    public void Save(string folder, TrainedWeights weights, ScoreHead scoring, LoraSettings? adapters, Func<string, Stream> create)
     {
         ElementType type = weights.Type == ScalarType.BFloat16 ? ElementType.BF16 : ElementType.F32;
         SafetensorsWriter writer = new();
-        foreach ((string name, long[] shape) in Published(scores))
+        foreach ((string name, long[] shape) in Published(scoring))
             writer.Add(Spelled(name), shape, type, stream => Write(stream, name));
         using (Stream stream = create(Path.Combine(folder, "model.safetensors")))
             writer.Write(stream, progress: null);
-        File.WriteAllText(Path.Combine(folder, "config.json"), Config(scores, type).ToJsonString(new() { WriteIndented = true }));
-        CompanionFiles.Copy(Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!, folder);
+        File.WriteAllText(Path.Combine(folder, "config.json"), Config(scoring != ScoreHead.None, type).ToJsonString(new() { WriteIndented = true }));
+        CompanionFiles.Copy(Beside, folder);
+        if (tokenizerFile is not null)
+            File.WriteAllBytes(Path.Combine(folder, GrownTokenizer.Name), tokenizerFile);
 
         void Write(Stream stream, string name)
         {
@@ -129,6 +140,7 @@ public sealed class BaseModel : IDisposable
         config.Remove("dtype");
         config["architectures"] = new JsonArray(scores ? family.Scoring : family.Architecture);
         config["torch_dtype"] = type == ElementType.BF16 ? "bfloat16" : "float32";
+        (config["text_config"] as JsonObject ?? config)["vocab_size"] = Shape.VocabularySize;
         config["tie_word_embeddings"] = Tied || scores;
         config["text_config"]?.AsObject().Remove("tie_word_embeddings");
         if (scores)
@@ -144,6 +156,8 @@ public sealed class BaseModel : IDisposable
         return config;
     }
 
+    private string Beside => Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!;
+
     private bool Tied => Shape.TiedEmbeddings ?? !checkpoint.Has(Stored("lm_head.weight"));
 
     // As the model's files spell it; its own name if they do not hold it.
@@ -151,12 +165,12 @@ public sealed class BaseModel : IDisposable
         checkpoint.Has(name) ? name : Family.Of(Shape.Family).Spellings(name).Select(spelling => spelling.Name).FirstOrDefault(checkpoint.Has, name);
 
     // As Hugging Face's files spell the parts of LLaVA.
-    private string Spelled(string name) => Shape.Images is null || name == BradleyTerry.Head || name.StartsWith(VisionTower.Projector, StringComparison.Ordinal)
+    private string Spelled(string name) => Shape.Images is null || name is BradleyTerry.Head or Representing.Bias || name.StartsWith(VisionTower.Projector, StringComparison.Ordinal)
         ? name
         : Family.Of(Shape.Family).Spellings(name).First().Name;
 
     /// <summary>Names and shapes of the weights that a model's files hold.</summary>
-    private IEnumerable<(string Name, long[] Shape)> Published(bool scores)
+    private IEnumerable<(string Name, long[] Shape)> Published(ScoreHead scoring)
     {
         long hidden = Shape.HiddenSize, inner = Shape.FeedForwardSize, queries = Shape.Heads * Shape.HeadWidth, keys = Shape.KeyValueHeads * Shape.HeadWidth;
         foreach ((string, long[]) weight in Shape.Images is { } images ? VisionTower.Names(images, hidden) : [])
@@ -186,13 +200,30 @@ public sealed class BaseModel : IDisposable
             yield return (name + "post_attention_layernorm.weight", [hidden]);
         }
         yield return ("model.norm.weight", [hidden]);
-        if (scores)
+        if (scoring != ScoreHead.None)
             yield return (BradleyTerry.Head, [1, hidden]);
-        else if (!Tied)
+        if (scoring == ScoreHead.Biased)
+            yield return (Representing.Bias, [1]);
+        if (scoring == ScoreHead.None && !Tied)
             yield return ("lm_head.weight", [Shape.VocabularySize, hidden]);
     }
 
     private Tensor Read(string name, long[] shape)
+    {
+        if (Shape.VocabularySize > storedVocabulary && name is "model.embed_tokens.weight" or "lm_head.weight")
+            return Grown(name, shape);
+        return ReadStored(name, shape);
+    }
+
+    // Rows of new tokens begin as the mean of the others.
+    private Tensor Grown(string name, long[] shape)
+    {
+        using Tensor stored = ReadStored(name, [storedVocabulary, shape[1]]), mean = stored.mean([0], keepdim: true);
+        using Tensor rows = mean.expand(shape[0] - storedVocabulary, shape[1]);
+        return cat([stored, rows]);
+    }
+
+    private Tensor ReadStored(string name, long[] shape)
     {
         StoredTensor stored = checkpoint.Get(Stored(name), shape);
         Tensor values = empty(shape, dtype: ScalarType.Float32);

@@ -32,6 +32,9 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         _ => throw new TrainingException($"'{name}' is no stage; there are {string.Join(", ", Stages)}."),
     };
 
+    /// <summary>The special token that a stage's model must know; null for none.</summary>
+    public static string? TokenOf(string stage) => stage == "lrhp" ? PreferencePrompt.Token : null;
+
     /// <summary>Trains.</summary>
     /// <param name="stageName">One of <see cref="Stages"/>.</param>
     /// <param name="watcher">Told of steps and lines.</param>
@@ -41,10 +44,10 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
     {
         Tests tests = new(settings);
         TorchSharp.torch.Device device = Torch.Choose(settings.Device);
-        using BaseModel model = new(settings.ModelNameOrPath, settings.FromScratch);
+        using BaseModel model = new(settings.ModelNameOrPath, settings.FromScratch, TokenOf(stageName));
         Stage stage = Make(stageName, model.Writer, settings);
         LoraSettings? adapters = settings.LoraR > 0 ? new LoraSettings(settings.LoraR, settings.LoraAlpha, settings.LoraTargetModules) : null;
-        Dictionary<string, torch.Tensor> loaded = model.Load(stage.Scores, adapters, settings.FromScratch, settings.Seed);
+        Dictionary<string, torch.Tensor> loaded = model.Load(stage.Scoring, adapters, settings.FromScratch, settings.Seed);
         using TrainedWeights weights = new(loaded, Trains, settings.Bf16 ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32, device);
         Decoder network = new(model.Shape, weights, adapters) { Recomputes = settings.GradientCheckpointing };
         tell($"{settings.ModelNameOrPath}: {weights.Masters.numel():N0} values are trained, on {device}, in {(settings.Bf16 ? "bfloat16 over float32 masters" : "float32")}");
@@ -79,20 +82,20 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         return true;
 
         bool Trains(string name) =>
-            name == BradleyTerry.Head || (adapters is not null ? name.Contains(".lora_", StringComparison.Ordinal) : !Frozen(name));
+            name is BradleyTerry.Head or Representing.Bias || (adapters is not null ? name.Contains(".lora_", StringComparison.Ordinal) : !Frozen(name));
 
         bool Frozen(string name) => settings.FreezeBackbone
             || (name.StartsWith(VisionTower.Tower, StringComparison.Ordinal) ? settings.FreezeVisionTower
                 : name.StartsWith(VisionTower.Projector, StringComparison.Ordinal) ? settings.FreezeMultiModalProjector : settings.FreezeLanguageModel);
 
-        void Save(string folder, Func<string, Stream> create) => model.Save(folder, weights, stage.Scores, adapters, create);
+        void Save(string folder, Func<string, Stream> create) => model.Save(folder, weights, stage.Scoring, adapters, create);
     }
 
     private void WriteFeatures(Stage stage, Decoder network, string path, CancellationToken cancel)
     {
         DataCounts counts = new();
         List<Example> examples = [.. stage.Read(path, counts)];
-        if (examples.Count == 0 || examples.Count != DataFile.Read(path).Count())
+        if (examples.Count == 0 || examples.Count != counts.Read)
             throw new TrainingException($"{path}: {counts}; features need every example, each of them one row. Leave those that are dropped out of the file.");
         string target = Path.Combine(settings.OutputDir, Path.GetFileNameWithoutExtension(path) + ".features");
         new GradientFeatures(stage, network, new RademacherProjection(settings.FeatureDimension, (ulong)settings.Seed), settings.PerDeviceTrainBatchSize).Write(target, stage.Prepare(network, examples), cancel);

@@ -44,7 +44,7 @@ public sealed class Tests
         PreferencePair[] pairs = [.. tests.SelectMany(test => test.Benchmark?.Pairs ?? test.Samples?.Pairs ?? [])];
         if (pairs.Length > 0 && stage.Ask(pairs[0]) is null)
             throw new TrainingException("This stage judges no pairs; leave test_data out.");
-        if (stage.Scores && tests.Exists(test => test.Descriptions is not null))
+        if (stage.Scoring != ScoreHead.None && tests.Exists(test => test.Descriptions is not null))
             throw new TrainingException($"A reward model describes nothing; leave {Describe} out of test_data.");
         stage.Remember(network, pairs.SelectMany(pair => stage.Ask(pair)!));
     }

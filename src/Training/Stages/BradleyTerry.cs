@@ -23,7 +23,7 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
     private int width; // answers of every example; 0 before the first
 
     /// <inheritdoc/>
-    public override bool Scores => true;
+    public override ScoreHead Scoring => ScoreHead.Linear;
 
     /// <inheritdoc/>
     public override IEnumerable<Example> Read(string path, DataCounts counts)

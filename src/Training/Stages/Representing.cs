@@ -10,19 +10,22 @@ namespace XDeepServe.Training.Stages;
 
 /// <summary>
 /// LRHP (arXiv:2410.04503): a pair is represented by the hidden state of a token behind it, and that is trained by telling whether the first answer is
-/// the preferred one, <c>p = σ(wᵀh)</c>, binary cross-entropy. The order is random, so the two classes weigh the same and no bias is needed.
+/// the preferred one, <c>p = σ(wᵀh + b)</c>, binary cross-entropy; the order is random in training.
 /// </summary>
 /// <param name="writer">Turns texts into token ids.</param>
 /// <param name="settings">Of the run.</param>
 public sealed class Representing(PromptWriter writer, TrainingSettings settings) : OrderedStage(writer, settings)
 {
     /// <inheritdoc/>
-    public override bool Scores => true;
+    public override ScoreHead Scoring => ScoreHead.Biased;
+
+    /// <summary>The score head's bias, <c>[1]</c>.</summary>
+    public const string Bias = "score.bias";
 
     /// <inheritdoc/>
     public override Outcome Loss(Decoder network, Tensor hidden, Batch batch)
     {
-        Tensor first = linear(batch.AtLast(hidden), network.Weights[BradleyTerry.Head]).to(ScalarType.Float32).squeeze(1);
+        Tensor first = linear(batch.AtLast(hidden), network.Weights[BradleyTerry.Head], network.Weights[Bias]).to(ScalarType.Float32).squeeze(1);
         Tensor difference = first * batch.Column(example => 1 - 2 * example.Label);
         return new Outcome(PairLoss.Smoothed(difference, Settings.Smoothing.Weight), difference);
     }

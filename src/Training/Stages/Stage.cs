@@ -37,8 +37,8 @@ public abstract class Stage(PromptWriter writer, TrainingSettings settings)
     /// <summary>Text of an answer's tokens.</summary>
     public string Text(int[] answer) => writer.Tokenizer.Decode(answer);
 
-    /// <summary>Whether the network has a score head of one value in place of the output matrix.</summary>
-    public virtual bool Scores => false;
+    /// <summary>The score head that the network has in place of the output matrix.</summary>
+    public virtual ScoreHead Scoring => ScoreHead.None;
 
     /// <summary>Reads a file's examples.</summary>
     /// <param name="path">A data set.</param>
