@@ -1,6 +1,5 @@
 using System.CommandLine;
 using XDeepServe.Cli.Service;
-using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
 using XDeepServe.Server.Control.Frontend;
@@ -46,7 +45,7 @@ internal sealed class ServeCommand : Command
         try
         {
             if (result.GetValue(topology) is { } text)
-                await ServeManyAsync(result, Topology.Parse(text), settings, options, interruption);
+                await ServeManyAsync(result, scale.Read(result, Topology.Parse(text)), settings, options, interruption);
             else
                 await ServeOneAsync(settings, result.GetValue(reward), options, interruption);
         }
@@ -85,7 +84,6 @@ internal sealed class ServeCommand : Command
 
     private async Task ServeManyAsync(ParseResult result, Topology workers, EngineSettings settings, ServerOptions options, Interruption interruption)
     {
-        (AutoscaleSettings Settings, int Spares)? bounds = scale.Read(result, workers);
         using FrontModel front = FrontModel.Open(settings);
         ServiceOptions service = cluster.ReadOrOwn(result, "launcher");
         await using XdsServer http = XdsServer.Build(options, ServiceLog.Add);
@@ -118,8 +116,7 @@ internal sealed class ServeCommand : Command
             Task watch = launcher.WatchStartAsync(ready.Token);
             await await Task.WhenAny(many.ReadyAsync(launcher.Executors, ready.Token), watch);
             await ready.CancelAsync();
-            if (bounds is { } range)
-                launcher.Scale(range.Settings, range.Spares);
+            launcher.Scale(workers.Scaling);
             if (result.GetValue(reward) is not { } chosen)
                 return front.Serve(many, options);
             judge = ServedJudge.Open(chosen, settings, many, front.Tokenizer!, front.Config.Labels);

@@ -66,6 +66,13 @@ internal sealed class Dispatcher
         groups[submission.Group].Abort(submission);
     }
 
+    /// <summary>Ends a request that has not begun, wherever it is.</summary>
+    public void Withdraw(Submission submission)
+    {
+        submission.TryClaim(0);
+        groups[submission.Group].Withdraw(submission);
+    }
+
     /// <summary>A request holds nothing any more. The thread of its group.</summary>
     /// <param name="submission">The request.</param>
     /// <param name="whole">Whether it came to its own end.</param>

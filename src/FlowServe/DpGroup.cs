@@ -121,7 +121,10 @@ internal sealed class DpGroup : IDisposable
     public void Submit(Submission submission) => Post(() => Take(submission));
 
     /// <summary>Frees what a request holds, within a step. Any thread.</summary>
-    public void Abort(Submission submission) => Post(() => End(submission, "abort"));
+    public void Abort(Submission submission) => Post(() => End(submission.Sequences, "abort"));
+
+    /// <summary>Ends a request that has not begun; what is held for it elsewhere stays. Any thread.</summary>
+    public void Withdraw(Submission submission) => Post(() => End(submission.TryLeave() ? submission.Sequences : [], "withdrawn"));
 
     /// <summary>Has the group's thread do something at the beginning of a turn. Any thread.</summary>
     public void Post(Action action)
@@ -221,16 +224,16 @@ internal sealed class DpGroup : IDisposable
     {
         Prefill.Receive(submission);
         if (submission.Output.Aborted)
-            End(submission, "abort"); // left before it arrived: it ends as any other, so that its place in the queue is free again
+            End(submission.Sequences, "abort"); // left before it arrived: it ends as any other, so that its place in the queue is free again
         else
             foreach (Sequence sequence in submission.Sequences)
                 if (!sequence.Finished) // ended on its way here
                     scheduler.Add(sequence);
     }
 
-    private void End(Submission submission, string reason)
+    private void End(Sequence[] sequences, string reason)
     {
-        foreach (Sequence sequence in submission.Sequences)
+        foreach (Sequence sequence in sequences)
             Finish(sequence, reason, pushed: false);
     }
 

@@ -166,9 +166,11 @@ public sealed class EngineMetrics
         }
     }
 
-    /// <summary>Counts the end of a choice.</summary>
+    /// <summary>Counts the end of a choice, but for one that ends elsewhere.</summary>
     internal void Finish(Sequence sequence, string reason)
     {
+        if (reason == "withdrawn")
+            return;
         lock (finished)
             finished[reason]++;
         long now = Stopwatch.GetTimestamp();

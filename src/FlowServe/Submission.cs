@@ -5,14 +5,14 @@ namespace XDeepServe.FlowServe;
 /// <summary>A request inside a Task Executor: its sequences and where their output goes. Belongs to one DP group's thread.</summary>
 public sealed class Submission
 {
-    private readonly Action<Submission> abort;
+    private readonly Action<Submission> abort, withdraw;
     private readonly Action<Submission, bool> ended;
     private int open, group = -1;
     private bool started;
 
-    internal Submission(GenerationRequest request, IOutput output, Action<Submission> abort, Action<Submission, bool> ended)
+    internal Submission(GenerationRequest request, IOutput output, Action<Submission> abort, Action<Submission> withdraw, Action<Submission, bool> ended)
     {
-        (Request, Output, this.abort, this.ended) = (request, output, abort, ended);
+        (Request, Output, this.abort, this.withdraw, this.ended) = (request, output, abort, withdraw, ended);
         open = request.Sampling.N;
         Chain = PrefixChain.Of(request);
     }
@@ -56,6 +56,19 @@ public sealed class Submission
 
     /// <summary>Frees all it holds within a step. Any thread; does nothing for a request that has ended.</summary>
     public void Abort() => abort(this);
+
+    /// <summary>Ends it with reason <c>withdrawn</c> if it has not begun, so that another Task Executor takes it; what is held for it elsewhere stays. Any thread.</summary>
+    public void Withdraw() => withdraw(this);
+
+    /// <summary>It is to leave: false if anything was done for it. What is held for it elsewhere is for whoever takes it. The group's thread.</summary>
+    internal bool TryLeave()
+    {
+        if (Array.Exists(Sequences, static sequence => sequence.Finished || sequence.Slot >= 0 || sequence.AdmittedAt != 0 || sequence.TicketUsed))
+            return false;
+        foreach (Sequence sequence in Sequences)
+            sequence.TicketUsed = true;
+        return true;
+    }
 
     /// <summary>Says which DP group has it; false if one has it already.</summary>
     internal bool TryClaim(int number) => Interlocked.CompareExchange(ref group, number, -1) < 0;

@@ -188,7 +188,7 @@ public sealed class TeShell : IEngine, IDisposable
             Interlocked.Increment(ref rejections);
             throw new QueueFullException(Options.QueueLimit, TimeSpan.FromSeconds(1));
         }
-        Submission submission = new(request, output, dispatcher.Abort, Ended);
+        Submission submission = new(request, output, dispatcher.Abort, dispatcher.Withdraw, Ended);
         long number = Interlocked.Increment(ref submitted), now = Stopwatch.GetTimestamp();
         submission.Sequences = new Sequence[sampling.N];
         for (int choice = 0; choice < sampling.N; choice++)

@@ -38,6 +38,21 @@ public sealed partial record Topology
     /// <summary>Attention and expert workers; null if there are none.</summary>
     public SplitPlan? Apart { get; }
 
+    /// <summary>How the numbers of workers follow the load; empty where they do not.</summary>
+    /// <exception cref="ArgumentException">A role has no workers, or experts are apart; says what to do.</exception>
+    public IReadOnlyList<RoleScaling> Scaling
+    {
+        get;
+        init
+        {
+            if (value.Count > 0 && Apart is not null)
+                throw new ArgumentException("Attention and expert workers find together once: the number of workers cannot follow the load in a topology with them.");
+            if (value.FirstOrDefault(each => Count(each.Role) == 0) is { } missing)
+                throw new ArgumentException($"The number of {missing.Role.ToString().ToLowerInvariant()} workers is to follow the load, but the topology has none to begin with.");
+            field = value;
+        }
+    } = [];
+
     /// <summary>Number of workers of a role.</summary>
     public int Count(WorkerRole role) => Workers.Count(worker => worker.Role == role);
 

@@ -7,7 +7,7 @@ namespace XDeepServe.Transformerless;
 /// <summary>
 /// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend, attention, expert) and, if
 /// need be, <c>count</c>, <c>groups</c>, <c>cores</c> (0-3,8), <c>device</c>, <c>memory</c> (bytes, or 512MiB) and
-/// <c>block-size</c>. What is not known is refused.
+/// <c>block-size</c>; and a mapping <c>autoscale</c> (<see cref="ScalingSection"/>). What is not known is refused.
 /// </summary>
 public static class TopologyFile
 {
@@ -27,18 +27,21 @@ public static class TopologyFile
         if (stream.Documents.Count != 1 || stream.Documents[0].RootNode is not YamlMappingNode root)
             throw new ArgumentException("A topology file holds one mapping, with a list 'workers'.");
         YamlSequenceNode? listed = null;
+        IReadOnlyList<RoleScaling> scaling = [];
         int domains = 1;
         foreach ((YamlNode key, YamlNode value) in root.Children)
         {
             if (Scalar(key) == "domains")
                 domains = Number(value, 1, Topology.MaxWorkers);
+            else if (Scalar(key) == "autoscale")
+                scaling = ScalingSection.Read(value);
             else
-                listed = Scalar(key) == "workers" && value is YamlSequenceNode sequence ? sequence : throw Wrong(key, $"'{key}' is not known here; the file holds a list 'workers', and 'domains' of its attention workers");
+                listed = Scalar(key) == "workers" && value is YamlSequenceNode sequence ? sequence : throw Wrong(key, $"'{key}' is not known here; the file holds a list 'workers', 'autoscale' with how their number follows the load, and 'domains' of its attention workers");
         }
         List<WorkerSpec> workers = [];
         foreach (YamlNode entry in listed ?? throw new ArgumentException("The topology file has no list 'workers'."))
             AddAll(entry as YamlMappingNode ?? throw Wrong(entry, "a worker is a mapping with a role"), workers);
-        return new Topology(workers, domains);
+        return new Topology(workers, domains) { Scaling = scaling };
     }
 
     private static void AddAll(YamlMappingNode entry, List<WorkerSpec> workers)
@@ -83,9 +86,9 @@ public static class TopologyFile
             workers.Add(spec with { Role = known, Name = Topology.NameOf(known, workers.Count(worker => worker.Role == known)) });
     }
 
-    private static string Scalar(YamlNode node) => node is YamlScalarNode { Value: { Length: > 0 } value } ? value : throw Wrong(node, "a single value is needed here");
+    internal static string Scalar(YamlNode node) => node is YamlScalarNode { Value: { Length: > 0 } value } ? value : throw Wrong(node, "a single value is needed here");
 
-    private static int Number(YamlNode node, int least, int most) =>
+    internal static int Number(YamlNode node, int least, int most) =>
         int.TryParse(Scalar(node), NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number >= least && number <= most
             ? number
             : throw Wrong(node, $"a number between {least} and {most} is needed, not '{node}'");
@@ -133,5 +136,5 @@ public static class TopologyFile
         throw Wrong(node, $"'{text}' is no amount of memory; write bytes, or 512MiB, or 4GiB");
     }
 
-    private static ArgumentException Wrong(YamlNode node, string complaint) => new($"Topology file, line {node.Start.Line}: {complaint.TrimEnd('.')}.");
+    internal static ArgumentException Wrong(YamlNode node, string complaint) => new($"Topology file, line {node.Start.Line}: {complaint.TrimEnd('.')}.");
 }

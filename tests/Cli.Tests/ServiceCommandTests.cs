@@ -96,6 +96,76 @@ public sealed class ServiceCommandTests : IAsyncDisposable
         static string Cores(string thread) => File.ReadLines($"{thread}/status").First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim();
     }
 
+    [Theory]
+    [InlineData("prefill-0")]
+    [InlineData("decode-0")]
+    public async Task A_worker_killed_in_the_middle_of_a_pull_costs_no_answer(string victim)
+    {
+        await StartAsync("1P1D");
+        string[] expected = await Task.WhenAll(Enumerable.Range(0, 8).Select(LongAsync));
+        bool broken = false; // a pull, as the side that pulls tells if it lives
+        for (int round = 0; round < 5 && !broken; round++)
+        {
+            int pid = (await XdsProcess.WorkersAsync(client))[victim];
+            Task<string>[] running = [.. Enumerable.Range(0, 64).Select(number => LongAsync(number % 8))];
+            await Task.WhenAny(running);
+            // Stopped, it leaves what is on its way half done, and the other side comes to wait for it; then it dies.
+            await XdsProcess.KillAsync(pid, XdsProcess.SigStop);
+            await Task.Delay(200, Cancel);
+            await XdsProcess.KillAsync(pid, XdsProcess.SigKill);
+            for (int number = 0; number < running.Length; number++)
+                Assert.Equal(expected[number % 8], await running[number]);
+            await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(client)).ContainsKey(victim), $"{victim} comes back");
+            broken = victim == "decode-0" || (await MetricsAsync()).Any(line => line.StartsWith("xds:kv_transfer_failures_total{worker=\"decode-0\"", StringComparison.Ordinal) && !line.EndsWith(" 0", StringComparison.Ordinal));
+        }
+        Assert.True(broken, "No pull was broken.");
+        await XdsProcess.UntilAsync(async () => !(await MetricsAsync()).Any(Stays), "nothing is held or on its way any more");
+
+        static bool Stays(string line) => (line.Contains(":requests_held{", StringComparison.Ordinal) || line.Contains(":requests_arriving{", StringComparison.Ordinal) || line.Contains("kv_transfers_under_way{", StringComparison.Ordinal)) && !line.EndsWith(" 0", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_load_calls_a_spare_worker_in_and_rest_ends_one_and_nothing_is_dropped()
+    {
+        string file = Path.Combine(Path.GetTempPath(), $"xds-{Guid.NewGuid():N}.yaml");
+        await File.WriteAllTextAsync(file, "workers:\n  - role: colocated\nautoscale:\n  colocated: { min: 1, max: 2, standby: 1, queue-time-out: 0.02, queue-time-in: 0.01, out-after: 1, in-after: 3, cool-down: 1 }\n", Cancel);
+        try
+        {
+            await StartAsync(file, "--max-num-seqs", "1");
+            string whole = await CompleteAsync(24);
+            string? spare = null;
+            await XdsProcess.UntilAsync(() => Task.FromResult((spare = Said("colocated-1: process ").FirstOrDefault()) is not null), "a worker stands by");
+            Assert.Equal(["colocated-0"], (await XdsProcess.WorkersAsync(client)).Keys); // it takes no requests yet
+
+            bool enough = false;
+            Task[] load = [.. Enumerable.Range(0, 16).Select(async _ =>
+            {
+                while (!Volatile.Read(ref enough))
+                    Assert.Equal(whole, await CompleteAsync(24));
+            })];
+            await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(client)).Count == 2 || Array.Exists(load, client => client.IsCompleted), "a second worker serves");
+            Assert.NotEmpty(Said("colocated-1: called in"));
+            Assert.Equal(spare!.Split(' ')[^1], $"{(await XdsProcess.WorkersAsync(client))["colocated-1"]}"); // the same process, with its model loaded
+            Volatile.Write(ref enough, true);
+            await Task.WhenAll(load);
+
+            await XdsProcess.UntilAsync(
+                async () =>
+                {
+                    Assert.Equal(whole, await CompleteAsync(24));
+                    return Said("colocated-").Any(line => line.EndsWith(": has ended", StringComparison.Ordinal));
+                },
+                "one of them ends");
+            Assert.Single(await XdsProcess.WorkersAsync(client));
+            Assert.Equal(whole, await CompleteAsync(24));
+            Assert.DoesNotContain(Said("colocated-"), line => line.Contains("ended with status", StringComparison.Ordinal));
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
     [Fact]
     public async Task Workers_that_cannot_start_end_the_launcher()
     {
@@ -119,9 +189,9 @@ public sealed class ServiceCommandTests : IAsyncDisposable
         launcher.Dispose();
     }
 
-    private async Task StartAsync(string topology)
+    private async Task StartAsync(string topology, params string[] more)
     {
-        Launch(topology);
+        Launch(topology, more);
         await XdsProcess.UntilAsync(
             async () =>
             {
@@ -153,6 +223,16 @@ public sealed class ServiceCommandTests : IAsyncDisposable
     private static string[] Regions(IEnumerable<int> processes) =>
         [.. processes.SelectMany(pid => File.ReadLines($"/proc/{pid}/maps")).Where(line => line.Contains("/dev/shm/xccl-kv", StringComparison.Ordinal) && !line.EndsWith("(deleted)", StringComparison.Ordinal))
             .Select(line => line[line.IndexOf("/dev/shm/", StringComparison.Ordinal)..]).Distinct()];
+
+    /// <summary>A prompt of many blocks, which no cache knows.</summary>
+    private async Task<string> LongAsync(int seed)
+    {
+        Random random = new(seed);
+        string prompt = string.Join(',', Enumerable.Range(0, 900).Select(_ => random.Next(512)));
+        return await XdsProcess.CompleteAsync(client, 8, prompt, $"{Guid.NewGuid():N}");
+    }
+
+    private async Task<string[]> MetricsAsync() => (await client.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancel)).Split('\n');
 
     private Task<string> CompleteAsync(int tokens) => XdsProcess.CompleteAsync(client, tokens);
 }

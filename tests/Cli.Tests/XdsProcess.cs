@@ -9,7 +9,7 @@ namespace XDeepServe.Cli.Tests;
 /// <summary>Starts, asks and kills processes of xds.</summary>
 internal static class XdsProcess
 {
-    public const int SigTerm = 15, SigKill = 9;
+    public const int SigTerm = 15, SigKill = 9, SigStop = 19;
 
     public static readonly string Tiny = Path.Combine(Root(), "tests", "golden", "deepseek_v3");
 
@@ -51,9 +51,9 @@ internal static class XdsProcess
     }
 
     /// <summary>Token ids of a greedy answer, as JSON.</summary>
-    public static async Task<string> CompleteAsync(HttpClient client, int tokens)
+    public static async Task<string> CompleteAsync(HttpClient client, int tokens, string prompt = "1,2,3,4,5,6,7", string salt = "xds")
     {
-        using StringContent body = new($$"""{"prompt":[1,2,3,4,5,6,7],"max_tokens":{{tokens}},"temperature":0,"ignore_eos":true,"detokenize":false,"return_token_ids":true}""", null, "application/json");
+        using StringContent body = new($$"""{"prompt":[{{prompt}}],"cache_salt":"{{salt}}","max_tokens":{{tokens}},"temperature":0,"ignore_eos":true,"detokenize":false,"return_token_ids":true}""", null, "application/json");
         using HttpResponseMessage response = await client.PostAsync(new Uri("/v1/completions", UriKind.Relative), body, Cancel);
         string text = await response.Content.ReadAsStringAsync(Cancel);
         Assert.True(response.IsSuccessStatusCode, text);

@@ -1,3 +1,5 @@
+using XDeepServe.FlowServe.Balancing;
+
 namespace XDeepServe.Transformerless.Tests;
 
 /// <summary>Who runs where, as a user writes it.</summary>
@@ -69,6 +71,57 @@ public sealed class TopologyTests
             File.Delete(file);
         }
     }
+
+    [Fact]
+    public void A_file_says_how_the_number_of_workers_follows_the_load()
+    {
+        Topology topology = TopologyFile.Read("""
+            workers:
+              - role: prefill
+              - role: decode
+                count: 2
+            autoscale:
+              prefill: { min: 1, max: 3, standby: 1 }
+              decode:
+                min: 2
+                max: 4
+                queue-time-out: 0.5
+                queue-time-in: 0.05
+                kv-usage-out: 0.9
+                kv-usage-in: 0.4
+                out-after: 2
+                in-after: 120
+                cool-down: 30
+            """);
+        AutoscaleSettings decode = new()
+        {
+            Fewest = 2, Most = 4, QueueTimeOut = TimeSpan.FromSeconds(.5), QueueTimeIn = TimeSpan.FromSeconds(.05), KvUsageOut = .9, KvUsageIn = .4,
+            PatienceOut = TimeSpan.FromSeconds(2), PatienceIn = TimeSpan.FromSeconds(120), CoolDown = TimeSpan.FromSeconds(30),
+        };
+        Assert.Equal([new RoleScaling(WorkerRole.Prefill, new AutoscaleSettings { Most = 3 }, 1), new RoleScaling(WorkerRole.Decode, decode, 0)], topology.Scaling);
+        Assert.Empty(Topology.Parse("1P1D").Scaling);
+    }
+
+    [Theory]
+    [InlineData("[]", "line 3: 'autoscale' is a mapping")]
+    [InlineData("{ frontend: { max: 2 } }", "'frontend' has no number of workers that follows the load")]
+    [InlineData("{ prefill: { max: 2 } }", "has none to begin with")]
+    [InlineData("{ colocated: 3 }", "bounds are a mapping")]
+    [InlineData("{ colocated: { min: 2 } }", "line 3: 'max' is needed")]
+    [InlineData("{ colocated: { min: 3, max: 2 } }", "line 3: Between 3 and 2 workers is no range")]
+    [InlineData("{ colocated: { max: 0 } }", "a number between 1 and 256")]
+    [InlineData("{ colocated: { max: 2, standby: -1 } }", "a number between 0 and 256")]
+    [InlineData("{ colocated: { max: 2, kv-usage-out: 1.5 } }", "a share between 0 and 1 is needed")]
+    [InlineData("{ colocated: { max: 2, kv-usage-in: 0.9 } }", "must begin below")]
+    [InlineData("{ colocated: { max: 2, queue-time-out: soon } }", "a number of seconds")]
+    [InlineData("{ colocated: { max: 2, in-after: 100000 } }", "a number of seconds, at most 86400,")]
+    [InlineData("{ colocated: { max: 2, boost: 1 } }", "there is no bound 'boost'")]
+    public void What_cannot_be_of_it_is_refused(string section, string complaint) =>
+        Assert.Contains(complaint, Assert.Throws<ArgumentException>(() => TopologyFile.Read($"workers:\n  - role: colocated\nautoscale: {section}")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Experts_apart_do_not_follow_the_load() =>
+        Assert.Contains("find together once", Assert.Throws<ArgumentException>(() => TopologyFile.Read("workers:\n  - role: attention\n  - role: expert\n  - role: colocated\nautoscale: { colocated: { max: 2 } }")).Message, StringComparison.Ordinal);
 
     [Theory]
     [InlineData("workers: [", "is no YAML")]

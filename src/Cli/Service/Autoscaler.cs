@@ -8,20 +8,18 @@ namespace XDeepServe.Cli.Service;
 /// <summary>Does what the cluster decides on the number of workers: starts one, or has one end when it has done what it has.</summary>
 /// <param name="launcher">Has the workers.</param>
 /// <param name="node">This process's place in the service.</param>
-/// <param name="settings">Bounds, of each role.</param>
-/// <param name="spares">Workers of each role that stand by.</param>
-internal sealed class Autoscaler(Launcher launcher, ServiceNode node, AutoscaleSettings settings, int spares)
+internal sealed class Autoscaler(Launcher launcher, ServiceNode node)
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     /// <summary>Goes on until it is stopped.</summary>
-    public async Task RunAsync(IReadOnlyList<WorkerRole> roles, CancellationToken stop)
+    public async Task RunAsync(IReadOnlyList<RoleScaling> roles, CancellationToken stop)
     {
         try
         {
             while (true)
             {
-                foreach (WorkerRole role in roles)
+                foreach ((WorkerRole role, AutoscaleSettings settings, int spares) in roles)
                 {
                     launcher.KeepSpares(role, spares);
                     ScaleAnswer answer = await node.ScaleAsync(role, settings, launcher.Count(role));

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server.Control;
 using XDeepServe.Transformerless;
 
@@ -43,12 +42,11 @@ internal sealed class Launcher : IAsyncDisposable
             workers.ForEach(Run);
     }
 
-    /// <summary>Lets the number of workers follow the load, from here on.</summary>
-    public void Scale(AutoscaleSettings settings, int spares)
+    /// <summary>Lets the numbers of workers follow the load, from here on.</summary>
+    public void Scale(IReadOnlyList<RoleScaling> roles)
     {
-        WorkerRole[] roles = [.. workers.Select(worker => worker.Spec.Role).Distinct().Where(role => role is WorkerRole.Colocated or WorkerRole.Prefill or WorkerRole.Decode)];
         lock (gate)
-            running.Add(new Autoscaler(this, node, settings, spares).RunAsync(roles, stop.Token));
+            running.Add(new Autoscaler(this, node).RunAsync(roles, stop.Token));
     }
 
     /// <summary>Workers of a role that serve or are about to, without those that are about to end.</summary>

@@ -19,23 +19,22 @@ internal sealed class ScaleFlags
             command.Options.Add(option);
     }
 
-    /// <summary>Reads the flags.</summary>
-    /// <returns>Null where the number of workers does not change.</returns>
+    /// <summary>Adds what the flags say to a topology.</summary>
     /// <exception cref="ArgumentException">They cannot be.</exception>
-    public (AutoscaleSettings Settings, int Spares)? Read(ParseResult result, Topology topology)
+    public Topology Read(ParseResult result, Topology topology)
     {
         if (result.GetValue(bounds) is not { } text)
-            return null;
+            return GivenFlags.Of(result, [idle, spares]).Any() ? throw new ArgumentException("--scale-in-after and --standby-workers go with --autoscale; a topology file has 'in-after' and 'standby' for them.") : topology;
+        if (topology.Scaling.Count > 0)
+            throw new ArgumentException("The topology file says how the number of workers follows the load: leave --autoscale out, or 'autoscale' there.");
         string[] parts = text.Split(':');
         if (parts.Length != 2 || !TryCount(parts[0], out int fewest) || !TryCount(parts[1], out int most) || fewest > most)
             throw new ArgumentException($"--autoscale takes the fewest and the most workers of each role, such as 1:3, not '{text}'.");
-        if (topology.Apart is not null)
-            throw new ArgumentException("Attention and expert workers find together once: --autoscale is for topologies without them.");
         if (result.GetValue(spares) is < 0 or > Topology.MaxWorkers || !(result.GetValue(idle) >= 1))
             throw new ArgumentException("--standby-workers is 0 or more, --scale-in-after at least 1 second.");
         AutoscaleSettings settings = new() { Fewest = fewest, Most = most, PatienceIn = TimeSpan.FromSeconds(result.GetValue(idle)) };
         settings.Validate();
-        return (settings, result.GetValue(spares));
+        return topology with { Scaling = [.. topology.Workers.Select(worker => worker.Role).Distinct().Where(RoleScaling.Fits).Select(role => new RoleScaling(role, settings, result.GetValue(spares)))] };
     }
 
     private static bool TryCount(string text, out int count) =>

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace XDeepServe.Kernels.Cpu;
 
 public sealed unsafe partial class CpuBackend
@@ -106,6 +108,7 @@ public sealed unsafe partial class CpuBackend
             new ReadOnlySpan<float>(from + shape.Plain, shape.Rope).CopyTo(new Span<float>(to + shape.Rank, shape.Rope));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private float Dot(float* left, byte* row)
         {
             float* widened = stackalloc float[shape.Rank];

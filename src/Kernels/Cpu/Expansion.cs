@@ -38,6 +38,7 @@ internal static unsafe class Expansion
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scales(TileLayout layout, byte* tile, byte* block, byte* parts, float* target)
     {
         if (layout.FrontBytes > 0)

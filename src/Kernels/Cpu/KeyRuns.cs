@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>Columns of one cache tensor: keys, values, or parts of a latent.</summary>
@@ -78,6 +80,7 @@ internal readonly unsafe struct PagedRuns(CacheView keys, CacheView values, Page
     /// <inheritdoc/>
     public KeyRun Values(int first) => Run(values, first);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private KeyRun Run(CacheView view, int first)
     {
         int place = first / batch.BlockSize, elementBytes = view.Cache.Type == ElementType.BF16 ? sizeof(ushort) : sizeof(float);

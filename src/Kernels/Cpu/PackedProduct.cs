@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>
@@ -18,6 +20,7 @@ internal readonly unsafe struct PackedProduct(
     private const int ExpandedRecords = 16;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Execute(int part, int worker)
     {
         int group = rows.Used[part / partsPerGroup];
@@ -105,6 +108,7 @@ internal readonly unsafe struct PackedProduct(
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Add<TRecord>(byte* records, byte* activations, int count, int height, float* results) where TRecord : struct, IRecord
     {
         switch (path, height)

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>
@@ -50,6 +52,7 @@ internal unsafe struct QueryTiles
     /// <param name="output">Receives the result.</param>
     /// <param name="first">First position that it sees.</param>
     /// <param name="limit">The first behind those that it sees.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Add(float* query, float* output, int first, int limit)
     {
         new ReadOnlySpan<float>(query, width).CopyTo(new Span<float>(Query(count), width));
@@ -153,6 +156,7 @@ internal unsafe struct QueryTiles
     private readonly float* Sum(int query) => sums + (long)query * Row(valueWidth);
 
     /// <summary>Turns a partition's scores into weights and corrects what was summed under a smaller maximum.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Soften(int query, int skip, int end, float scale)
     {
         int visible = end - skip;

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace XDeepServe.Kernels.Cpu;
 
 /// <summary>
@@ -7,6 +9,7 @@ namespace XDeepServe.Kernels.Cpu;
 internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, Tensor input, Tensor output, int partsPerGroup) : IPoolWork
 {
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Execute(int part, int worker)
     {
         int group = rows.Used[part / partsPerGroup];

@@ -85,9 +85,9 @@ internal sealed record CommonFields
         int? maxTokens = fields.Integer(maxTokensField, leastMaxTokens);
         (int choices, int? best) = Choices(fields, model, stream);
         KvTransfer? transfer = KvTransfer.Read(fields, model);
-        if (transfer is not null && (choices > 1 || (transfer.Holds && stream)))
+        if (transfer is not null && choices > 1)
         {
-            throw ApiException.BadRequest("'kv_transfer_params' are for one choice, and those with do_remote_decode for answers in one piece.", "kv_transfer_params");
+            throw ApiException.BadRequest("'kv_transfer_params' are for one choice.", "kv_transfer_params");
         }
         return new CommonFields
         {

@@ -9,6 +9,7 @@ namespace XDeepServe.Server.Responses;
 internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToken hurry)
 {
     private readonly Usage _usage = new(job.Prompts.Count, job.Choices);
+    private List<Generation> _generations = [];
 
     /// <summary>Name of a chunk's kind, in its <c>object</c> field.</summary>
     protected abstract ReadOnlySpan<byte> Kind { get; }
@@ -19,6 +20,7 @@ internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToke
     /// <summary>Runs the stream to its end.</summary>
     public async Task RunAsync(HttpContext context, List<Generation> generations)
     {
+        _generations = generations;
         // Linked, so that one prompt's failure ends the others.
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, hurry);
         using SemaphoreSlim turn = new(1, 1);
@@ -58,12 +60,17 @@ internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToke
     /// <summary>Index of a delta's choice among those of all prompts.</summary>
     protected int IndexOf(int prompt, OutputDelta delta) => (prompt * job.Choices) + delta.Choice;
 
-    /// <summary>Closes a chunk, with the usage so far where it is wanted in every one.</summary>
+    /// <summary>Closes a chunk, with the usage so far where it is wanted in every one, and in the last one with what another request goes on.</summary>
     protected void EndChunk(SseWriter events, Utf8JsonWriter json, OutputDelta delta)
     {
         if (job.Common.ContinuousUsage)
         {
             Usage.Write(json, delta);
+        }
+        // Only an answer to one prompt may have an offer.
+        if (delta.FinishReason is not null && _generations[0] is { Offer: { } offer } held)
+        {
+            Requests.KvTransfer.Write(json, offer, held.Request);
         }
         json.WriteEndObject();
         events.End();

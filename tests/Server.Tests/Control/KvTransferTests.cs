@@ -26,7 +26,9 @@ public sealed class KvTransferTests
             JsonNode whole = (await first.PostAsync(request)).Body;
             JsonObject half = (JsonObject)request.DeepClone();
             (half["max_tokens"], half["kv_transfer_params"]) = (1, JsonNode.Parse("""{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,"remote_host":null,"remote_port":null}"""));
-            JsonNode prefilled = (await first.PostAsync(half)).Body;
+            // The first half comes in one piece or as a stream, whose last chunk holds the params.
+            half["stream"] = number % 2 == 1;
+            JsonNode prefilled = number % 2 == 1 ? await first.StreamAsync(half) : (await first.PostAsync(half)).Body;
             Assert.Equal("length", prefilled["choices"]![0]!["finish_reason"]!.GetValue<string>());
             Assert.Equal(Ids(whole)[..1], Ids(prefilled));
             JsonNode offer = prefilled["kv_transfer_params"]!;
@@ -69,9 +71,7 @@ public sealed class KvTransferTests
         await RefusedAsync(stranger, "remote_engine_id");
         stranger["kv_transfer_params"] = JsonNode.Parse("""{"do_remote_decode":true,"do_remote_prefill":true}""");
         await RefusedAsync(stranger, "one half or the other");
-        (half["stream"], half["n"]) = (true, 1);
-        await RefusedAsync(half, "one piece");
-        (half["stream"], half["n"]) = (false, 2);
+        half["n"] = 2;
         await RefusedAsync(half, "one choice");
         await service.IdleAsync();
 
@@ -121,6 +121,20 @@ public sealed class KvTransferTests
             using StringContent body = new(request.ToJsonString(), Encoding.UTF8, "application/json");
             using HttpResponseMessage response = await _client.PostAsync(new Uri("/v1/completions", UriKind.Relative), body, Cancel);
             return (response.StatusCode, JsonNode.Parse(await response.Content.ReadAsStringAsync(Cancel))!);
+        }
+
+        /// <summary>A stream's chunks put together as an answer in one piece has them.</summary>
+        public async Task<JsonNode> StreamAsync(JsonObject request)
+        {
+            using StringContent body = new(request.ToJsonString(), Encoding.UTF8, "application/json");
+            using HttpResponseMessage response = await _client.PostAsync(new Uri("/v1/completions", UriKind.Relative), body, Cancel);
+            Assert.Equal("text/event-stream", response.Content.Headers.ContentType!.MediaType);
+            string[] events = [.. (await response.Content.ReadAsStringAsync(Cancel)).Split("\n\n", StringSplitOptions.RemoveEmptyEntries).Select(line => line["data: ".Length..])];
+            Assert.Equal("[DONE]", events[^1]);
+            JsonNode[] chunks = [.. events[..^1].Select(text => JsonNode.Parse(text)!)];
+            Assert.All(chunks[..^1], chunk => Assert.Null(chunk["kv_transfer_params"]));
+            chunks[^1]["choices"]![0]!["token_ids"] = new JsonArray([.. chunks.SelectMany(Ids).Select(id => (JsonNode)id)]);
+            return chunks[^1];
         }
 
         public async ValueTask DisposeAsync()

@@ -115,6 +115,32 @@ public sealed class ServiceTests
         await service.IdleAsync();
     }
 
+    [Theory]
+    [InlineData("1", WorkerRole.Colocated)]
+    [InlineData("1P1D", WorkerRole.Decode)]
+    public async Task WhatHasNotBegunIsSharedWithAMemberThatComes(string topology, WorkerRole role)
+    {
+        EngineOptions narrow = TestService.Engine with { MaxSequences = 1 };
+        using TinyModel single = TinyModel.Create(TestService.Engine);
+        await using TestService service = await TestService.StartAsync(topology, engine: name => name.StartsWith("prefill", StringComparison.Ordinal) ? TestService.Engine : narrow);
+        TeShell old = service.Members[Topology.NameOf(role, 0)].Model.Shell;
+        GenerationRequest[] requests = [.. Enumerable.Range(0, 30).Select(number => Request(number, 30 + number, new SamplingParameters { Seed = number, MaxTokens = 250, IgnoreEos = true }))];
+        Task<Answer>[] answers = [.. requests.Select(request => ReadAsync(service.Front.Submit(request)))];
+        await ServerHost.UntilAsync(() => Task.FromResult(old.Unfinished + answers.Count(answer => answer.IsCompleted) == requests.Length), "all wait at one member");
+        // Every request has been given away: what the next one gets was withdrawn.
+        await service.AddAsync(new WorkerSpec { Name = Topology.NameOf(role, 1), Role = role }, null, narrow);
+        for (int number = 0; number < requests.Length; number++)
+        {
+            Answer actual = await answers[number].WaitAsync(TimeSpan.FromMinutes(1), Cancel);
+            Assert.Equal((await ReadAsync(single.Shell.Submit(requests[number]))).Tokens, actual.Tokens);
+        }
+        EngineMetrics added = service.Members[Topology.NameOf(role, 1)].Model.Shell.Metrics[0];
+        Assert.InRange(added.GenerationTokens, 1, 15 * 250); // no more than its share
+        Assert.Equal(role == WorkerRole.Decode, added.PromptTokens == 0); // what was held for a withdrawn request was still there
+        Assert.Equal(0, service.Front.Retries);
+        await service.IdleAsync();
+    }
+
     [Fact]
     public async Task RequestsOfAMemberWhoseLoopHangsGoOnElsewhere()
     {

@@ -125,6 +125,18 @@ internal sealed class TaskExecutor
         }
     }
 
+    /// <summary>Ends those of a front end's tasks that have not begun.</summary>
+    public void Withdraw(long[] tasks, string frontEndId)
+    {
+        foreach (long task in tasks)
+        {
+            if (_tasks.TryGetValue((frontEndId, task), out TaskOutput? output))
+            {
+                output.Withdraw();
+            }
+        }
+    }
+
     /// <summary>Which of a front end's tasks are not here, with nothing on its way from them.</summary>
     public long[] Missing(long[] tasks, string frontEndId)
     {

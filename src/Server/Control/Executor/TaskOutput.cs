@@ -63,6 +63,9 @@ internal sealed class TaskOutput(long task, Outbox outbox, TaskExecutor executor
         Submission?.Abort();
     }
 
+    /// <summary>Another Task Executor may take it, if it has not begun.</summary>
+    public void Withdraw() => Submission?.Withdraw();
+
     private void Send(in OutputEvent item) =>
         outbox.Add(new OutputRecord
         {

@@ -52,6 +52,18 @@ internal sealed class ChoiceRun
         }
     }
 
+    /// <summary>The Task Executor of a task that has not begun there, as far as is known here; null otherwise.</summary>
+    public string? Waits
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _task is { Computed: false } task && !task.End.Task.IsCompleted ? task.Executor : null;
+            }
+        }
+    }
+
     /// <summary>Runs it to its end.</summary>
     public async Task RunAsync()
     {
@@ -73,6 +85,8 @@ internal sealed class ChoiceRun
                         hold = end.Hold;
                         _avoid.Clear();
                         continue;
+                    case TaskEndKind.Withdrawn:
+                        continue; // with what is held for it
                     case TaskEndKind.Lost when lost++ < _engine.Service.Retries:
                         _engine.CountRetry();
                         _engine.Free(hold);
@@ -131,6 +145,11 @@ internal sealed class ChoiceRun
             if (record.Hold is { } hold)
             {
                 task.End.TrySetResult(new TaskEnd(TaskEndKind.HandedOver, hold));
+                return;
+            }
+            if (record.Finish == "withdrawn")
+            {
+                task.End.TrySetResult(new TaskEnd(TaskEndKind.Withdrawn));
                 return;
             }
             if (record.Finish == "abort")
@@ -256,9 +275,12 @@ internal sealed class ChoiceRun
             executor.End();
             _engine.View.Notify();
         }
-        if (end.Kind is TaskEndKind.Lost or TaskEndKind.Aborted)
+        if (end.Kind is TaskEndKind.Lost or TaskEndKind.Aborted or TaskEndKind.Withdrawn)
         {
             _avoid.Add(task.Executor);
+        }
+        if (end.Kind is TaskEndKind.Lost or TaskEndKind.Aborted)
+        {
             Unreachable.Watch(grain.Abort(task.Number, _engine.Id)); // it may live after all
         }
         return end;
@@ -308,6 +330,9 @@ internal sealed class ChoiceRun
         public HoldRecord? Hold { get; } = hold;
 
         public TaskCompletionSource<TaskEnd> End { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>Whether its first token has come.</summary>
+        public bool Computed => Volatile.Read(ref _computed) != 0;
 
         /// <summary>The prompt has been computed; counts once.</summary>
         public void Compute()

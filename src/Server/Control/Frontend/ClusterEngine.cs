@@ -41,6 +41,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         JobExecutor = grains.GetGrain<IJobExecutor>(0);
         Reference = grains.CreateObjectReference<IFrontEnd>(this);
         view.Departed += Lose;
+        view.Joined += Share;
         _watching = WatchAsync();
     }
 
@@ -186,6 +187,7 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         await _stop.CancelAsync().ConfigureAwait(false);
         await _watching.ConfigureAwait(false);
         View.Departed -= Lose;
+        View.Joined -= Share;
         try
         {
             await Cluster.Unwatch(Id).WaitAsync(TimeSpan.FromSeconds(1)).ConfigureAwait(false);
@@ -332,6 +334,24 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         foreach ((_, ChoiceRun run) in _tasks)
         {
             run.Lose(departure);
+        }
+    }
+
+    /// <summary>A Task Executor has come: of what waits at the others of its role, its share is placed anew, those that came last, which would wait longest.</summary>
+    private void Share(string name)
+    {
+        if (View.Executors.FirstOrDefault(seen => seen.Info.Name == name)?.Info.Role is not { } role)
+        {
+            return;
+        }
+        string[] peers = [.. View.Executors.Where(seen => seen.Info.Role == role && !seen.Report.Draining).Select(seen => seen.Info.Id)];
+        foreach (IGrouping<string?, long> waiting in _tasks.GroupBy(pair => pair.Value.Waits, pair => pair.Key))
+        {
+            long[] share = [.. waiting.OrderDescending().Take(waiting.Count() / peers.Length)];
+            if (waiting.Key is { } executor && peers.Contains(executor) && share.Length > 0)
+            {
+                Unreachable.Watch(Executor(executor).Withdraw(share, Id)); // what has begun meanwhile stays
+            }
         }
     }
 

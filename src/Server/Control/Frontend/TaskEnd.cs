@@ -9,6 +9,8 @@ internal enum TaskEndKind
     Finished,
     /// <summary>It goes on elsewhere.</summary>
     HandedOver,
+    /// <summary>It had not begun, and another Task Executor is to take it.</summary>
+    Withdrawn,
     /// <summary>Its Task Executor has gone, or gave it up.</summary>
     Lost,
     /// <summary>Nobody reads the answer.</summary>

@@ -21,6 +21,10 @@ internal interface ITaskExecutor : IGrainWithStringKey
     [AlwaysInterleave]
     Task Abort(long task, string frontEndId);
 
+    /// <summary>Ends those of a front end's tasks that have not begun, with reason <c>withdrawn</c>: another takes them.</summary>
+    [AlwaysInterleave]
+    Task Withdraw([Immutable] long[] tasks, string frontEndId);
+
     /// <summary>Which of a front end's tasks it does not have: ended, lost or never come, with nothing on its way from them.</summary>
     [AlwaysInterleave]
     Task<long[]> Missing([Immutable] long[] tasks, string frontEndId);

@@ -18,6 +18,12 @@ internal sealed class TaskExecutorGrain(ExecutorSlot slot) : Grain, ITaskExecuto
         return Task.CompletedTask;
     }
 
+    public Task Withdraw(long[] tasks, string frontEndId)
+    {
+        Executor.Withdraw(tasks, frontEndId);
+        return Task.CompletedTask;
+    }
+
     public Task<long[]> Missing(long[] tasks, string frontEndId) => Task.FromResult(Executor.Missing(tasks, frontEndId));
 
     public Task Free(KvTicket ticket)
