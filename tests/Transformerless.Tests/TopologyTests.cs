@@ -95,8 +95,15 @@ public sealed class TopologyTests
             """);
         AutoscaleSettings decode = new()
         {
-            Fewest = 2, Most = 4, QueueTimeOut = TimeSpan.FromSeconds(.5), QueueTimeIn = TimeSpan.FromSeconds(.05), KvUsageOut = .9, KvUsageIn = .4,
-            PatienceOut = TimeSpan.FromSeconds(2), PatienceIn = TimeSpan.FromSeconds(120), CoolDown = TimeSpan.FromSeconds(30),
+            Fewest = 2,
+            Most = 4,
+            QueueTimeOut = TimeSpan.FromSeconds(.5),
+            QueueTimeIn = TimeSpan.FromSeconds(.05),
+            KvUsageOut = .9,
+            KvUsageIn = .4,
+            PatienceOut = TimeSpan.FromSeconds(2),
+            PatienceIn = TimeSpan.FromSeconds(120),
+            CoolDown = TimeSpan.FromSeconds(30),
         };
         Assert.Equal([new RoleScaling(WorkerRole.Prefill, new AutoscaleSettings { Most = 3 }, 1), new RoleScaling(WorkerRole.Decode, decode, 0)], topology.Scaling);
         Assert.Empty(Topology.Parse("1P1D").Scaling);
