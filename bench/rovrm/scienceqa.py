@@ -37,9 +37,9 @@ for one in read("alpaca_eval.judgments"):
     if (one["prompt"], one["b"]) in texts:
         judged[one["prompt"]].append((one["p_b"], one["b"]))
 for prompt, labels in sorted(judged.items()):
-    for _ in range(12):
+    for _ in range(60):
         (a, one), (b, other) = draw.sample(labels, 2) if len(labels) > 1 else [(0, ""), (0, "")]
-        if abs(a - b) > 0.3:
+        if abs(a - b) > 0.2:
             better, worse = (one, other) if a > b else (other, one)
             files["textual.train"].append({"prompt": prompts[prompt], "chosen": texts[prompt, better], "rejected": texts[prompt, worse], "subset": "alpaca"})
 draw.shuffle(files["textual.train"])
