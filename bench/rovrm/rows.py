@@ -18,7 +18,7 @@ settings.update(json.loads(os.environ.get("SCENES", "{}")))  # for a trial run
 budgets = settings["visual_steps"]
 methods = {"ot": "full (V2)", "random": "random selection", "all": "without selection", "less": "LESS", "distance": "V1"}
 methods = {method: methods[method] for method in settings["methods"]}
-common = ["--max_length", settings["max_length"], "--logging_steps", "50", "--adam_beta2", "0.95", "--save_steps", "1000000", "--per_device_eval_batch_size", "128"]
+common = ["--max_length", settings["max_length"], "--logging_steps", "50", "--adam_beta2", "0.95", "--save_steps", "1000000", "--resume_from_checkpoint", "true", "--per_device_eval_batch_size", "128"]
 env = dict(os.environ, OMP_NUM_THREADS="1", DOTNET_gcServer="0")  # many run at once
 os.makedirs(out, exist_ok=True)
 table = os.path.join(out, "rows.jsonl")
@@ -28,9 +28,12 @@ done = {(row["row"], row["budget"], row["seed"]) for row in map(json.loads, open
 def run(arguments, name):
     if libtorch and arguments[0] != "rovrm":
         arguments = arguments + ["--libtorch", libtorch]
-    result = subprocess.run([trainer] + arguments, env=env, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{name}: {result.stderr[-600:]}")
+    for _ in range(2):  # what was saved is gone on from
+        result = subprocess.run([trainer] + arguments, env=env, capture_output=True, text=True)
+        if result.returncode == 0:
+            return
+        print("failed:", name, result.stderr[-400:], flush=True)
+    raise RuntimeError(name)
 
 
 def lines(name):

@@ -34,7 +34,7 @@ public sealed record SceneWorldSettings
 
 /// <summary>
 /// Writes RoVRM's three data sets about scenes of which everything is known: pairs about a scene told as a list (textual), about its
-/// caption (caption-based) and about its image (visual); scenes with faithful descriptions; and scenes with drawn captions to rank. JSON lines in the contract of
+/// caption (caption-based) and about its image (visual); scenes, captions and lists with faithful descriptions in another order; and scenes with drawn captions to rank. JSON lines in the contract of
 /// preference pairs: <c>prompt</c>, <c>chosen</c>, <c>rejected</c>, <c>subset</c>, and <c>image</c> where there is one, relative to the file.
 /// </summary>
 public static class SceneWorld
@@ -52,7 +52,7 @@ public static class SceneWorld
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Samples, 2);
         ArgumentOutOfRangeException.ThrowIfNotEqual(settings.Size % 3, 0, nameof(settings)); // cells of whole pixels
         Directory.CreateDirectory(Path.Combine(folder, "images"));
-        Captioner captioner = new(settings.Hallucination, settings.Hallucination / 2);
+        Captioner captioner = new(settings.Hallucination, settings.Hallucination / 2), faithful = new(0, 0);
         int image = 0;
         // Each file has a stream of its own, so that one does not change with another's length.
         for (int part = 0; part < 2; part++)
@@ -66,7 +66,12 @@ public static class SceneWorld
             Rows($"describe.{end}.jsonl", count, Stream(4), random =>
             {
                 Scene scene = Scene.Draw(random);
-                return new { prompt = $"{ImageToken}\n{Instruction}", image = Save(scene), completion = Caption.Of(scene).Write(random.Next(3)) };
+                return new { prompt = $"{ImageToken}\n{Instruction}", image = Save(scene), completion = faithful.Describe(scene, random) };
+            });
+            Rows($"rewrite.{end}.jsonl", count, Stream(5), random =>
+            {
+                Scene scene = Scene.Draw(random);
+                return new { prompt = random.Next(2) == 0 ? Told(scene, random) : Listed(scene), completion = faithful.Describe(scene, random) };
             });
         }
         Rows("samples.jsonl", settings.Held, new Random(HashCode(settings.Seed, 3, 0)), random =>
@@ -109,7 +114,7 @@ public static class SceneWorld
     {
         Scene scene = Scene.Draw(random);
         (string chosen, string rejected) = captioner.Pair(scene, random);
-        return new { prompt = $"{Caption.Of(scene).Write(random.Next(3))}\n{Instruction}", chosen, rejected, subset = "caption" };
+        return new { prompt = Told(scene, random), chosen, rejected, subset = "caption" };
     }
 
     private static object Textual(Captioner captioner, SceneWorldSettings settings, Random random, bool noise)
@@ -119,9 +124,12 @@ public static class SceneWorld
         Scene scene = Scene.Draw(random);
         (string chosen, string rejected) = captioner.Pair(scene, random);
         bool turned = noise && random.NextDouble() < settings.Noise;
-        string list = string.Join(", ", scene.Objects.Select(one => $"{SceneObject.Cells[one.Cell]}: {one}"));
-        return new { prompt = $"List: {list}\nDescribe the list.", chosen = turned ? rejected : chosen, rejected = turned ? chosen : rejected, subset = turned ? "turned" : "list" };
+        return new { prompt = Listed(scene), chosen = turned ? rejected : chosen, rejected = turned ? chosen : rejected, subset = turned ? "turned" : "list" };
     }
+
+    private static string Told(Scene scene, Random random) => $"{Caption.Of(scene).Write(random.Next(3))}\n{Instruction}";
+
+    private static string Listed(Scene scene) => $"List: {string.Join(", ", scene.Objects.Select(one => $"{SceneObject.Cells[one.Cell]}: {one}"))}\nDescribe the list.";
 
     // Preferences that teach nothing about descriptions.
     private static object Smalltalk(Random random)

@@ -24,6 +24,13 @@ public sealed record StoredTensor(string Name, ElementType Type, long[] Shape, n
     /// <summary>Number of values.</summary>
     public long Elements => Shape.Aggregate(1L, (product, length) => checked(product * length));
 
+    /// <summary>Writes the values as they lie in the file.</summary>
+    public unsafe void CopyTo(Stream stream)
+    {
+        for (long at = 0; at < Bytes; at += 1 << 20)
+            stream.Write(new ReadOnlySpan<byte>((byte*)Address + at, (int)Math.Min(1 << 20, Bytes - at)));
+    }
+
     /// <summary>Reads one row as singles.</summary>
     /// <param name="row">Which of <see cref="Rows"/>.</param>
     /// <param name="values">Receives <see cref="Columns"/> values.</param>

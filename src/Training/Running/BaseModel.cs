@@ -110,6 +110,8 @@ public sealed class BaseModel : IDisposable
         SafetensorsWriter writer = new();
         foreach ((string name, long[] shape) in Published(scoring))
             writer.Add(Spelled(name), shape, type, stream => Write(stream, name));
+        foreach ((string name, StoredTensor tensor) in Unused(scores))
+            writer.Add(name, tensor.Shape, tensor.Type, tensor.CopyTo);
         using (Stream stream = create(Path.Combine(folder, "model.safetensors")))
             writer.Write(stream, progress: null);
         File.WriteAllText(Path.Combine(folder, "config.json"), Config(scoring != ScoreHead.None, type).ToJsonString(new() { WriteIndented = true }));
@@ -131,6 +133,17 @@ public sealed class BaseModel : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => checkpoint.Dispose();
+
+    // Of the vision transformer the text model may see an early layer; those behind it go from file to file as they are, because config.json counts them.
+    private IEnumerable<(string Name, StoredTensor Tensor)> Unused(bool scores)
+    {
+        if (Shape.Images is null)
+            yield break;
+        HashSet<string> used = [.. Published(scores).Select(weight => Stored(weight.Name))];
+        foreach (string name in checkpoint.Names.Where(name => name.Contains(VisionTower.Tower, StringComparison.Ordinal) && !used.Contains(name)))
+            if (checkpoint.TryGet(name, out StoredTensor? tensor) && tensor.Type.IsPlain())
+                yield return (Spelled(VisionTower.Tower + name[(name.IndexOf(VisionTower.Tower, StringComparison.Ordinal) + VisionTower.Tower.Length)..].Replace("vision_model.", "", StringComparison.Ordinal)), tensor);
+    }
 
     private JsonObject Config(bool scores, ElementType type)
     {
