@@ -57,8 +57,8 @@ public sealed class VisualTests
         try
         {
             using BaseModel model = new(folder);
-            using TrainedWeights weights = new(model.Load(scores: false, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
-            model.Save(saved, weights, scores: false, null, File.Create);
+            using TrainedWeights weights = new(model.Load(ScoreHead.None, null, scratch: false, 0), _ => false, ScalarType.Float32, CPU);
+            model.Save(saved, weights, ScoreHead.None, null, File.Create);
             using Checkpoint before = Checkpoint.Open(folder), after = Checkpoint.Open(saved);
             string[] names = [.. before.Names];
             Assert.Contains(names, name => name.Contains("post_layernorm", StringComparison.Ordinal)); // which is not run

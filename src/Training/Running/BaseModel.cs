@@ -110,7 +110,7 @@ public sealed class BaseModel : IDisposable
         SafetensorsWriter writer = new();
         foreach ((string name, long[] shape) in Published(scoring))
             writer.Add(Spelled(name), shape, type, stream => Write(stream, name));
-        foreach ((string name, StoredTensor tensor) in Unused(scores))
+        foreach ((string name, StoredTensor tensor) in Unused())
             writer.Add(name, tensor.Shape, tensor.Type, tensor.CopyTo);
         using (Stream stream = create(Path.Combine(folder, "model.safetensors")))
             writer.Write(stream, progress: null);
@@ -135,11 +135,11 @@ public sealed class BaseModel : IDisposable
     public void Dispose() => checkpoint.Dispose();
 
     // Of the vision transformer the text model may see an early layer; those behind it go from file to file as they are, because config.json counts them.
-    private IEnumerable<(string Name, StoredTensor Tensor)> Unused(bool scores)
+    private IEnumerable<(string Name, StoredTensor Tensor)> Unused()
     {
         if (Shape.Images is null)
             yield break;
-        HashSet<string> used = [.. Published(scores).Select(weight => Stored(weight.Name))];
+        HashSet<string> used = [.. Published(ScoreHead.None).Select(weight => Stored(weight.Name))];
         foreach (string name in checkpoint.Names.Where(name => name.Contains(VisionTower.Tower, StringComparison.Ordinal) && !used.Contains(name)))
             if (checkpoint.TryGet(name, out StoredTensor? tensor) && tensor.Type.IsPlain())
                 yield return (Spelled(VisionTower.Tower + name[(name.IndexOf(VisionTower.Tower, StringComparison.Ordinal) + VisionTower.Tower.Length)..].Replace("vision_model.", "", StringComparison.Ordinal)), tensor);

@@ -56,7 +56,10 @@ public sealed class Descriptions
         {
             using DisposeScope inner = NewDisposeScope();
             Tensor hidden = network.Hidden(ids, batch.Pictures);
-            Tensor below = network.Logits(hidden.select(1, hidden.shape[1] - 1)).to(ScalarType.Float32).softmax(-1).cumsum(-1);
+            Tensor logits = network.Logits(hidden.select(1, hidden.shape[1] - 1)).to(ScalarType.Float32);
+            if (network.Config.Images is { } images)
+                logits.select(1, images.TokenId).fill_(double.NegativeInfinity); // nothing is shown in an answer
+            Tensor below = logits.softmax(-1).cumsum(-1);
             Tensor lots = tensor([.. opened.Select(_ => random.NextSingle())], device: ids.device).unsqueeze(1);
             Tensor next = below.lt(lots).sum(-1, keepdim: true).clamp_max(below.shape[1] - 1);
             long[] drawn = [.. next.cpu().data<long>()];
