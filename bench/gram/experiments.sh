@@ -1,0 +1,74 @@
+#!/bin/bash
+# GRAM beside other reward models, on one GPU: experiments.sh PART TRAINER DATA BASES OUT LIBTORCH
+#   bases        language models pre-trained here, into BASES: clean (the shape of BASES/nano, documentation alone), large (82 M, documentation and replies)
+#   rates        learning rates of both kinds of model, by the validation prompts, into OUT/rates
+#   table BASE   five kinds of model from that base, SEEDS of them (1 2 3)
+#   adapt        the models of base nano, taught harmlessness with 50 to 2,000 labels
+# DATA is the folder that the program beside this file wrote, with docs.jsonl of corpus.py. PARALLEL runs go at once (3). A run that is there is not made again.
+set -uo pipefail
+part=$1; shift
+[ "$part" != table ] || { base=$1; shift; }
+export trainer=$1 data=$2 bases=$3 out=$4 libtorch=$5
+mkdir -p "$out"
+export tests="--test_data pairs=$data/alpaca.jsonl.gz pairs=$data/pandalm.jsonl.gz hhh=$data/hhh_alignment.jsonl.gz judgebench=$data/judgebench.jsonl.gz rm-bench=$data/rm_bench.jsonl.gz pairs=$data/harmless-test.jsonl.gz best-of-n=$data/best-of-16.jsonl.gz"
+smooth="--label_smoothing 0.1 --smoothing_form pytorch"
+
+run() { # NAME STAGE ARGUMENTS...: into OUT/NAME
+  [ ! -f "$out/$1/done" ] || return 0
+  local begun=$SECONDS
+  if "$trainer" "${@:2}" --output_dir "$out/$1" --libtorch "$libtorch" --device cuda --bf16 true --save_total_limit 1 --logging_steps 20 --per_device_eval_batch_size 32 >"$out/$1.log" 2>&1; then
+    rm -rf "$out/$1"/checkpoint-*
+    touch "$out/$1/done"
+    echo "$1: $((SECONDS - begun)) s"
+  else
+    echo "$1 failed: $(tail -1 "$out/$1.log")"
+    rm -rf "${out:?}/$1"
+  fi
+}
+
+best() { # KIND: the learning rate with the highest accuracy on the validation prompts
+  python3 - "$out" "$1" <<'P'
+import json, pathlib, sys
+runs = [(json.loads(line)["accuracy"], path.parent.name.removeprefix(f"rates-{sys.argv[2]}-")) for path in pathlib.Path(sys.argv[1]).glob(f"rates-{sys.argv[2]}-*/test.jsonl") for line in open(path)]
+print(max(runs)[1])
+P
+}
+export -f run
+
+case $part in
+bases)
+  run clean pretrain --from_scratch true --model_name_or_path "$bases/shape-nano" --train_data "$data/docs.jsonl" --max_length 1024 --per_device_train_batch_size 64 \
+    --learning_rate 1e-3 --warmup_ratio 0.03 --weight_decay 0.1 --num_train_epochs 3 --seed 1
+  mv "$out/clean/final" "$bases/clean"
+  run large pretrain --from_scratch true --model_name_or_path "$bases/shape-large" --train_data "$data/docs.jsonl" "$data/replies.jsonl" --max_length 1024 --per_device_train_batch_size 64 \
+    --learning_rate 8e-4 --warmup_ratio 0.03 --weight_decay 0.1 --num_train_epochs 2 --seed 1
+  mv "$out/large/final" "$bases/large" ;;
+rates)
+  for rate in 5e-5 1.5e-4 4e-4; do
+    for stage in gram bt; do
+      echo "run rates-$stage-$rate $stage --model_name_or_path $bases/nano --train_data $data/train.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32 --learning_rate $rate --seed 1 --test_data pairs=$data/validation.jsonl.gz"
+    done
+  done | xargs -P "${PARALLEL:-3}" -I{} bash -c '{}; rm -rf $out/rates-*/final'
+  echo "gram $(best gram) bt $(best bt)" | tee "$out/rates" ;;
+table)
+  read -r _ judging _ scoring <"$out/rates"
+  drop() { [ "$base" = nano ] || echo "; rm -rf $out/$base-$1-$seed/final"; } # only what is adapted later is kept
+  own="--model_name_or_path $bases/$base --train_data $data/train.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32"
+  for seed in ${SEEDS:-1 2 3}; do
+    echo "run $base-bt-$seed bt $own --learning_rate $scoring --seed $seed $tests$(drop bt)"
+    echo "run $base-judge-$seed gram $own --learning_rate $judging $smooth --seed $seed $tests$(drop judge)"
+    first="--model_name_or_path $out/$base-first-$seed/final ${own#*$base }"
+    echo "run $base-first-$seed gram-pretrain --model_name_or_path $bases/$base --train_data $data/unlabelled.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32 --learning_rate 3e-4 --seed $seed; run $base-gram-$seed gram $first --learning_rate $judging $smooth --seed $seed $tests; run $base-plain-$seed gram $first --learning_rate $judging --seed $seed $tests; rm -rf $out/$base-first-$seed/final$(drop gram)$(drop plain)"
+    echo "run $base-smooth-$seed bt $own --learning_rate $scoring $smooth --seed $seed $tests$(drop smooth)"
+  done | xargs -P "${PARALLEL:-3}" -I{} bash -c '{}' ;;
+adapt)
+  for seed in 1 2 3; do
+    for kind in bt judge gram; do
+      stage=gram; [ $kind != bt ] || stage=bt
+      for labels in 50 200 500 1000 2000; do
+        echo "run adapt-$kind-$labels-$seed $stage --model_name_or_path $out/nano-$kind-$seed/final --train_data $data/harmless-train.jsonl.gz --max_samples $labels --max_length 2048 --per_device_train_batch_size 16 --learning_rate 5e-5 --num_train_epochs 2 --seed $seed --test_data pairs=$data/harmless-test.jsonl.gz hhh=$data/hhh_alignment.jsonl.gz; rm -rf $out/adapt-$kind-$labels-$seed/final"
+      done
+    done
+  done | xargs -P "${PARALLEL:-4}" -I{} bash -c '{}' ;;
+esac
+for folder in "$out"/*/; do [ -f "$folder/test.jsonl" ] && sed "s#^{#{\"name\":\"$(basename "$folder")\",#" "$folder/test.jsonl"; done >"$out/lines.jsonl"
