@@ -1,13 +1,13 @@
 #!/bin/bash
 # GRAM beside other reward models, on one GPU: experiments.sh PART TRAINER DATA BASES OUT LIBTORCH
-#   bases        language models pre-trained here, into BASES: clean (the shape of BASES/nano, documentation alone), large (82 M, documentation and replies)
+#   base NAME    a language model pre-trained here, into BASES: clean (the shape of BASES/nano, documentation alone) or large (82 M, documentation and replies)
 #   rates        learning rates of both kinds of model, by the validation prompts, into OUT/rates
 #   table BASE   five kinds of model from that base, SEEDS of them (1 2 3)
 #   adapt        the models of base nano, taught harmlessness with 50 to 2,000 labels
-# DATA is the folder that the program beside this file wrote, with docs.jsonl of corpus.py. PARALLEL runs go at once (3). A run that is there is not made again.
+# DATA is the folder that the program beside this file wrote, with docs.jsonl of corpus.py and replies.jsonl (each answer of unlabelled as a conversation). PARALLEL runs go at once (3). A run that is there is not made again.
 set -uo pipefail
 part=$1; shift
-[ "$part" != table ] || { base=$1; shift; }
+case $part in base | table) base=$1; shift ;; esac
 export trainer=$1 data=$2 bases=$3 out=$4 libtorch=$5
 mkdir -p "$out"
 export tests="--test_data pairs=$data/alpaca.jsonl.gz pairs=$data/pandalm.jsonl.gz hhh=$data/hhh_alignment.jsonl.gz judgebench=$data/judgebench.jsonl.gz rm-bench=$data/rm_bench.jsonl.gz pairs=$data/harmless-test.jsonl.gz best-of-n=$data/best-of-16.jsonl.gz"
@@ -36,15 +36,15 @@ P
 export -f run
 
 case $part in
-bases)
-  run clean pretrain --from_scratch true --model_name_or_path "$bases/shape-nano" --train_data "$data/docs.jsonl" --max_length 1024 --per_device_train_batch_size 64 \
-    --learning_rate 1e-3 --warmup_ratio 0.03 --weight_decay 0.1 --num_train_epochs 3 --seed 1
-  mv "$out/clean/final" "$bases/clean"
-  run large pretrain --from_scratch true --model_name_or_path "$bases/shape-large" --train_data "$data/docs.jsonl" "$data/replies.jsonl" --max_length 1024 --per_device_train_batch_size 64 \
-    --learning_rate 8e-4 --warmup_ratio 0.03 --weight_decay 0.1 --num_train_epochs 2 --seed 1
-  mv "$out/large/final" "$bases/large" ;;
+base)
+  case $base in
+    clean) kind="--model_name_or_path $bases/shape-nano --train_data $data/docs.jsonl --learning_rate 1e-3 --num_train_epochs 2" ;;
+    large) kind="--model_name_or_path $bases/shape-large --train_data $data/docs.jsonl $data/replies.jsonl --learning_rate 8e-4 --num_train_epochs 1" ;;
+  esac
+  run "$base" pretrain --from_scratch true $kind --max_length 1024 --per_device_train_batch_size 32 --gradient_accumulation_steps 2 --warmup_ratio 0.03 --weight_decay 0.1 --seed 1
+  mv "$out/$base/final" "$bases/$base" ;;
 rates)
-  for rate in 5e-5 1.5e-4 4e-4; do
+  for rate in 5e-5 2e-4; do
     for stage in gram bt; do
       echo "run rates-$stage-$rate $stage --model_name_or_path $bases/nano --train_data $data/train.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32 --learning_rate $rate --seed 1 --test_data pairs=$data/validation.jsonl.gz"
     done
@@ -52,14 +52,19 @@ rates)
   echo "gram $(best gram) bt $(best bt)" | tee "$out/rates" ;;
 table)
   read -r _ judging _ scoring <"$out/rates"
-  drop() { [ "$base" = nano ] || echo "; rm -rf $out/$base-$1-$seed/final"; } # only what is adapted later is kept
-  own="--model_name_or_path $bases/$base --train_data $data/train.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32"
+  own="--train_data $data/train.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32"
+  drop() { [ "$base" = nano ] || echo "rm -rf $out/$base-$1-$seed/final"; } # only what is adapted later is kept
   for seed in ${SEEDS:-1 2 3}; do
-    echo "run $base-bt-$seed bt $own --learning_rate $scoring --seed $seed $tests$(drop bt)"
-    echo "run $base-judge-$seed gram $own --learning_rate $judging $smooth --seed $seed $tests$(drop judge)"
-    first="--model_name_or_path $out/$base-first-$seed/final ${own#*$base }"
-    echo "run $base-first-$seed gram-pretrain --model_name_or_path $bases/$base --train_data $data/unlabelled.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32 --learning_rate 3e-4 --seed $seed; run $base-gram-$seed gram $first --learning_rate $judging $smooth --seed $seed $tests; run $base-plain-$seed gram $first --learning_rate $judging --seed $seed $tests; rm -rf $out/$base-first-$seed/final$(drop gram)$(drop plain)"
-    echo "run $base-smooth-$seed bt $own --learning_rate $scoring $smooth --seed $seed $tests$(drop smooth)"
+    for row in ${ROWS:-bt judge gram smooth}; do
+      case $row in
+        bt) echo "run $base-bt-$seed bt --model_name_or_path $bases/$base $own --learning_rate $scoring --seed $seed $tests; $(drop bt)" ;;
+        smooth) echo "run $base-smooth-$seed bt --model_name_or_path $bases/$base $own --learning_rate $scoring $smooth --seed $seed $tests; rm -rf $out/$base-smooth-$seed/final" ;;
+        judge) echo "run $base-judge-$seed gram --model_name_or_path $bases/$base $own --learning_rate $judging $smooth --seed $seed $tests; $(drop judge)" ;;
+        gram) # with the first stage; "plain" is without smoothing
+          first=$out/$base-first-$seed
+          echo "run $base-first-$seed gram-pretrain --model_name_or_path $bases/$base --train_data $data/unlabelled.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32 --learning_rate 3e-4 --seed $seed; run $base-gram-$seed gram --model_name_or_path $first/final $own --learning_rate $judging $smooth --seed $seed $tests; run $base-plain-$seed gram --model_name_or_path $first/final $own --learning_rate $judging --seed $seed $tests; rm -rf $first/final $out/$base-plain-$seed/final; $(drop gram)" ;;
+      esac
+    done
   done | xargs -P "${PARALLEL:-3}" -I{} bash -c '{}' ;;
 adapt)
   for seed in 1 2 3; do

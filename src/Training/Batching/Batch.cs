@@ -12,6 +12,8 @@ public sealed class Batch
     /// <summary>What a position without a target holds.</summary>
     public const long Unlearned = -100;
 
+    private const int LengthUnit = 128; // tokens that lengths are rounded up to on a GPU
+
     /// <summary>Makes a batch.</summary>
     /// <param name="examples">At least one, each of as many sequences.</param>
     /// <param name="device">Where the tensors go.</param>
@@ -21,7 +23,9 @@ public sealed class Batch
     {
         Examples = examples;
         Sequence[] sequences = [.. examples.SelectMany(example => example.Sequences)];
-        int length = sequences.Max(sequence => sequence.Ids.Length);
+        int longest = sequences.Max(sequence => sequence.Ids.Length);
+        // cuDNN plans attention anew for each length that it meets, which takes longer than a step.
+        int length = device.type == DeviceType.CUDA ? (longest + LengthUnit - 1) / LengthUnit * LengthUnit : longest;
         long[] ids = new long[sequences.Length * length];
         long[] targets = new long[ids.Length];
         Array.Fill(targets, Unlearned);

@@ -119,10 +119,14 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
 
     private Tensor Layer(Tensor hidden, int layer, (Tensor Cosines, Tensor Sines) turns)
     {
+        // What the backward pass needs is held by autograd; everything else goes here, not when the batch ends, unless a trace wants it.
+        using DisposeScope? scope = Trace is null ? NewDisposeScope() : null;
         string name = $"model.layers.{layer}.";
         Tensor residual = hidden + Attention(Norm(hidden, name + "input_layernorm.weight"), name + "self_attn.", layer, turns);
         Tensor inner = Norm(residual, name + "post_attention_layernorm.weight");
-        return residual + Linear(silu(Linear(inner, name + "mlp.gate_proj")) * Linear(inner, name + "mlp.up_proj"), name + "mlp.down_proj");
+        Tensor widened = silu(Linear(inner, name + "mlp.gate_proj")) * Linear(inner, name + "mlp.up_proj");
+        Tensor result = residual + Linear(widened, name + "mlp.down_proj");
+        return scope is null ? result : result.MoveToOuterDisposeScope();
     }
 
     private Tensor Attention(Tensor hidden, string name, int layer, (Tensor Cosines, Tensor Sines) turns)
