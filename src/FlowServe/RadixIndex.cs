@@ -122,6 +122,9 @@ public sealed class RadixIndex
         Count = 0;
     }
 
+    /// <summary>The hash of a node and all before it.</summary>
+    public ulong HashOf(int block) => hashes[block];
+
     /// <summary>The tokens of a node.</summary>
     public ReadOnlySpan<int> Tokens(int block) => TokensOf(block);
 

@@ -43,7 +43,15 @@ public sealed class TensorCache
     public PrefixSet Prefixes => prefixes.Set;
 
     /// <summary>What stands behind the device's blocks; null for nothing.</summary>
-    internal CacheTiers? Tiers { get; set; }
+    internal CacheTiers? Tiers
+    {
+        get;
+        set
+        {
+            field = value;
+            prefixes.Reserve(value?.Blocks ?? 0);
+        }
+    }
 
     /// <summary>Prompt tokens looked up so far.</summary>
     public long Queries { get; private set; }
@@ -93,8 +101,9 @@ public sealed class TensorCache
             if (evicted)
             {
                 index.Remove(block);
-                prefixes.Evict(block);
                 Tiers?.Evicted(block);
+                ulong hash = index.HashOf(block);
+                prefixes.Evict(block, hash, kept: Tiers?.Holds(hash) == true);
                 residency?.Evict(block);
             }
             residency?.Take(block);
@@ -156,7 +165,13 @@ public sealed class TensorCache
 
     /// <summary>Gives what stands behind the device's blocks its turn.</summary>
     /// <param name="busy">Whether steps are run, which copies delay.</param>
-    internal void TurnTiers(bool busy) => Tiers?.Turn(index, busy);
+    internal void TurnTiers(bool busy)
+    {
+        if (Tiers is not { } tiers)
+            return;
+        tiers.Turn(index, busy);
+        prefixes.Sweep(tiers);
+    }
 
     /// <summary>Brings what would end with the process to disk, as far as time allows.</summary>
     internal void FlushTiers(TimeSpan patience) => Tiers?.Flush(index, patience);

@@ -78,11 +78,12 @@ public sealed class ReadoutTests
             int[] prompt = [.. Enumerable.Range(5, 40)];
             IReadOnlyList<float> hidden = (await TestEngine.Read(shell.Submit(Request(prompt, Readout.LastHidden))))[^1].Values!;
             IReadOnlyList<float> scores = (await TestEngine.Read(shell.Submit(Request(prompt, Readout.Scores))))[^1].Values!;
-            float[] row = new float[hidden.Count];
+            float[] row = new float[hidden.Count], bias = new float[3]; // a random model has every weight that is asked for
+            checkpoint.Get("score.bias", 3).Read(0, bias);
             for (int label = 0; label < 3; label++)
             {
                 checkpoint.Get("score.weight", 3, hidden.Count).Read(label, row);
-                Assert.Equal(row.Zip(hidden, (weight, value) => (double)weight * value).Sum(), scores[label], 3);
+                Assert.Equal(row.Zip(hidden, (weight, value) => (double)weight * value).Sum() + bias[label], scores[label], 3);
             }
             Assert.Equal("model", Assert.Throws<InvalidRequestException>(() => shell.Submit(Request(prompt, null))).Param);
             Assert.Equal("label_token_ids", Assert.Throws<InvalidRequestException>(() => shell.Submit(Request(prompt, Readout.Labels([1])))).Param);

@@ -7,21 +7,14 @@ namespace XDeepServe.FlowServe.Balancing;
 /// </summary>
 public sealed class PrefixSet
 {
-    private readonly ulong[] names; // 0: free
-    private readonly ulong mask;
+    private ulong[] names = []; // 0: free
+    private ulong mask;
     private int count;
     private long changes;
 
     /// <summary>An empty set.</summary>
     /// <param name="capacity">Most names.</param>
-    public PrefixSet(int capacity)
-    {
-        int size = 16;
-        while (size < 2L * capacity)
-            size *= 2;
-        names = new ulong[size];
-        mask = (ulong)size - 1;
-    }
+    public PrefixSet(int capacity) => Reserve(capacity);
 
     /// <summary>Names in the set.</summary>
     public int Count => Volatile.Read(ref count);
@@ -59,6 +52,16 @@ public sealed class PrefixSet
         for (int place = 0; place < names.Length; place++)
             if (Volatile.Read(ref names[place]) is var name and not 0)
                 yield return name;
+    }
+
+    /// <summary>Makes room for so many names, before there are any.</summary>
+    internal void Reserve(int capacity)
+    {
+        int size = 16;
+        while (size < 2L * capacity)
+            size *= 2;
+        names = new ulong[size];
+        mask = (ulong)size - 1;
     }
 
     internal void Add(ulong name)

@@ -13,6 +13,7 @@ namespace XDeepServe.FlowServe.Tiers;
 internal sealed class CacheTiers : IKvSupply, IDiskClient, IDisposable
 {
     private const double BusyShare = .1, IdleSeconds = 2e-3;
+    private const int MostOnDisk = 1 << 16;
     private readonly DiskTier? disk;
     private readonly TierSearch search;
     private readonly Action<Action> post;
@@ -68,6 +69,9 @@ internal sealed class CacheTiers : IKvSupply, IDiskClient, IDisposable
     /// <summary>Disk; null if there is none.</summary>
     public DiskTier? Disk => disk;
 
+    /// <summary>Blocks that can be kept track of: all that host memory has room for, and of those on disk as many as make a table of a few megabytes.</summary>
+    public int Blocks => Host.Slots + (disk is null ? 0 : MostOnDisk);
+
     /// <summary>What it has learned of speeds.</summary>
     public TierCostModel Cost { get; }
 
@@ -92,6 +96,9 @@ internal sealed class CacheTiers : IKvSupply, IDiskClient, IDisposable
             lost |= move.Load(i) is null && move.Item(i).Block == block && move.Spoil(i);
         Metrics.Dropped += lost ? 1 : 0;
     }
+
+    /// <summary>Whether a block is here, as far as can be told by its hash.</summary>
+    public bool Holds(ulong hash) => !closed && (Host.Contains(hash) || disk?.Contains(hash) == true);
 
     /// <summary>A sequence found its first blocks on the device: their copies count as used too.</summary>
     public void Used(Sequence sequence) => search.Touch(sequence);

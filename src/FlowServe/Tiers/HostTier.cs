@@ -69,6 +69,9 @@ public sealed class HostTier
     /// <returns>Its slot, or -1.</returns>
     public int Find(ulong parent, ulong hash, ReadOnlySpan<int> tokens) => index.Find(Fold(parent), hash, tokens);
 
+    /// <summary>Whether there is a block of a hash, unchecked.</summary>
+    public bool Contains(ulong hash) => index.Find(hash) >= 0;
+
     /// <summary>Takes a free slot, to fill it.</summary>
     public bool TryTake(out int slot)
     {

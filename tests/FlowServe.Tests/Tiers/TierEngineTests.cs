@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.Tiers;
 
 namespace XDeepServe.FlowServe.Tests;
@@ -29,6 +31,42 @@ public sealed class TierEngineTests : IDisposable
         Assert.Equal(144, again[0].CachedTokens);
         Assert.Equal((144, 0), (engine.Metrics.Tiers!.HostHits, engine.Metrics.Tiers.DiskHits));
         await engine.Idle();
+    }
+
+    [Theory]
+    [InlineData(64L << 20, false)]
+    [InlineData(0, true)]
+    public async Task What_is_told_of_prefixes_covers_what_the_tiers_have_and_no_more(long hostBytes, bool disk)
+    {
+        using TestEngine engine = new(options: Options(disk ? Disk() : new TierOptions { HostBytes = hostBytes, AlwaysLoad = true }));
+        int[] prompt = engine.Prompt(150, 1);
+        ulong[] chain = PrefixChain.Of(prompt, null);
+        Assert.Equal(0, engine.Shell.SumUpPrefixes().Held(chain));
+        await engine.Tokens(prompt, TestEngine.Greedy(12));
+        await Fill(engine);
+        // Off the device, and still found: so it is told to whoever routes.
+        Assert.Equal(128, engine.Shell.SumUpPrefixes().Held(chain));
+        Assert.Equal(144, (await engine.Run(prompt, TestEngine.Greedy(12)))[0].CachedTokens);
+        await Fill(engine);
+        Assert.True(await engine.Shell.ResetPrefixCacheAsync());
+        Assert.Empty(engine.Shell.SumUpPrefixes().Names);
+    }
+
+    [Fact]
+    public async Task What_the_tiers_have_lost_is_soon_told_no_more()
+    {
+        using TestEngine probe = new();
+        using TestEngine engine = new(options: Options(new TierOptions { HostBytes = 12L * probe.Shell.Group.Port.BytesPerPosition * 16, AlwaysLoad = true }));
+        int[] prompt = engine.Prompt(150, 1);
+        ulong[] chain = PrefixChain.Of(prompt, null);
+        await engine.Tokens(prompt, TestEngine.Greedy(12));
+        Assert.Equal(128, engine.Shell.SumUpPrefixes().Held(chain));
+        long start = Stopwatch.GetTimestamp();
+        while (engine.Shell.SumUpPrefixes().Held(chain) > 0)
+        {
+            await Fill(engine); // host memory has no room for both
+            Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromMinutes(1), "It is told still.");
+        }
     }
 
     [Theory]
