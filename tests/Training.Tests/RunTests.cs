@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
+using XDeepServe.Training.Batching;
 using XDeepServe.Training.Running;
 
 namespace XDeepServe.Training.Tests;
@@ -101,6 +103,66 @@ public sealed class RunTests
     }
 
     [Fact]
+    public void A_folder_that_cannot_be_written_ends_the_run_in_words()
+    {
+        using TinyModel tiny = new();
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(8)) with { SaveSteps = 1, LoggingSteps = 1 };
+        // What is to become the final model's folder cannot be made: a file has its name.
+        Directory.CreateDirectory(tiny.At("out"));
+        File.WriteAllText(tiny.At("out/final"), "");
+        TrainingException failure = Assert.Throws<TrainingException>(() => Train("bt", settings));
+        Assert.Contains("cannot be written", failure.Message, StringComparison.Ordinal);
+        Assert.Contains(tiny.At("out/checkpoint-2"), failure.Message, StringComparison.Ordinal);
+        File.Delete(tiny.At("out/final"));
+        Assert.True(Train("bt", settings with { ResumeFromCheckpoint = true }));
+        Assert.True(File.Exists(tiny.At("out/final/model.safetensors")));
+    }
+
+    [Theory]
+    [InlineData("gram", """{"prompt":"a","chosen":"b"}""", "line 1: 'rejected' is missing")]
+    [InlineData("gram", """{"prompt":"a","chosen":"b","rejected":"b"}""", "No example is left to learn from")]
+    [InlineData("pretrain", """{"text":3}""", "'text' must be a string")]
+    public async Task Bad_data_ends_the_program_with_one_line(string stage, string data, string said)
+    {
+        using TinyModel tiny = new();
+        File.WriteAllText(tiny.At("bad.jsonl"), data);
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "xds-train.dll"), stage, "--from_scratch", "true", "--model_name_or_path", tiny.Folder, "--train_data", tiny.At("bad.jsonl"), "--output_dir", tiny.At("out"), "--device", "cpu"])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        };
+        using Process program = Process.Start(start)!;
+        string told = await program.StandardError.ReadToEndAsync(Cancel);
+        await program.WaitForExitAsync(Cancel);
+        Assert.Equal(1, program.ExitCode);
+        string last = told.TrimEnd().Split('\n')[^1];
+        Assert.StartsWith("xds-train: ", last, StringComparison.Ordinal);
+        Assert.Contains(said, last, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", told, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Texts_are_packed_and_cut_and_turns_of_the_assistant_alone_are_learnt()
+    {
+        using TinyModel tiny = new();
+        string texts = tiny.Data("texts.jsonl", Enumerable.Range(0, 30).Select(i => (object)new { text = $"Number {i} is followed by number {i + 1}." }));
+        using Loaded packed = new("pretrain", tiny.Settings(texts) with { MaxLength = 64 });
+        Assert.All(packed.Examples.SkipLast(1), example => Assert.Equal((64, 63), (example.Length, example.Sequences[0].LearnedTokens)));
+        int[] ids = [.. packed.Examples.SelectMany(example => example.Sequences[0].Ids)];
+        Assert.Equal(30, ids.Count(id => id == packed.Model.Writer.Tokenizer.EosId));
+        Assert.StartsWith("Number 0 is followed by number 1.", packed.Model.Writer.Tokenizer.Decode(ids), StringComparison.Ordinal);
+
+        string talk = tiny.Data("talk.jsonl", [new { messages = new[] { new { role = "user", content = "One?" }, new { role = "assistant", content = "Two." }, new { role = "user", content = "Three?" }, new { role = "assistant", content = "Four." } } }]);
+        using Loaded tuned = new("sft", tiny.Settings(talk));
+        Sequence sequence = tuned.Examples.Single().Sequences[0];
+        Assert.Equal(["Two.<|im_end|>\n", "Four.<|im_end|>\n"], sequence.Learned.Select(range => tuned.Model.Writer.Tokenizer.Decode(sequence.Ids.AsSpan(range.Start..range.End))));
+        DataCounts counts = new();
+        Example cut = new Stages.FineTuning(tuned.Model.Writer, tiny.Settings(talk) with { MaxLength = 12 }).Read(talk, counts).Single();
+        Assert.Equal(12, cut.Length);
+        Assert.Equal("1 read, 1 kept (1 truncated)", counts.ToString());
+    }
+
+    [Fact]
     public void Rankings_of_different_lengths_are_refused()
     {
         using TinyModel tiny = new();
@@ -114,8 +176,15 @@ public sealed class RunTests
         using TinyModel tiny = new();
         // The data's margin is beyond what float32 holds.
         string huge = tiny.Data("huge.jsonl", Enumerable.Range(0, 12).Select(i => (object)new { prompt = "?", chosen = $"a {i}", rejected = $"b {i}", margin = i == 11 ? 1e300 : 0 }));
-        TrainingException failure = Assert.Throws<TrainingException>(() => Train("bt", tiny.Settings(huge) with { UseMargin = true }));
+        TrainingSettings settings = tiny.Settings(huge) with { UseMargin = true, PerDeviceTrainBatchSize = 1, SaveSteps = 1, Seed = 9 }; // by which it is not the first
+        TrainingException failure = Assert.Throws<TrainingException>(() => Train("bt", settings));
         Assert.Contains("Lower learning_rate, or look at the data", failure.Message, StringComparison.Ordinal);
+        // The last checkpoint is from before that, and whole.
+        int last = new Checkpoints(settings.OutputDir, 2).Steps[^1];
+        Assert.Contains($"The last checkpoint, {tiny.At($"out/checkpoint-{last}")}, is from before that", failure.Message, StringComparison.Ordinal);
+        using Loaded loaded = new("bt", settings with { ModelNameOrPath = tiny.At($"out/checkpoint-{last}"), FromScratch = false, TrainData = [] });
+        Assert.All(loaded.Weights.Masters.data<float>().ToArray(), value => Assert.True(float.IsFinite(value)));
+        Assert.False(Directory.Exists(tiny.At("out/final")));
     }
 
     private static bool Train(string stage, TrainingSettings settings, IWatcher? watcher = null) => new Run(settings, _ => { }).Train(stage, watcher, Cancel);

@@ -26,7 +26,7 @@ public sealed class HttpReader(HttpClient http, int atOnce = 32) : IConversation
         List<int> ids = [];
         foreach (string label in labels)
             ids.Add(await LabelIdAsync(label, cancel).ConfigureAwait(false));
-        int[] prompt = await TokensAsync(new { messages = Fields(messages), add_generation_prompt = true, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
+        int[] prompt = await TokensAsync(new { messages = Fields(messages), add_generation_prompt = true, parse_special = false, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
         if (prompt.Length < 2)
             throw new InvalidRequestException("The conversation is empty.", "messages");
         JsonElement answer = await PostAsync("v1/score", new { query = prompt[..^1], items = new[] { prompt[^1..] }, label_token_ids = ids, apply_softmax = true }, cancel).ConfigureAwait(false);
@@ -37,7 +37,7 @@ public sealed class HttpReader(HttpClient http, int atOnce = 32) : IConversation
     /// <exception cref="HttpRequestException">The server does not answer, or refuses for now.</exception>
     public async Task<double> ReadScoreAsync(IReadOnlyList<Message> messages, CancellationToken cancel = default)
     {
-        JsonElement answer = await PostAsync("classify", new { messages = Fields(messages), use_activation = false, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
+        JsonElement answer = await PostAsync("classify", new { messages = Fields(messages), use_activation = false, parse_special = false, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
         double[] scores = [.. Read(answer, "data", value => value[0].GetProperty("probs").EnumerateArray().Select(score => score.GetDouble()))];
         return scores.Length == 1 ? scores[0] : throw new InvalidRequestException($"The server's model has a head of {scores.Length} values; a reward is one.", "model");
     }

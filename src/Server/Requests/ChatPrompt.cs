@@ -24,6 +24,9 @@ internal sealed record ChatPrompt
     /// <summary>Whether the tokenizer adds its own start token to what the template wrote.</summary>
     public required bool AddSpecialTokens { get; init; }
 
+    /// <summary>Whether special tokens written in the messages become those tokens, as vLLM has it; else they are text.</summary>
+    public bool ParseSpecial { get; init; } = true;
+
     /// <summary>Further variables for the template.</summary>
     public JsonObject? Variables { get; init; }
 
@@ -44,6 +47,7 @@ internal sealed record ChatPrompt
             throw ApiException.BadRequest("Set 'add_generation_prompt' to false to use 'continue_final_message'.", "continue_final_message");
         }
         bool addSpecialTokens = fields.Boolean("add_special_tokens") ?? false;
+        bool parseSpecial = fields.Boolean("parse_special") ?? true;
         JsonObject? variables = ReadVariables(fields);
         return [.. ChatMessages.Conversations(fields).Select(conversation =>
         {
@@ -55,12 +59,13 @@ internal sealed record ChatPrompt
                 AddGenerationPrompt = addGenerationPrompt,
                 ContinueFinalMessage = continueFinal,
                 AddSpecialTokens = addSpecialTokens,
+                ParseSpecial = parseSpecial,
                 Variables = variables,
             };
         })];
     }
 
-    /// <summary>Renders the prompt's text.</summary>
+    /// <summary>Renders the prompt's text; where special tokens are not parsed it is for <see cref="Tokenizer.EncodeQuoted"/>.</summary>
     /// <exception cref="ApiException">400 where the model has no tokenizer or template, or the last message cannot be continued.</exception>
     /// <exception cref="TemplateException">The template refuses the messages.</exception>
     public string Render(ServedModel model)
@@ -73,9 +78,10 @@ internal sealed record ChatPrompt
         {
             throw ApiException.BadRequest("The model has no chat template; use /v1/completions, or start the server with --chat-template.", "messages");
         }
+        JsonArray messages = Spoken(tokenizer);
         JsonObject variables = new()
         {
-            ["messages"] = ForTemplate(model.Images),
+            ["messages"] = ForTemplate(messages, model.Images),
             ["add_generation_prompt"] = AddGenerationPrompt,
             ["bos_token"] = tokenizer.BosToken,
             ["eos_token"] = tokenizer.EosToken,
@@ -85,7 +91,7 @@ internal sealed record ChatPrompt
             variables[name] = value?.DeepClone();
         }
         string text = template.Render(variables);
-        return ContinueFinalMessage ? CutAfterFinal(text) : text;
+        return ContinueFinalMessage ? CutAfterFinal(text, messages) : text;
     }
 
     /// <summary>Ids of a rendered prompt with its images in place.</summary>
@@ -103,10 +109,32 @@ internal sealed record ChatPrompt
                 $"The prompt holds {found} image tokens for {Images.Count} images. Leave '{input.Token}' out of the messages' text, and use a chat template that takes images.", "messages");
     }
 
-    // A model of text alone gets what it always got: its messages have no parts.
-    private JsonArray ForTemplate(ImageInput? input)
+    // The messages, with special tokens marked as text where they are not parsed.
+    private JsonArray Spoken(Tokenizer tokenizer)
     {
         JsonArray messages = (JsonArray)Messages.DeepClone();
+        foreach (JsonNode? message in ParseSpecial ? [] : messages)
+        {
+            if (message!["content"] is not JsonArray parts)
+            {
+                message["content"] = tokenizer.Quote((string?)message["content"] ?? "");
+                continue;
+            }
+            foreach (JsonNode? part in parts)
+            {
+                if ((string?)part!["text"] is { } text)
+                {
+                    part["text"] = tokenizer.Quote(text);
+                }
+            }
+        }
+        return messages;
+    }
+
+    // A model of text alone gets what it always got: its messages have no parts.
+    private static JsonArray ForTemplate(JsonArray spoken, ImageInput? input)
+    {
+        JsonArray messages = (JsonArray)spoken.DeepClone();
         foreach (JsonNode? message in input is null ? [] : messages)
         {
             message!["content"] = input!.ForTemplate(message["content"]!);
@@ -115,9 +143,9 @@ internal sealed record ChatPrompt
     }
 
     // What the template writes behind the last message would end it.
-    private string CutAfterFinal(string text)
+    private static string CutAfterFinal(string text, JsonArray messages)
     {
-        string final = ImageInput.Text(Messages[^1]!["content"]!, null).Trim();
+        string final = ImageInput.Text(messages[^1]!["content"]!, null).Trim();
         int start = text.LastIndexOf(final, StringComparison.Ordinal);
         return final.Length > 0 && start >= 0
             ? text[..(start + final.Length)]

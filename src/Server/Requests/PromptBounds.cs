@@ -7,16 +7,23 @@ namespace XDeepServe.Server.Requests;
 /// <summary>Makes ids of prompts and checks that prompt and answer fit the model.</summary>
 internal sealed class PromptBounds(ServedModel model, CommonFields common, string promptField)
 {
-    /// <summary>Ids of a text.</summary>
+    /// <summary>Ids of a conversation.</summary>
     /// <exception cref="ApiException">400 for a server without a tokenizer, or a text that cannot fit.</exception>
-    public int[] Encode(string text, bool addSpecialTokens)
+    public int[] Encode(ChatPrompt chat) => Encode(chat.Render(model), chat.AddSpecialTokens, quoted: !chat.ParseSpecial);
+
+    /// <summary>Ids of a text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="addSpecialTokens">Whether the tokens that the model wants around a text are added.</param>
+    /// <param name="quoted">Whether special tokens in it may be marked as text.</param>
+    /// <exception cref="ApiException">400 for a server without a tokenizer, or a text that cannot fit.</exception>
+    public int[] Encode(string text, bool addSpecialTokens, bool quoted = false)
     {
         if (model.Tokenizer is not { } tokenizer)
         {
             throw ApiException.BadRequest($"This server works on token ids only; give '{promptField}' as token ids.", promptField);
         }
         RefuseHopeless(tokenizer, text);
-        return Check(tokenizer.Encode(text, addSpecialTokens));
+        return Check(quoted ? tokenizer.EncodeQuoted(text, addSpecialTokens) : tokenizer.Encode(text, addSpecialTokens));
     }
 
     /// <summary>Checks and shortens a prompt's ids.</summary>

@@ -39,7 +39,7 @@ internal sealed class PrefillJob(ServerState state, LoadedModel model, JsonField
     /// <summary>Adds a conversation with its images.</summary>
     public void Add(ChatPrompt chat)
     {
-        (int[] ids, Models.Images.PromptImage[] images) = chat.Place(Bounds.Encode(chat.Render(Served), chat.AddSpecialTokens), Served);
+        (int[] ids, Models.Images.PromptImage[] images) = chat.Place(Bounds.Encode(chat), Served);
         _prompts.Add(new Prompt(Bounds.Check(ids), null, 1) { Images = images });
     }
 

@@ -30,7 +30,8 @@ internal sealed class TokenRoutes(ServerState state)
         if (fields.Find("messages") is not null)
         {
             ChatPrompt prompt = ChatPrompt.Read(fields, model, state.Options);
-            (ids, _) = prompt.Place(tokenizer.Encode(prompt.Render(model), prompt.AddSpecialTokens), model);
+            string text = prompt.Render(model);
+            (ids, _) = prompt.Place(prompt.ParseSpecial ? tokenizer.Encode(text, prompt.AddSpecialTokens) : tokenizer.EncodeQuoted(text, prompt.AddSpecialTokens), model);
         }
         else
         {

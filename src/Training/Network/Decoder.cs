@@ -53,7 +53,7 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
     /// <param name="ids">Token ids, int64 <c>[sequences, length]</c>.</param>
     /// <param name="pictures">What the image tokens among them show; null for none.</param>
     /// <returns><c>[sequences, length, hidden]</c>, in the weights' type.</returns>
-    public Tensor Hidden(Tensor ids, Pictures? pictures = null) 
+    public Tensor Hidden(Tensor ids, Pictures? pictures = null)
     {
         (Tensor, Tensor) turns = Turns(ids);
         return Finish(Enumerable.Range(0, config.Layers).Aggregate(Embed(ids, pictures), (hidden, layer) => Layer(hidden, layer, turns)));
