@@ -77,8 +77,8 @@ internal sealed class ServeCommand : Command
             ServedModel served = Serve(loaded = LoadedEngine.Open(settings), settings, options);
             if (reward is null)
                 return served;
-            judge = ServedJudge.Open(reward, settings, loaded.Shell, loaded.Tokenizer!, loaded.Model.Config.Labels);
-            return served with { Rewards = judge.Rewards };
+            judge = ServedJudge.Open(reward, settings, served);
+            return served with { Rewards = judge.Rewards, RewardsSeeImages = judge.SeesImages };
         }
     }
 
@@ -117,10 +117,11 @@ internal sealed class ServeCommand : Command
             await await Task.WhenAny(many.ReadyAsync(launcher.Executors, ready.Token), watch);
             await ready.CancelAsync();
             launcher.Scale(workers.Scaling);
+            ServedModel served = front.Serve(many, options);
             if (result.GetValue(reward) is not { } chosen)
-                return front.Serve(many, options);
-            judge = ServedJudge.Open(chosen, settings, many, front.Tokenizer!, front.Config.Labels);
-            return front.Serve(many, options) with { Rewards = judge.Rewards };
+                return served;
+            judge = ServedJudge.Open(chosen, settings, served);
+            return served with { Rewards = judge.Rewards, RewardsSeeImages = judge.SeesImages };
         }
     }
 

@@ -2,8 +2,10 @@ using System.CommandLine;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Rewards;
 using XDeepServe.FlowServe;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 using XDeepServe.Models.Text;
+using XDeepServe.Server;
 
 namespace XDeepServe.Cli;
 
@@ -13,11 +15,13 @@ internal sealed class ServedJudge : IDisposable
     private readonly LoadedEngine? own;
     private readonly PromptReader reader;
 
-    private ServedJudge(IEngine engine, Tokenizer tokenizer, int labels, LoadedEngine? own)
+    private ServedJudge(IEngine engine, Tokenizer tokenizer, int labels, Func<ChatTemplate?, ImageInput?> images, LoadedEngine? own)
     {
         this.own = own;
         reader = new PromptReader(engine);
-        PromptWriter writer = new(tokenizer, tokenizer.CreateTemplate());
+        ChatTemplate? template = tokenizer.CreateTemplate();
+        PromptWriter writer = new(tokenizer, template, images(template));
+        SeesImages = writer.Images is not null;
         Rewards = labels == 1 ? new ScalarRewardModel(reader, writer) : new GenerativeRewardModel(reader, writer, new JudgePrompt());
     }
 
@@ -38,17 +42,18 @@ internal sealed class ServedJudge : IDisposable
     /// <summary>Scores with a score head of one value, if the model has one; else judges.</summary>
     public IRewardModel Rewards { get; }
 
+    /// <summary>Whether it takes images.</summary>
+    public bool SeesImages { get; }
+
     /// <summary>Opens it.</summary>
     /// <param name="model">Folder or GGUF file; <c>self</c> for the served model.</param>
     /// <param name="settings">Those of the served model, whose device it shares.</param>
-    /// <param name="served">Runs the served model; must outlive this object.</param>
-    /// <param name="tokenizer">The served model's.</param>
-    /// <param name="labels">Values of its score head; 0 for none.</param>
+    /// <param name="served">The served model, whose engine must outlive this object.</param>
     /// <exception cref="ModelLoadException">The model cannot be used; says what to do.</exception>
-    public static ServedJudge Open(string model, EngineSettings settings, IEngine served, Tokenizer tokenizer, int labels)
+    public static ServedJudge Open(string model, EngineSettings settings, ServedModel served)
     {
         if (model == "self")
-            return new ServedJudge(served, tokenizer, labels, own: null);
+            return new ServedJudge(served.Engine, served.Tokenizer!, served.Labels.Count, template => served.Images is { } images ? new ImageInput(images.Shape, images.Processor, served.Tokenizer!, template) : null, own: null);
         LoadedEngine engine = LoadedEngine.Open(settings with
         {
             Path = model,
@@ -58,7 +63,7 @@ internal sealed class ServedJudge : IDisposable
             Model = settings.Model with { Quantization = null, MaxModelLength = null, Drafts = false },
             Engine = settings.Engine with { Speculation = null, Tiers = null },
         });
-        return new ServedJudge(engine.Shell, engine.Tokenizer!, engine.Model.Config.Labels, engine);
+        return new ServedJudge(engine.Shell, engine.Tokenizer!, engine.Model.Config.Labels, template => FrontModel.ImagesFor(engine.Checkpoint, engine.Model.Config, engine.Tokenizer, template), engine);
     }
 
     /// <inheritdoc/>

@@ -33,6 +33,9 @@ public sealed record ServedModel
     /// <summary>Picks the best of several answers; null where none was given to the server. Stays the caller's.</summary>
     public IRewardModel? Rewards { get; init; }
 
+    /// <summary>Whether <see cref="Rewards"/> sees images beside text.</summary>
+    public bool RewardsSeeImages { get; init; }
+
     /// <summary>The model's <c>generation_config.json</c>, whose sampling values become defaults; null for none.</summary>
     public JsonObject? GenerationConfig { get; init; }
 }

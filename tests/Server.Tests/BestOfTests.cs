@@ -37,6 +37,34 @@ public sealed class BestOfTests
     }
 
     [Fact]
+    public async Task TheRewardModelSeesTheImagesOfAConversation()
+    {
+        const string Pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC";
+        const string Asked = $$$"""{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"image_url","image_url":{"url":"{{{Pixel}}}"}},{"type":"text","text":"What is it?"}]}],"max_tokens":4,"best_of":3}""";
+        Recorder rewards = new();
+        await using ServerHost host = await ServerHost.StartAsync(model: TinyModel.CreateForImages(), attach: false);
+        host.Server.Attach(host.Model.Served with { Rewards = rewards, RewardsSeeImages = true });
+        Assert.Single((await host.JsonAsync("/v1/chat/completions", Asked))["choices"]!.AsArray());
+        (IReadOnlyList<Message> prompt, IReadOnlyList<string> given) = Assert.Single(rewards.Calls);
+        Assert.Equal([("system", "Be brief.", 0), ("user", "What is it?", 1)], prompt.Select(message => (message.Role, message.Content, message.Images.Count)));
+        Assert.Equal(3, given.Count);
+        string file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllBytesAsync(file, Convert.FromBase64String(Pixel[(Pixel.IndexOf(',', StringComparison.Ordinal) + 1)..]), TestContext.Current.CancellationToken);
+            Assert.Equal(host.Model.Served.Images!.Read(file), host.Model.Served.Images.Read(prompt[1].Images.Single()));
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+        await using ServerHost blind = await ServerHost.StartAsync(model: TinyModel.CreateForImages(), attach: false);
+        blind.Server.Attach(blind.Model.Served with { Rewards = new Recorder() });
+        JsonNode error = await ServerHost.ErrorAsync(await blind.PostAsync("/v1/chat/completions", Asked), 400);
+        Assert.Contains("text only", (string)error["message"]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task WhatCannotBeRankedIsRefused()
     {
         await using ServerHost host = await StartAsync(new Recorder());

@@ -8,7 +8,7 @@ public sealed record Message(string Role, string Content)
     /// <summary>What stands for an image in the text of a data set's prompt.</summary>
     public const string ImageMark = "<image>";
 
-    /// <summary>Files of images that the turn shows, before its text.</summary>
+    /// <summary>Images that the turn shows, before its text: paths of files, or data URLs.</summary>
     public IReadOnlyList<string> Images { get; init; } = [];
 
     /// <summary>A conversation that is one question.</summary>

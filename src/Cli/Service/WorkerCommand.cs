@@ -141,8 +141,9 @@ internal sealed class WorkerCommand : Command
                 async token =>
                 {
                     await engine.ReadyAsync(1, token);
-                    judge = reward is null ? null : ServedJudge.Open(reward, settings, engine, model.Tokenizer!, model.Config.Labels);
-                    return model.Serve(engine, options) with { Rewards = judge?.Rewards };
+                    ServedModel served = model.Serve(engine, options);
+                    judge = reward is null ? null : ServedJudge.Open(reward, settings, served);
+                    return served with { Rewards = judge?.Rewards, RewardsSeeImages = judge?.SeesImages == true };
                 },
                 stop, hurry);
         }

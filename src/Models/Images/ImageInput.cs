@@ -48,12 +48,24 @@ public sealed class ImageInput
         ? string.Join('\n', parts.Select(part => (string?)part!["text"] ?? image).Where(text => text is not null))
         : (string)content!;
 
-    /// <summary>Reads and prepares an image file.</summary>
+    /// <summary>Reads and prepares an image.</summary>
+    /// <param name="file">A file's path, or a data URL in base64.</param>
     /// <returns><c>[3, size, size]</c>.</returns>
     /// <exception cref="ImageException">It is too long or cannot be decoded; the message names it.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
     public float[] Read(string file)
     {
+        if (file.StartsWith("data:", StringComparison.OrdinalIgnoreCase))
+        {
+            try
+            {
+                return Processor.Process(Convert.FromBase64String(file[(file.IndexOf(',', StringComparison.Ordinal) + 1)..]));
+            }
+            catch (FormatException)
+            {
+                throw new ImageException("A data URL's image is not valid base64.");
+            }
+        }
         if (new FileInfo(file) is { Exists: true, Length: > MostBytes and { } length })
             throw new ImageException($"{file} has {length} bytes; at most {MostBytes} can be taken.");
         try

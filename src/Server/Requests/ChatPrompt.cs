@@ -15,6 +15,9 @@ internal sealed record ChatPrompt
     /// <summary>The messages' images, in order, as the model takes them.</summary>
     public required IReadOnlyList<float[]> Images { get; init; }
 
+    /// <summary>Where they came from: data URLs and paths of files.</summary>
+    public IReadOnlyList<string> Sources { get; init; } = [];
+
     /// <summary>Whether the prompt ends where the assistant's answer starts.</summary>
     public required bool AddGenerationPrompt { get; init; }
 
@@ -56,6 +59,7 @@ internal sealed record ChatPrompt
             {
                 Messages = ChatMessages.Read(conversation.Messages, conversation.Path, images),
                 Images = images.Pixels,
+                Sources = images.Sources,
                 AddGenerationPrompt = addGenerationPrompt,
                 ContinueFinalMessage = continueFinal,
                 AddSpecialTokens = addSpecialTokens,

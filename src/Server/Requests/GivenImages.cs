@@ -11,9 +11,13 @@ namespace XDeepServe.Server.Requests;
 internal sealed class GivenImages(ServedModel model, ServerOptions options)
 {
     private readonly List<float[]> _pixels = [];
+    private readonly List<string> _sources = [];
 
     /// <summary>Pixels of each image, as the model takes them.</summary>
     public IReadOnlyList<float[]> Pixels => _pixels;
+
+    /// <summary>Where each image came from, for another model that is to see it: a data URL, or a file's path.</summary>
+    public IReadOnlyList<string> Sources => _sources;
 
     /// <summary>Takes the image of an <c>image_url</c> part.</summary>
     /// <param name="part">The part.</param>
@@ -33,7 +37,9 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
         }
         try
         {
-            _pixels.Add(input.Processor.Process(Read(Url(part, name), name)));
+            (string source, byte[] bytes) = Read(Url(part, name), name);
+            _pixels.Add(input.Processor.Process(bytes));
+            _sources.Add(source);
         }
         catch (ImageException bad)
         {
@@ -53,11 +59,11 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
         return fields.String("url") ?? throw ApiException.BadRequest($"'{name}.url' is missing.", name);
     }
 
-    private byte[] Read(string url, string name)
+    private (string Source, byte[] Bytes) Read(string url, string name)
     {
         if (url.StartsWith("data:", StringComparison.OrdinalIgnoreCase))
         {
-            return Data(url, name);
+            return (url, Data(url, name));
         }
         if (url.StartsWith("file://", StringComparison.OrdinalIgnoreCase))
         {
@@ -80,7 +86,7 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
             : throw ApiException.BadRequest($"'{name}' is not valid base64 behind its comma.", name);
     }
 
-    private byte[] LocalFile(string url, string name)
+    private (string Path, byte[] Bytes) LocalFile(string url, string name)
     {
         if (options.AllowedLocalMediaPath is not { } folder)
         {
@@ -101,7 +107,7 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
                 throw outside;
             }
             return new FileInfo(file).Length <= options.MaxBodyBytes
-                ? File.ReadAllBytes(file)
+                ? (file, File.ReadAllBytes(file))
                 : throw ApiException.BadRequest($"'{name}' names a file of more than {options.MaxBodyBytes} bytes.", name);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)

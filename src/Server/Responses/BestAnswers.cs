@@ -1,7 +1,9 @@
+using System.Text.Json.Nodes;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Ranking;
 using XDeepServe.Alignment.Rewards;
 using XDeepServe.FlowServe;
+using XDeepServe.Models.Images;
 using XDeepServe.Server.Http;
 using XDeepServe.Server.Requests;
 
@@ -12,11 +14,11 @@ internal static class BestAnswers
 {
     /// <summary>Refuses conversations whose answers cannot be compared, before any is made.</summary>
     /// <exception cref="ApiException">400.</exception>
-    public static void Check(ChatPrompt prompt)
+    public static void Check(ChatPrompt prompt, ServedModel served)
     {
-        if (prompt.Images.Count > 0)
+        if (prompt.Images.Count > 0 && !served.RewardsSeeImages)
         {
-            throw ApiException.BadRequest("'best_of' greater than 'n' compares answers to text; leave the images out.", "best_of");
+            throw ApiException.BadRequest("'best_of' greater than 'n' compares answers by a reward model that takes text only; leave the images out.", "best_of");
         }
         if ((string?)prompt.Messages[^1]!["role"] == "assistant")
         {
@@ -34,12 +36,16 @@ internal static class BestAnswers
     /// <exception cref="ApiException">400 where conversation and answers do not fit the reward model.</exception>
     public static async Task<IReadOnlyList<int>> PickAsync(IRewardModel rewards, ChatPrompt prompt, AnswerCollection answer, int count, CancellationToken cancel)
     {
-        Message[] messages = [.. prompt.Messages.Select(message => new Message((string)message!["role"]!, (string)message["content"]!))];
+        Queue<string> sources = new(prompt.Sources);
+        Message[] messages = [.. prompt.Messages.Select(message => new Message((string)message!["role"]!, ImageInput.Text(message["content"]!, null))
+        {
+            Images = message["content"] is JsonArray parts ? [.. parts.Where(part => (string?)part!["type"] == "image").Select(_ => sources.Dequeue())] : [],
+        })];
         try
         {
             return await new BestOfN(rewards).PickAsync(messages, [.. answer.Choices.Select(choice => choice.Text)], count, cancel);
         }
-        catch (InvalidRequestException refused)
+        catch (Exception refused) when (refused is InvalidRequestException or ImageException)
         {
             throw ApiException.BadRequest($"The answers cannot be compared: {refused.Message} Ask for shorter answers, or leave 'best_of' out.", "best_of");
         }

@@ -67,7 +67,7 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         LogUnknown(context, fields);
         if (request.Common.Best is not null)
         {
-            BestAnswers.Check(request.Prompt);
+            BestAnswers.Check(request.Prompt, model.Served);
         }
         string text = request.Prompt.Render(model.Served);
         PromptBounds bounds = new(model.Served, request.Common, "messages");
