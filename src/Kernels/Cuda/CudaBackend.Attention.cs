@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaBackend
     public override void LatentAttention(Tensor output, Tensor query, Tensor latents, Weight expand, PagedBatch batch, LatentShape shape)
     {
         int width = shape.Rank + shape.Rope, queryWidth = shape.Plain + shape.Rope, kind = ((CudaWeight)expand).Kind;
-        if (width > MostPlainWidth || queryWidth > MostLatentQuery || shape.Rank % 2 != 0 || kind == 2)
+        if (width > MostPlainWidth || queryWidth > MostLatentQuery || shape.Rank % 2 != 0 || kind > 1)
             throw new CudaException($"Latent attention of {queryWidth} query and {width} latent columns with an expansion in {expand.Type} is not supported on the GPU; use --device cpu.");
         long absorbedBytes = (long)batch.Tokens * shape.Heads * width * sizeof(float);
         nint memory = Ensure(ref absorbedQueries, absorbedBytes + (long)batch.Tokens * shape.Heads * shape.Rank * sizeof(float), "latent attention");

@@ -5,10 +5,13 @@ public sealed unsafe partial class CudaBackend
     private const int FewTokens = 32;    // up to here a product reads its weights straight into registers
     private const int FewPairs = 1024;   // up to here a block finds its expert's pairs itself
     private const int TileTokens = 64, TileRows = 128, TileBytes = 3 * (TileTokens + TileRows) * 128;
-    private readonly Kernel singlesFew, singlesGrouped, singlesMany, group, packRows, tiles, addBias, restore;
+    private const int WideningBytes = 3 * (TileTokens * 128 + TileRows * 64) + 2 * TileRows * 128;
+    private readonly Kernel singlesFew, singlesGrouped, singlesMany, group, packRows, addBias;
+    private readonly Kernel[] tiles, restore; // by kind of weight: bfloat16, 8-bit blocks, 8-bit floats
     private readonly ProductKernels products;
     private readonly DenseProducts? dense;
     private DeviceBuffer? packed, grouping, restored;
+    private Tensor grouped; // the ids of the product that was launched last, if it was one of experts
 
     /// <inheritdoc/>
     public override void Linear(Tensor output, Tensor input, Weight weight, Tensor bias = default)
@@ -23,7 +26,7 @@ public sealed unsafe partial class CudaBackend
         if (kind == 0)
             Singles(output, input, view, bias);
         else if (input.Rows <= FewTokens)
-            Product(ProductForm.Linear, kind, input.Rows, new Grid(Up(view.Rows, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
+            Product(ProductForm.Linear, kind, input.Rows, new Grid(Up(view.Rows, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input), 0));
         else
             Many(output, input, view, kind, bias);
     }
@@ -37,7 +40,7 @@ public sealed unsafe partial class CudaBackend
             return;
         }
         WeightView view = View(weight);
-        Product(ProductForm.LinearGated, kind, input.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input)));
+        Product(ProductForm.LinearGated, kind, input.Rows, new Grid(Up(view.Rows / 2, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input), 0));
     }
 
     /// <inheritdoc/>
@@ -47,8 +50,8 @@ public sealed unsafe partial class CudaBackend
         int kind = ((CudaWeight)weight).Kind;
         if (kind == 0)
             Launch(singlesGrouped, new Grid(output.Rows, Up(view.Rows, 8)), Threads, new SinglesArguments(output, input, default, ids, view));
-        else if (kind == 1 && ManyPairs(ids))
-            ManyGrouped(output, input, view, ids);
+        else if (ManyPairs(ids))
+            ManyGrouped(output, input, view, kind, ids);
         else
             FewGrouped(ProductForm.Grouped, output, input, view, kind, ids, view.Rows);
     }
@@ -58,7 +61,7 @@ public sealed unsafe partial class CudaBackend
     {
         WeightView view = View(weight);
         int kind = ((CudaWeight)weight).Kind;
-        if (kind == 0 || (kind == 1 && ManyPairs(ids)))
+        if (kind == 0 || ManyPairs(ids))
             base.GroupedSwiGlu(output, both, input, weight, ids);
         else
             FewGrouped(ProductForm.GroupedGated, output, input, view, kind, ids, view.Rows / 2);
@@ -72,9 +75,17 @@ public sealed unsafe partial class CudaBackend
     {
         // Few blocks of many columns: more warps a block keep memory busy. A row's sum depends on the weight's shape alone.
         bool dense = form is ProductForm.Linear or ProductForm.LinearGated;
-        int warps = dense && grid.X <= driver.Processors * 3 / 2 && arguments.Weight.Stride >= 2048 ? 16 : 8;
-        Launch(products[form, kind, tokens, warps], grid, 32 * warps, arguments);
+        int warps = dense && grid.X <= driver.Processors && arguments.Weight.Stride >= 2048 ? 16 : !dense && arguments.Weight.Stride <= 1024 ? 4 : 8;
+        (Kernel kernel, int bytes) = products[form, kind, tokens, warps];
+        Launch(kernel, grid, 32 * warps, arguments, bytes);
+        grouped = dense ? default : arguments.Ids;
     }
+
+    /// <summary>
+    /// Whether the launch before this one was a product of the same experts: those let their successor start only once the ids are
+    /// there, so that its weights can be on their way while they end.
+    /// </summary>
+    private int Known(Tensor ids) => grouped == ids ? 1 : 0;
 
     private void FewGrouped(ProductForm form, Tensor output, Tensor input, WeightView view, int kind, Tensor ids, int rows)
     {
@@ -83,11 +94,11 @@ public sealed unsafe partial class CudaBackend
         int expected = Math.Max(1, Math.Min(ids.Rows, 3 * pairs / view.Groups));
         if (pairs <= FewPairs)
         {
-            Product(form, kind, expected, new Grid(blocks, pairs), new ProductArguments(output, input, default, ids, view, 0, 0, Vectors(input)));
+            Product(form, kind, expected, new Grid(blocks, pairs), new ProductArguments(output, input, default, ids, view, 0, 0, Vectors(input), Known(ids)));
             return;
         }
         (nint order, nint starts, nint _) = Group(ids, view.Groups);
-        Product(form, kind, expected, new Grid(blocks, view.Groups), new ProductArguments(output, input, default, ids, view, order, starts, Vectors(input)));
+        Product(form, kind, expected, new Grid(blocks, view.Groups), new ProductArguments(output, input, default, ids, view, order, starts, Vectors(input), 0));
     }
 
     private void Singles(Tensor output, Tensor input, WeightView view, Tensor bias)
@@ -101,32 +112,33 @@ public sealed unsafe partial class CudaBackend
 
     private void Many(Tensor output, Tensor input, WeightView view, int kind, Tensor bias)
     {
-        if (kind == 2)
-        {
-            long count = (long)view.Groups * view.Rows * view.Stride;
-            nint plain = Ensure(ref restored, count * 2, "an 8-bit weight in bfloat16");
-            Launch(restore, new Grid(Up(count / 4, Threads)), Threads, new RestoreArguments(view, plain));
-            view = view with { Values = plain, Scales = 0 };
-        }
         (nint high, nint low) = Pack(input, 0, 1, input.Rows, view.Stride);
-        if (dense is null || !dense.TryRun(output, high, low, view.Values, view.Rows, view.Stride, input.Rows))
-        {
-            Launch(tiles, new Grid(Up(view.Rows, TileRows), Up(input.Rows, TileTokens)), 128,
-                new TileArguments(output, bias, view, high, low, 0, 0, input.Rows), TileBytes);
-        }
+        if (dense is null || !dense.TryRun(output, high, low, Plain(view, kind), view.Rows, view.Stride, input.Rows))
+            Tiles(kind, Up(input.Rows, TileTokens), new TileArguments(output, bias, view, high, low, 0, 0, input.Rows));
         else if (!bias.IsEmpty)
-        {
             Launch(addBias, new Grid(Up(output.Columns, Threads), output.Rows), Threads, new BiasArguments(output, bias));
-        }
     }
 
-    private void ManyGrouped(Tensor output, Tensor input, WeightView view, Tensor ids)
+    private void ManyGrouped(Tensor output, Tensor input, WeightView view, int kind, Tensor ids)
     {
         int pairs = ids.Rows * ids.Columns;
         (nint order, nint _, nint list) = Group(ids, view.Groups);
         (nint high, nint low) = Pack(input, order, input.Rows == ids.Rows ? ids.Columns : 1, pairs, view.Stride);
-        Launch(tiles, new Grid(Up(view.Rows, TileRows), pairs / TileTokens + view.Groups), 128,
-            new TileArguments(output, default, view, high, low, order, list, pairs), TileBytes);
+        Tiles(kind, pairs / TileTokens + view.Groups, new TileArguments(output, default, view, high, low, order, list, pairs));
+    }
+
+    private void Tiles(int kind, int count, in TileArguments arguments) =>
+        Launch(tiles[kind - 1], new Grid(Up(arguments.Weight.Rows, TileRows), count), 128, arguments, kind == 1 ? TileBytes : WideningBytes);
+
+    /// <summary>The values of a weight in bfloat16.</summary>
+    private nint Plain(WeightView view, int kind)
+    {
+        if (kind == 1)
+            return view.Values;
+        long count = (long)view.Groups * view.Rows * view.Stride;
+        nint plain = Ensure(ref restored, count * 2, "a weight of bytes in bfloat16");
+        Launch(restore[kind - 1], new Grid(Up(count / 4, Threads)), Threads, new RestoreArguments(view, plain));
+        return plain;
     }
 
     /// <summary>Pairs in order of expert, where each expert's begin, and the tiles of pairs.</summary>
@@ -149,7 +161,7 @@ public sealed unsafe partial class CudaBackend
     }
 
     private readonly record struct ProductArguments(
-        Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight, nint Order, nint Starts, int Vectors);
+        Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight, nint Order, nint Starts, int Vectors, int Early);
 
     private readonly record struct SinglesArguments(Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight);
 

@@ -14,6 +14,7 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly KernelLibrary library;
     private readonly nint stream;
     private readonly bool splits; // products take singles as two bfloat16 halves
+    private bool alone; // weights are being written: the next launch must not start before that has ended
 
     /// <summary>Opens the GPU.</summary>
     /// <exception cref="CudaException">There is no usable driver or GPU; says what to do.</exception>
@@ -38,8 +39,10 @@ public sealed unsafe partial class CudaBackend : Backend
         combineNorm = Entry("Rows.cu", "combineNorm");
         attendItems = Entry("Plain.cu", "attendItems");
         (singlesFew, singlesGrouped, singlesMany) = (Entry("Singles.cu", "singlesFew"), Entry("Singles.cu", "singlesGrouped"), Entry("Singles.cu", "singlesMany"));
-        (group, packRows, addBias, restore) = (Entry("Tiles.cu", "group"), Entry("Tiles.cu", "packRows"), Entry("Tiles.cu", "addBias"), Entry("Tiles.cu", "restore"));
-        tiles = Entry("Tiles.cu", "tiles", TileBytes);
+        string[] kinds = [.. Enumerable.Range(1, 3).Select(kind => $"#define KIND {kind}\n")];
+        (group, packRows, addBias) = (Entry("Tiles.cu", "group", definitions: kinds[0]), Entry("Tiles.cu", "packRows", definitions: kinds[0]), Entry("Tiles.cu", "addBias", definitions: kinds[0]));
+        tiles = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tiles", i == 0 ? TileBytes : WideningBytes, kind))];
+        restore = [.. kinds.Select(kind => Entry("Tiles.cu", "restore", definitions: kind))];
         (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
         (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
         (attendLatent, mergeLatent) = (Entry("Latent.cu", "attendLatent"), Entry("Latent.cu", "mergeLatent"));
@@ -90,7 +93,7 @@ public sealed unsafe partial class CudaBackend : Backend
         driver.Enter();
         driver.Synchronize(stream, "the last operations");
         ForgetGraphs();
-        foreach (DeviceBuffer? buffer in (DeviceBuffer?[])[partial, tickets, packed, grouping, absorbedQueries, restored, adjusted, counts])
+        foreach (DeviceBuffer? buffer in (DeviceBuffer?[])[partial, tickets, packed, grouping, absorbedQueries, restored, adjusted, counts, squares])
             buffer?.Dispose();
         upload?.Dispose();
         dense?.Dispose();
@@ -131,8 +134,9 @@ public sealed unsafe partial class CudaBackend : Backend
             SharedBytes = (uint)sharedBytes,
             Stream = stream,
             Attributes = &early,
-            AttributeCount = driver.Architecture >= 90 ? 1u : 0u,
+            AttributeCount = driver.Architecture >= 90 && !alone ? 1u : 0u,
         };
+        (alone, grouped) = (false, default);
         fixed (T* values = &arguments)
         {
             void* first = values;

@@ -1,8 +1,9 @@
 namespace XDeepServe.Kernels.Cuda;
 
 /// <summary>
-/// A weight on the GPU: rows of all groups one behind the other, each padded with zeros to a multiple of 32 columns; 8-bit blocks
-/// as bytes, with their scales (half precision) in a plane of their own.
+/// A weight on the GPU: rows of all groups one behind the other, each padded with zeros to a multiple of 32 columns; bytes (8-bit
+/// blocks and 8-bit floats) with their scales in a plane of their own: half precision for each 32 columns of a row, or singles for
+/// each 128.
 /// </summary>
 internal sealed class CudaWeight : Weight
 {
@@ -14,27 +15,30 @@ internal sealed class CudaWeight : Weight
         : base(type, groups, rows, columns)
     {
         Stride = (columns + 31) / 32 * 32;
-        long count = (long)groups * rows * Stride;
-        values = new DeviceBuffer(driver, type == ElementType.Q8_0 ? count : type.Bytes(count), "weights");
-        scales = type == ElementType.Q8_0 ? new DeviceBuffer(driver, count / 32 * 2, "weights") : null;
+        values = new DeviceBuffer(driver, (long)groups * rows * RowBytes, "weights");
+        scales = ScaleBytes > 0 ? new DeviceBuffer(driver, (long)groups * rows * ScaleBytes, "weights") : null;
     }
 
     /// <summary>Columns from one row to the next.</summary>
     public int Stride { get; }
 
-    /// <summary>How kernel texts name the type: 0 singles, 1 bfloat16, 2 8-bit blocks.</summary>
-    public int Kind => Type switch { ElementType.F32 => 0, ElementType.BF16 => 1, _ => 2 };
+    /// <summary>How kernel texts name the type: 0 singles, 1 bfloat16, 2 8-bit blocks, 3 8-bit floats.</summary>
+    public int Kind => Type switch { ElementType.F32 => 0, ElementType.BF16 => 1, ElementType.Q8_0 => 2, _ => 3 };
 
     /// <summary>Values, scales and stride.</summary>
     public (nint Values, nint Scales, int Stride) View => (values.Address, scales?.Address ?? 0, Stride);
 
+    private int RowBytes => Type switch { ElementType.F32 => 4 * Stride, ElementType.BF16 => 2 * Stride, _ => Stride };
+
+    private int ScaleBytes => Type switch { ElementType.Q8_0 => Stride / 32 * 2, ElementType.F8 => (Stride + 127) / 128 * 4, _ => 0 };
+
     /// <summary>Takes another weight's values for a matrix, on a stream.</summary>
     public void Replace(int group, CudaWeight source, int from, Driver driver, nint stream)
     {
-        long count = (long)Rows * Stride, bytes = Type == ElementType.Q8_0 ? count : Type.Bytes(count);
+        long bytes = (long)Rows * RowBytes, scaleBytes = (long)Rows * ScaleBytes;
         driver.CopyAcross(values.Address + (nint)(group * bytes), source.values.Address + (nint)(from * bytes), bytes, stream);
         if (scales is not null)
-            driver.CopyAcross(scales.Address + (nint)(group * count / 32 * 2), source.scales!.Address + (nint)(from * count / 32 * 2), count / 32 * 2, stream);
+            driver.CopyAcross(scales.Address + (nint)(group * scaleBytes), source.scales!.Address + (nint)(from * scaleBytes), scaleBytes, stream);
     }
 
     /// <inheritdoc/>

@@ -22,13 +22,27 @@ struct Paged { Tensor positions, starts, contexts, blocks; int blockSize; };
 __device__ inline float* floats(const Tensor& t, long long row) { return (float*)t.address + row * t.stride; }
 __device__ inline int* ints(const Tensor& t, long long row) { return (int*)t.address + row * t.stride; }
 
-// Lets the next kernel's blocks start, then waits for the kernels before this one. First statement of every kernel.
-__device__ inline void enter()
+// Lets the next kernel's blocks start once all of this one's are here.
+__device__ inline void letNext()
 {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// Waits for the kernels before this one.
+__device__ inline void await()
+{
+#if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+
+// First statement of every kernel, but for those that bring weights closer meanwhile.
+__device__ inline void enter()
+{
+    letNext();
+    await();
 }
 
 // Brings a line towards the L2 cache.
@@ -43,6 +57,16 @@ __device__ inline u32 pack(float first, float second)
 {
     u32 pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+    return pair;
+}
+
+// Two 8-bit floats as bfloat16; 0x1404 picks the first two bytes, 0x3424 the others. The same bits four places down are the value
+// with another exponent bias, which 2^120 mends, subnormal values too.
+__device__ inline u32 widenFloats(u32 bytes, u32 which)
+{
+    u32 bits = __byte_perm(bytes, 0, which), pair;
+    bits = (bits & 0x80008000u) | (bits & 0x7F007F00u) >> 4;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(bits), "r"(0x7B807B80u), "r"(0x80008000u));
     return pair;
 }
 
@@ -83,6 +107,15 @@ __device__ inline void copyAsync(u32 to, const void* from, bool wanted)
 {
     int bytes = wanted ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+// A piece of 8 or 16 bytes.
+template <int BYTES>
+__device__ inline void copyWhole(u32 to, const void* from)
+{
+    if (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
 }
 __device__ inline void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int LEFT> __device__ inline void awaitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }

@@ -190,9 +190,17 @@ internal sealed unsafe class Driver
         return function;
     }
 
-    /// <summary>Lets a kernel take more than 48 KB of shared memory.</summary>
-    public void AllowShared(nint function, int bytes, string name) =>
-        Check(((delegate* unmanaged<nint, int, int, int>)exports["cuFuncSetAttribute"])(function, 8, bytes), $"giving {name} {bytes} bytes of shared memory");
+    /// <summary>
+    /// Lets a kernel take more than 48 KB of shared memory. All kernels ask for the largest part of the first cache as such: a
+    /// multiprocessor changes the parts only when nothing runs on it, and kernels are to overlap.
+    /// </summary>
+    public void AllowShared(nint function, int bytes, string name)
+    {
+        var set = (delegate* unmanaged<nint, int, int, int>)exports["cuFuncSetAttribute"];
+        if (bytes > 0)
+            Check(set(function, 8, bytes), $"giving {name} {bytes} bytes of shared memory");
+        Check(set(function, 9, 100), $"giving {name} shared memory");
+    }
 
     public void Launch(in LaunchConfiguration configuration, nint function, void** arguments, string name)
     {

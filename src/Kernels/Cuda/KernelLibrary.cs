@@ -35,8 +35,7 @@ internal sealed class KernelLibrary : IDisposable
         if (!modules.TryGetValue(definitions + file, out nint module))
             modules[definitions + file] = module = driver.LoadModule(Image(file, definitions), file);
         nint function = driver.Function(module, name);
-        if (sharedBytes > 0)
-            driver.AllowShared(function, sharedBytes, name);
+        driver.AllowShared(function, sharedBytes, name);
         return function;
     }
 

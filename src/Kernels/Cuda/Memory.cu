@@ -15,9 +15,9 @@ extern "C" __global__ void scatter(ScatterArguments p)
         s.to[i] = s.from[i];
 }
 
-enum { SINGLE, BRAIN, BLOCKS, HALVES };
+enum { SINGLE, BRAIN, BLOCKS, HALVES, FLOATS };
 
-struct TakeArguments { Weight weight; const char* from; long long first, count; int source, kind; };
+struct TakeArguments { Weight weight; const char* from; const float* factors; long long first, count; int before, source, kind; };
 
 __device__ inline float stored(const char* from, int kind, long long row, int columns, int column)
 {
@@ -66,6 +66,15 @@ extern "C" __global__ void take(TakeArguments p)
         p.weight.scales[(row * p.weight.stride + column) / 32] = (u16)((u8)block[0] | (u8)block[1] << 8);
         for (int i = 0; i < 32; i++)
             p.weight.values[row * p.weight.stride + column + i] = block[2 + i];
+        return;
+    }
+    if (p.source == FLOATS)
+    {
+        // A factor for each square of 128 x 128 values, counted from the piece's first row, becomes one for each row and 128 columns.
+        if (column % 128 == 0)
+            ((float*)p.weight.scales)[row * ((p.weight.stride + 127) / 128) + column / 128] = p.factors[(p.before + from) / 128 * ((columns + 127) / 128) + column / 128];
+        for (int i = 0; i < 32; i++)
+            p.weight.values[row * p.weight.stride + column + i] = column + i < columns ? p.from[from * columns + column + i] : 0;
         return;
     }
     float values[32];

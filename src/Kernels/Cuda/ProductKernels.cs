@@ -18,21 +18,24 @@ internal enum ProductForm
 /// <param name="splits">Inputs are taken as two bfloat16 halves.</param>
 internal sealed class ProductKernels(KernelLibrary library, bool splits)
 {
-    private const int Tiles = 3, Forms = 4, Kinds = 2;
-    private readonly Kernel?[] kernels = new Kernel?[Kinds * Tiles * Forms * 2];
+    private const int Tiles = 3, Forms = 4, Kinds = 3, Sizes = 3;
+    private readonly Kernel?[] kernels = new Kernel?[Kinds * Tiles * Forms * Sizes];
 
-    /// <summary>A kernel.</summary>
+    /// <summary>A kernel and the shared memory it is launched with.</summary>
     /// <param name="form">What it does.</param>
-    /// <param name="kind">1 for bfloat16 weights, 2 for 8-bit blocks.</param>
+    /// <param name="kind">1 for bfloat16 weights, 2 for 8-bit blocks, 3 for 8-bit floats.</param>
     /// <param name="tokens">Tokens that it is made for; more take several turns.</param>
-    /// <param name="warps">8 or 16 warps of a block.</param>
-    public Kernel this[ProductForm form, int kind, int tokens, int warps]
+    /// <param name="warps">4, 8 or 16 warps of a block.</param>
+    public (Kernel Kernel, int SharedBytes) this[ProductForm form, int kind, int tokens, int warps]
     {
         get
         {
-            int tile = tokens <= 8 ? 0 : tokens <= 16 ? 1 : 2;
-            ref Kernel? kernel = ref kernels[((((kind - 1) * Tiles) + tile) * Forms + (int)form) * 2 + (warps == 16 ? 1 : 0)];
-            return kernel ??= new Kernel(
+            int tile = tokens <= 8 ? 0 : tokens <= 16 ? 1 : 2, size = warps / 8;
+            bool gated = form is ProductForm.LinearGated or ProductForm.GroupedGated;
+            // Pieces that a warp has on their way: enough for 768, 2048 or 4096 columns to be under way at once.
+            int depth = gated ? 4 : size == 0 ? 6 : 8, bytes = warps * depth * (gated ? 2 : 1) * 64 * (kind == 1 ? 16 : 8);
+            ref Kernel? kernel = ref kernels[(((((kind - 1) * Tiles) + tile) * Forms) + (int)form) * Sizes + size];
+            kernel ??= new Kernel(
                 library, "Products.cu", form switch
                 {
                     ProductForm.Linear => "linear",
@@ -40,7 +43,13 @@ internal sealed class ProductKernels(KernelLibrary library, bool splits)
                     ProductForm.Grouped => "grouped",
                     _ => "groupedGated",
                 },
-                definitions: $"#define KIND {kind}\n#define TILES {1 << tile}\n#define SPLIT {(splits ? "true" : "false")}\n#define WARPS {warps}\n");
+                bytes,
+                $"{(gated ? "#define GATES\n" : "")}#define KIND {kind}\n#define TILES {1 << tile}\n#define SPLIT {(splits ? "true" : "false")}\n" +
+                $"#define WARPS {warps}\n#define DEPTH {depth}\n#define BLOCKS {Blocks(warps, roomy: splits || tile > 0)}\n");
+            return (kernel, bytes);
         }
     }
+
+    /// <summary>Blocks that a multiprocessor is to have room for; those with more tokens need more registers.</summary>
+    private static int Blocks(int warps, bool roomy) => warps switch { 16 => 1, 8 => roomy ? 2 : 3, _ => roomy ? 4 : 8 };
 }

@@ -1,7 +1,8 @@
-// Products for few rows: a decode step. The weights are read once, straight into the tensor cores' registers: a lane takes
-// 8 neighbouring columns of a row and of a token, and both sides agree on which of them a multiply-add sees first, so nothing
-// passes through shared memory. Tokens are the narrow side (8 at a time). A block owns 16 output rows; its warps share the
-// columns and are summed in order, so a token's result does not depend on the others.
+// Products for few rows: a decode step. The weights are read once. A lane takes 8 neighbouring columns of a row and of a token,
+// and both sides agree on which of them a multiply-add sees first, so that nothing is exchanged: a lane copies what it will
+// multiply to shared memory in the background, as much as there is room for and, as weights never change, before the kernel
+// before this one has ended. Tokens are the narrow side (8 at a time). A block owns 16 output rows; its warps share the columns
+// and are summed in order, so a token's result does not depend on the others.
 
 #define MOST_PAIRS 1024
 
@@ -12,6 +13,7 @@ struct ProductArguments
     const int* order;  // pairs by expert, and where each expert's begin; null: the block looks for its pairs itself
     const int* starts;
     int vectors;       // rows of the input can be read 16 bytes at a time
+    int early;         // the ids are there before the kernel before this one has ended
 };
 
 // 8 values of a token, rounded to bfloat16, and what the rounding lost.
@@ -40,22 +42,18 @@ __device__ inline void loadTokens(u32* high, u32* low, const float* row, int col
     }
 }
 
-// 8 columns of a weight row as bfloat16 pairs.
+// 8 columns of a weight row, as they lie there.
 template <int FORMAT> struct Slice;
 
 template <> struct Slice<1>
 {
     uint4 bits;
-    __device__ void load(const Weight& w, long long row, int column) { bits = *(const uint4*)((const u16*)w.values + row * w.stride + column); }
-    __device__ void clear() { bits = make_uint4(0, 0, 0, 0); }
     __device__ void pairs(u32* to) const { to[0] = bits.x, to[1] = bits.y, to[2] = bits.z, to[3] = bits.w; }
 };
 
 template <> struct Slice<2>
 {
     uint2 bits;
-    __device__ void load(const Weight& w, long long row, int column) { bits = *(const uint2*)(w.values + row * w.stride + column); }
-    __device__ void clear() { bits = make_uint2(0, 0); }
     __device__ static float whole(u32 biased, int index)
     {
         // The byte becomes the last bits of 2^23 + byte: no conversion instruction.
@@ -69,11 +67,30 @@ template <> struct Slice<2>
     }
 };
 
+template <> struct Slice<3>
+{
+    uint2 bits;
+    __device__ void pairs(u32* to) const
+    {
+        to[0] = widenFloats(bits.x, 0x1404), to[1] = widenFloats(bits.x, 0x3424);
+        to[2] = widenFloats(bits.y, 0x1404), to[3] = widenFloats(bits.y, 0x3424);
+    }
+};
+
+// What 32 columns of a row are multiplied by.
+template <int FORMAT>
+__device__ inline float scaleOf(const Weight& w, long long row, int block)
+{
+    if (FORMAT == 2)
+        return fromHalf(w.scales[row * (w.stride / 32) + block]);
+    return FORMAT == 3 ? ((const float*)w.scales)[row * ((w.stride + 127) / 128) + block / 4] : 1.0f;
+}
+
 // The pairs (token, choice) of the block's expert; false if another block has them.
-__device__ inline bool findPairs(const ProductArguments& p, int* list, int* counts, int& count, int& expert)
+__device__ inline bool findPairs(const ProductArguments& p, u16* list, int* counts, int& count, int& expert)
 {
     int pairs = p.ids.rows * p.ids.columns, lane = threadIdx.x & 31, warp = threadIdx.x >> 5, slot = blockIdx.y;
-    const int* ids = (const int*)p.ids.address;
+    const volatile int* ids = (const volatile int*)p.ids.address; // others may have written them while this block was there
     expert = ids[slot];
     count = 0;
     for (int base = 0; base < pairs; base += WARPS * 32)
@@ -92,7 +109,7 @@ __device__ inline bool findPairs(const ProductArguments& p, int* list, int* coun
             count += counts[other];
         }
         if (mine)
-            list[before + __popc(votes & ((1u << lane) - 1))] = pair;
+            list[before + __popc(votes & ((1u << lane) - 1))] = (u16)pair;
         __syncthreads();
         // The first pair of an expert speaks for it.
         if (base + WARPS * 32 > slot && count > 0 && list[0] < slot)
@@ -104,46 +121,66 @@ __device__ inline bool findPairs(const ProductArguments& p, int* list, int* coun
 template <int FORMAT, int COUNT, bool HALVES, bool GATED, bool GROUPED>
 __device__ void product(const ProductArguments& p)
 {
-    constexpr int PARTS = GATED ? 2 : 1, AHEAD = GATED ? 2 : WARPS == 16 ? 8 : 4;
-    __shared__ float partial[WARPS][PARTS * 128];
-    __shared__ int list[GROUPED ? MOST_PAIRS : 1];
+    constexpr int PARTS = GATED ? 2 : 1, BATCH = COUNT == 1 ? DEPTH : COUNT == 2 ? DEPTH / 2 : 2;
+    typedef Slice<FORMAT> Piece;
+    extern __shared__ __align__(16) char memory[]; // [WARPS, DEPTH, PARTS, 2, 32] pieces, then the warps' sums
+    __shared__ u16 list[GROUPED ? MOST_PAIRS : 1];
     __shared__ int counts[WARPS];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
     const Weight& w = p.weight;
     int width = GATED ? w.rows / 2 : w.rows, firstRow = blockIdx.x * 16, blocks = w.stride / 32;
-    if (!GROUPED)
-    {
-        // Weights never change: they can come closer while the kernel before this one ends.
-        int rowBytes = w.stride * (FORMAT == 1 ? 2 : 1), lines = rowBytes / 128;
-        for (int part = 0; part < PARTS; part++)
-            for (int i = threadIdx.x; i < 16 * lines; i += WARPS * 32)
-                if (firstRow + i / lines < width)
-                    prefetch(w.values + (long long)(part * width + firstRow + i / lines) * rowBytes + i % lines * 128);
-    }
-    enter();
     int count = p.input.rows, expert = 0;
     const int* chosen = nullptr;
-    if (GROUPED && p.starts)
+    if (GROUPED)
     {
-        expert = blockIdx.y;
-        count = p.starts[expert + 1] - p.starts[expert];
-        chosen = p.order + p.starts[expert];
-    }
-    else if (GROUPED)
-    {
-        if (!findPairs(p, list, counts, count, expert))
+        if (!p.early)
+            await();
+        if (p.starts)
+        {
+            expert = blockIdx.y;
+            count = p.starts[expert + 1] - p.starts[expert];
+            chosen = p.order + p.starts[expert];
+        }
+        else if (!findPairs(p, list, counts, count, expert))
             return;
-        chosen = list;
     }
-    int topK = GROUPED && p.input.rows == p.ids.rows ? p.ids.columns : 1;
-    long long base = (long long)expert * w.rows;
     long long rows[PARTS][2];
     for (int part = 0; part < PARTS; part++)
         for (int half = 0; half < 2; half++)
         {
             int row = firstRow + g + half * 8;
-            rows[part][half] = base + part * width + (row < width ? row : width - 1);
+            rows[part][half] = (long long)expert * w.rows + part * width + (row < width ? row : width - 1);
         }
+    Piece* pieces = (Piece*)memory + warp * DEPTH * PARTS * 64 + lane;
+    float scales[FORMAT == 1 ? 1 : DEPTH][PARTS][2];
+    auto fetch = [&](int slot, int block)
+    {
+        if (block < blocks)
+#pragma unroll
+            for (int part = 0; part < PARTS; part++)
+#pragma unroll
+                for (int half = 0; half < 2; half++)
+                {
+                    const char* from = w.values + (rows[part][half] * w.stride + block * 32 + q * 8) * (int)(sizeof(Piece) / 8);
+                    copyWhole<sizeof(Piece)>(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32), from);
+                    if (FORMAT != 1)
+                        scales[FORMAT == 1 ? 0 : slot][part][half] = scaleOf<FORMAT>(w, rows[part][half], block);
+                }
+        commitCopies();
+    };
+#pragma unroll
+    for (int slot = 0; slot < DEPTH; slot++)
+        fetch(slot, warp + slot * WARPS);
+    if (!GROUPED)
+        enter();
+    else
+    {
+        if (p.early)
+            await();
+        letNext();
+    }
+    int topK = GROUPED && p.input.rows == p.ids.rows ? p.ids.columns : 1;
+    auto pairAt = [&](int token) { return !GROUPED ? token : p.starts ? chosen[token] : (int)list[token]; };
     for (int first = 0; first < count; first += COUNT * 8)
     {
         const float* tokens[COUNT];
@@ -151,69 +188,65 @@ __device__ void product(const ProductArguments& p)
         for (int tile = 0; tile < COUNT; tile++)
         {
             int token = first + tile * 8 + g;
-            tokens[tile] = token >= count ? nullptr : floats(p.input, GROUPED ? chosen[token] / topK : token);
+            tokens[tile] = token >= count ? nullptr : floats(p.input, pairAt(token) / topK);
+        }
+        if (first > 0)
+        {
+            __syncthreads();
+#pragma unroll
+            for (int slot = 0; slot < DEPTH; slot++)
+                fetch(slot, warp + slot * WARPS);
         }
         float sums[PARTS][COUNT][4] = {};
-        for (int start = warp; start < blocks; start += WARPS * AHEAD)
-        {
-            Slice<FORMAT> slices[AHEAD][PARTS][2];
+        for (int start = warp; start < blocks; start += WARPS * DEPTH)
 #pragma unroll
-            for (int ahead = 0; ahead < AHEAD; ahead++)
-#pragma unroll
-                for (int part = 0; part < PARTS; part++)
-#pragma unroll
-                    for (int half = 0; half < 2; half++)
-                    {
-                        int block = start + ahead * WARPS;
-                        if (block < blocks)
-                            slices[ahead][part][half].load(w, rows[part][half], block * 32 + q * 8);
-                        else
-                            slices[ahead][part][half].clear();
-                    }
-#pragma unroll
-            for (int ahead = 0; ahead < AHEAD; ahead++)
+            for (int batch = 0; batch < DEPTH; batch += BATCH)
             {
-                int block = start + ahead * WARPS;
-                if (block >= blocks)
-                    break;
-                u32 a[PARTS][2][4];
-                float scales[PARTS][2];
+                u32 high[BATCH][COUNT][4], low[HALVES ? BATCH : 1][COUNT][4];
 #pragma unroll
-                for (int part = 0; part < PARTS; part++)
+                for (int i = 0; i < BATCH; i++)
 #pragma unroll
-                    for (int half = 0; half < 2; half++)
+                    for (int tile = 0; tile < COUNT; tile++)
                     {
-                        slices[ahead][part][half].pairs(a[part][half]);
-                        if (FORMAT == 2)
-                            scales[part][half] = fromHalf(w.scales[rows[part][half] * blocks + block]);
+                        int block = start + (batch + i) * WARPS;
+                        loadTokens<HALVES>(high[i][tile], low[HALVES ? i : 0][tile], block < blocks ? tokens[tile] : nullptr, block * 32 + q * 8, p.input.columns, p.vectors);
                     }
 #pragma unroll
-                for (int tile = 0; tile < COUNT; tile++)
+                for (int i = 0; i < BATCH; i++)
                 {
-                    u32 high[4], low[4];
-                    loadTokens<HALVES>(high, low, tokens[tile], block * 32 + q * 8, p.input.columns, p.vectors);
+                    int slot = batch + i, block = start + slot * WARPS;
+                    awaitCopies<DEPTH - 1>();
+                    if (block < blocks)
 #pragma unroll
-                    for (int part = 0; part < PARTS; part++)
-                    {
-                        float fresh[4] = {};
-                        float* to = FORMAT == 2 ? fresh : sums[part][tile];
-                        u32(*m)[4] = a[part];
-                        multiply(to, m[0][0], m[1][0], m[0][1], m[1][1], high[0], high[1]);
-                        multiply(to, m[0][2], m[1][2], m[0][3], m[1][3], high[2], high[3]);
-                        if (HALVES)
+                        for (int part = 0; part < PARTS; part++)
                         {
-                            multiply(to, m[0][0], m[1][0], m[0][1], m[1][1], low[0], low[1]);
-                            multiply(to, m[0][2], m[1][2], m[0][3], m[1][3], low[2], low[3]);
+                            u32 m[2][4];
+#pragma unroll
+                            for (int half = 0; half < 2; half++)
+                                pieces[(slot * PARTS + part) * 64 + half * 32].pairs(m[half]);
+#pragma unroll
+                            for (int tile = 0; tile < COUNT; tile++)
+                            {
+                                float fresh[4] = {};
+                                float* to = FORMAT == 1 ? sums[part][tile] : fresh;
+                                u32 *h = high[i][tile], *l = low[HALVES ? i : 0][tile];
+                                multiply(to, m[0][0], m[1][0], m[0][1], m[1][1], h[0], h[1]);
+                                multiply(to, m[0][2], m[1][2], m[0][3], m[1][3], h[2], h[3]);
+                                if (HALVES)
+                                {
+                                    multiply(to, m[0][0], m[1][0], m[0][1], m[1][1], l[0], l[1]);
+                                    multiply(to, m[0][2], m[1][2], m[0][3], m[1][3], l[2], l[3]);
+                                }
+                                if (FORMAT != 1)
+#pragma unroll
+                                    for (int e = 0; e < 4; e++)
+                                        sums[part][tile][e] += scales[FORMAT == 1 ? 0 : slot][part][e >> 1] * fresh[e];
+                            }
                         }
-                        if (FORMAT == 2)
-                        {
-                            sums[part][tile][0] += scales[part][0] * fresh[0], sums[part][tile][1] += scales[part][0] * fresh[1];
-                            sums[part][tile][2] += scales[part][1] * fresh[2], sums[part][tile][3] += scales[part][1] * fresh[3];
-                        }
-                    }
+                    fetch(slot, block + WARPS * DEPTH);
                 }
             }
-        }
+        float* partial = (float*)memory; // [WARPS, PARTS · 128]: every copy has been multiplied by now
 #pragma unroll
         for (int tile = 0; tile < COUNT; tile++)
         {
@@ -222,9 +255,7 @@ __device__ void product(const ProductArguments& p)
             __syncthreads();
 #pragma unroll
             for (int part = 0; part < PARTS; part++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    partial[warp][part * 128 + lane * 4 + i] = sums[part][tile][i];
+                *(float4*)(partial + (warp * PARTS + part) * 128 + lane * 4) = make_float4(sums[part][tile][0], sums[part][tile][1], sums[part][tile][2], sums[part][tile][3]);
             __syncthreads();
             if (threadIdx.x >= 128)
                 continue;
@@ -234,11 +265,12 @@ __device__ void product(const ProductArguments& p)
                 continue;
             int at = ((inTile & 7) * 4 + ((threadIdx.x / 16) >> 1)) * 4 + (inTile >> 3) * 2 + ((threadIdx.x / 16) & 1);
             float sum = 0, other = 0;
+#pragma unroll
             for (int i = 0; i < WARPS; i++)
             {
-                sum += partial[i][at];
+                sum += partial[i * PARTS * 128 + at];
                 if (GATED)
-                    other += partial[i][128 + at];
+                    other += partial[i * PARTS * 128 + 128 + at];
             }
             if (p.bias.address)
             {
@@ -248,15 +280,18 @@ __device__ void product(const ProductArguments& p)
             }
             if (GATED)
                 sum = silu(sum) * other;
-            floats(p.output, GROUPED ? chosen[token] : token)[row] = sum;
+            floats(p.output, pairAt(token))[row] = sum;
         }
     }
 }
 
-// KIND (1: bfloat16, 2: 8-bit blocks), TILES, SPLIT and WARPS are set when the text is compiled.
+// KIND (1: bfloat16, 2: 8-bit blocks, 3: 8-bit floats), TILES, SPLIT, WARPS, DEPTH and BLOCKS are set when the text is compiled.
 #define PRODUCT(name, gated, grouped) \
-    extern "C" __global__ void __launch_bounds__(WARPS * 32) name(ProductArguments p) { product<KIND, TILES, SPLIT, gated, grouped>(p); }
-PRODUCT(linear, false, false)
+    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) name(ProductArguments p) { product<KIND, TILES, SPLIT, gated, grouped>(p); }
+#ifdef GATES
 PRODUCT(linearGated, true, false)
-PRODUCT(grouped, false, true)
 PRODUCT(groupedGated, true, true)
+#else
+PRODUCT(linear, false, false)
+PRODUCT(grouped, false, true)
+#endif

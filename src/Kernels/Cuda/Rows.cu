@@ -22,8 +22,10 @@ extern "C" __global__ void embed(EmbedArguments p)
             to[i] = ((const float*)p.table.values)[start + i];
         else if (p.kind == 1)
             to[i] = widen(((const u16*)p.table.values)[start + i]);
-        else
+        else if (p.kind == 2)
             to[i] = fromHalf(p.table.scales[(start + i) / 32]) * (float)(signed char)p.table.values[start + i];
+        else
+            to[i] = lower(widenFloats((u8)p.table.values[start + i], 0x1404)) * ((const float*)p.table.scales)[(long long)*ints(p.ids, row) * ((p.table.stride + 127) / 128) + i / 128];
     }
 }
 

@@ -1,5 +1,5 @@
-// Products for many rows with bfloat16 weights: tokens go to bfloat16 first (in two halves where singles are wanted), then
-// 64 tokens by 128 rows a block through shared memory, three stages deep, on the tensor cores. Experts take turns by tiles.
+// Products for many rows: tokens go to bfloat16 first (in two halves where singles are wanted), then 64 tokens by 128 rows a block
+// through shared memory, three stages deep, on the tensor cores. Bytes become bfloat16 in shared memory. Experts take turns by tiles.
 
 struct GroupArguments { Tensor ids; int *order, *starts, *tiles; int experts, tileRows; };
 
@@ -69,9 +69,34 @@ struct TileArguments
 #define TILE_TOKENS 64
 #define TILE_ROWS 128
 #define STAGES 3
-#define STAGE_BYTES ((TILE_TOKENS + TILE_ROWS) * 128)
+#define LINE (KIND == 1 ? 128 : 64) // bytes of 64 columns of a weight row
+#define STAGE_BYTES (TILE_TOKENS * 128 + TILE_ROWS * LINE)
 
-// Shared memory of a stage: 64 tokens, then 128 weight rows, 64 columns (128 bytes) each; pieces of 16 bytes are swizzled.
+// 16 bytes of a weight row as bfloat16, in two swizzled pieces of its line.
+__device__ inline void widen16(char* line, int lineIndex, int piece, uint4 bytes, float scale)
+{
+    const u32* words = &bytes.x;
+    u32 pairs[8];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (KIND == 2)
+        {
+            int word = (int)words[i];
+            pairs[2 * i] = pack(scale * (float)(signed char)word, scale * (float)(signed char)(word >> 8));
+            pairs[2 * i + 1] = pack(scale * (float)(signed char)(word >> 16), scale * (float)(signed char)(word >> 24));
+        }
+        else
+        {
+            u32 first = widenFloats(words[i], 0x1404), second = widenFloats(words[i], 0x3424);
+            pairs[2 * i] = pack(scale * lower(first), scale * upper(first));
+            pairs[2 * i + 1] = pack(scale * lower(second), scale * upper(second));
+        }
+    *(uint4*)(line + (((2 * piece) ^ (lineIndex & 7)) * 16)) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    *(uint4*)(line + (((2 * piece + 1) ^ (lineIndex & 7)) * 16)) = make_uint4(pairs[4], pairs[5], pairs[6], pairs[7]);
+}
+
+// Shared memory of a stage: 64 tokens, then 128 weight rows, 64 columns each; pieces of 16 bytes are swizzled, but for bytes, which
+// lie as they are and are widened to one of two tiles behind the stages. KIND is set when the text is compiled.
 extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
 {
     extern __shared__ __align__(128) char stages[];
@@ -86,34 +111,54 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
     int firstRow = blockIdx.x * TILE_ROWS, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     int tokenWarp = warp & 1, rowWarp = warp >> 1;
     const Weight& w = p.weight;
-    const u16* weights = (const u16*)w.values + (long long)expert * w.rows * w.stride;
+    long long before = (long long)expert * w.rows;
     int steps = (w.stride + 63) / 64, passes = p.low ? 2 : 1;
     u32 memory = sharedAddress(stages);
-    // A thread copies the same piece of every sixteenth line: lines it starts from, and how many of them exist.
+    // A thread copies the same piece of every sixteenth line (of bytes: of every 32nd): lines it starts from, and how many of them exist.
     int line = threadIdx.x / 8, piece = threadIdx.x % 8;
     u32 place = line * 128 + ((piece ^ (line & 7)) * 16);
     long long tokenAt = (long long)(firstToken + line) * w.stride + piece * 8, pitch = 16LL * w.stride;
-    const u16* weightFrom = weights + (long long)(firstRow + line) * w.stride + piece * 8;
-    int tokenLines = (count - line + 15) / 16, weightLines = (w.rows - firstRow - line + 15) / 16;
+    int tokenLines = (count - line + 15) / 16;
+    constexpr int APART = KIND == 1 ? 16 : 32, LINES = TILE_ROWS / APART, VALUES = KIND == 1 ? 8 : 16;
+    int weightLine = KIND == 1 ? line : threadIdx.x / 4, weightPiece = KIND == 1 ? piece : threadIdx.x % 4;
+    u32 weightPlace = TILE_TOKENS * 128 + (KIND == 1 ? place : threadIdx.x * 16);
+    const char* weightFrom = w.values + ((before + firstRow + weightLine) * w.stride + weightPiece * VALUES) * (16 / VALUES);
+    long long weightPitch = (long long)APART * w.stride * (16 / VALUES);
+    int weightLines = (w.rows - firstRow - weightLine + APART - 1) / APART;
     auto fetch = [&](int step)
     {
         int column = step % steps * 64;
-        u32 stage = memory + step % STAGES * STAGE_BYTES + place;
+        u32 stage = memory + step % STAGES * STAGE_BYTES;
         bool inside = column + piece * 8 < w.stride;
         const u16* tokens = (step < steps ? p.high : p.low) + tokenAt + column;
 #pragma unroll
         for (int i = 0; i < TILE_TOKENS / 16; i++)
         {
             bool wanted = inside && i < tokenLines;
-            copyAsync(stage + i * 2048, wanted ? tokens + i * pitch : weights, wanted);
+            copyAsync(stage + place + i * 2048, wanted ? (const char*)(tokens + i * pitch) : w.values, wanted);
         }
+        inside = column + weightPiece * VALUES < w.stride;
 #pragma unroll
-        for (int i = 0; i < TILE_ROWS / 16; i++)
+        for (int i = 0; i < LINES; i++)
         {
             bool wanted = inside && i < weightLines;
-            copyAsync(stage + TILE_TOKENS * 128 + i * 2048, wanted ? weightFrom + column + i * pitch : weights, wanted);
+            copyAsync(stage + weightPlace + i * 2048, wanted ? weightFrom + column * (16 / VALUES) + i * weightPitch : w.values, wanted);
         }
     };
+    float scales[LINES];
+    auto findScales = [&](int step)
+    {
+        int column = step % steps * 64 + weightPiece * VALUES;
+#pragma unroll
+        for (int i = 0; i < LINES; i++)
+        {
+            long long row = before + firstRow + weightLine + i * APART;
+            bool wanted = column < w.stride && i < weightLines;
+            scales[i] = !wanted ? 0.0f : KIND == 2 ? fromHalf(w.scales[row * (w.stride / 32) + column / 32]) : ((const float*)w.scales)[row * ((w.stride + 127) / 128) + column / 128];
+        }
+    };
+    if (KIND != 1)
+        findScales(0);
     float sums[2][8][4] = {};
     int all = steps * passes;
     for (int step = 0; step < STAGES - 1; step++)
@@ -125,13 +170,27 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
     for (int step = 0; step < all; step++)
     {
         awaitCopies<STAGES - 2>();
+        u32 stage = memory + step % STAGES * STAGE_BYTES, rowsAt = stage + TILE_TOKENS * 128;
+        if (KIND != 1)
+        {
+            // Each thread widens what it has copied itself.
+            char* wide = stages + STAGES * STAGE_BYTES + step % 2 * (TILE_ROWS * 128);
+            rowsAt = sharedAddress(wide);
+#pragma unroll
+            for (int i = 0; i < LINES; i++)
+            {
+                int index = weightLine + i * APART;
+                widen16(wide + index * 128, index, weightPiece, *(const uint4*)(stages + step % STAGES * STAGE_BYTES + weightPlace + i * 2048), scales[i]);
+            }
+        }
         __syncthreads();
         if (step + STAGES - 1 < all)
             fetch(step + STAGES - 1);
         commitCopies();
+        if (KIND != 1)
+            findScales(step + 1);
         if (tokenWarp * 32 >= count)
             continue; // no tokens for this warp: it copies only
-        u32 stage = memory + step % STAGES * STAGE_BYTES;
 #pragma unroll
         for (int k = 0; k < 4; k++)
         {
@@ -145,8 +204,8 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
 #pragma unroll
             for (int j = 0; j < 4; j++)
             {
-                int line = TILE_TOKENS + rowWarp * 64 + j * 16 + (lane >> 4) * 8 + (lane & 7), piece = k * 2 + ((lane >> 3) & 1);
-                loadMatrices(b[j], stage + line * 128 + ((piece ^ (line & 7)) * 16));
+                int line = rowWarp * 64 + j * 16 + (lane >> 4) * 8 + (lane & 7), piece = k * 2 + ((lane >> 3) & 1);
+                loadMatrices(b[j], rowsAt + line * 128 + ((piece ^ (line & 7)) * 16));
             }
 #pragma unroll
             for (int i = 0; i < 2; i++)
@@ -187,15 +246,27 @@ extern "C" __global__ void addBias(BiasArguments p)
 
 struct RestoreArguments { Weight weight; u16* to; };
 
-// An 8-bit weight as bfloat16, for a product of many rows.
+// A weight of bytes as bfloat16, for a product of many rows.
 extern "C" __global__ void restore(RestoreArguments p)
 {
     enter();
     long long at = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * 4, all = (long long)p.weight.groups * p.weight.rows * p.weight.stride;
     if (at >= all)
         return;
-    float scale = fromHalf(p.weight.scales[at / 32]);
-    char4 q = *(const char4*)(p.weight.values + at);
-    ((u32*)p.to)[at / 2] = pack(scale * q.x, scale * q.y);
-    ((u32*)p.to)[at / 2 + 1] = pack(scale * q.z, scale * q.w);
+    u32 first, second;
+    float scale;
+    if (KIND == 2)
+    {
+        char4 q = *(const char4*)(p.weight.values + at);
+        scale = fromHalf(p.weight.scales[at / 32]);
+        first = pack(scale * q.x, scale * q.y), second = pack(scale * q.z, scale * q.w);
+    }
+    else
+    {
+        u32 bytes = *(const u32*)(p.weight.values + at), low = widenFloats(bytes, 0x1404), high = widenFloats(bytes, 0x3424);
+        scale = ((const float*)p.weight.scales)[at / p.weight.stride * ((p.weight.stride + 127) / 128) + at % p.weight.stride / 128];
+        first = pack(scale * lower(low), scale * upper(low)), second = pack(scale * lower(high), scale * upper(high));
+    }
+    ((u32*)p.to)[at / 2] = first;
+    ((u32*)p.to)[at / 2 + 1] = second;
 }
