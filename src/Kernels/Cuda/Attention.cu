@@ -10,8 +10,9 @@ struct AttentionArguments
     Paged batch;
     float* partial;  // [tiles · cache heads · parts] of 16 · (width + 4)
     int* tickets;    // [tiles · cache heads], zero between launches
+    Tensor queryGain, keyGain, table; // with a table the heads come as they were projected: queries, keys, values one behind the other
     int heads, cacheHeads, parts, single, window; // single: every sequence has one row
-    float scale;
+    float scale, epsilon;
 };
 
 #define WARPS 4
@@ -123,6 +124,67 @@ struct State
     }
 };
 
+// Norm and rotation of halves of a query head, of which a lane holds 8 columns of each 32.
+template <int WIDTH>
+__device__ inline void turn(const AttentionArguments& p, float (*values)[8], int position)
+{
+    int q = threadIdx.x & 3;
+    float squares = 0;
+#pragma unroll
+    for (int i = 0; i < WIDTH / 32; i++)
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            squares += values[i][e] * values[i][e];
+    squares += __shfl_xor_sync(0xFFFFFFFFu, squares, 1);
+    squares += __shfl_xor_sync(0xFFFFFFFFu, squares, 2);
+    float factor = rsqrtf(squares / WIDTH + p.epsilon);
+    const float* turn = floats(p.table, max(position, 0));
+    const float* gain = (const float*)p.queryGain.address;
+#pragma unroll
+    for (int i = 0; i < WIDTH / 64; i++)
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+        {
+            int column = i * 32 + q * 8 + e;
+            float a = values[i][e], b = values[i + WIDTH / 64][e], cosine = turn[column], sine = turn[WIDTH / 2 + column];
+            if (gain)
+                a *= factor * gain[column], b *= factor * gain[column + WIDTH / 2];
+            values[i][e] = a * cosine - b * sine;
+            values[i + WIDTH / 64][e] = b * cosine + a * sine;
+        }
+}
+
+// One warp brings the step's key (or value) of a head into the cache: norm and rotation of halves first if it is a key.
+template <int WIDTH>
+__device__ void keep(const AttentionArguments& p, const float* from, const Tensor& cache, int sequence, int cacheHead, int position, bool key)
+{
+    int lane = threadIdx.x & 31;
+    float low[WIDTH / 64], high[WIDTH / 64], squares = 0;
+#pragma unroll
+    for (int j = 0; j < WIDTH / 64; j++)
+    {
+        low[j] = from[lane + j * 32], high[j] = from[lane + j * 32 + WIDTH / 2];
+        squares += low[j] * low[j] + high[j] * high[j];
+    }
+    float factor = rsqrtf(warpSum(squares) / WIDTH + p.epsilon);
+    const float* turn = floats(p.table, position);
+    u16* to = (u16*)cache.address + cacheAt(p.batch, cache, sequence, position, cacheHead, WIDTH);
+#pragma unroll
+    for (int j = 0; j < WIDTH / 64; j++)
+    {
+        int i = lane + j * 32;
+        float a = low[j], b = high[j];
+        if (key)
+        {
+            if (p.keyGain.address)
+                a *= factor * floats(p.keyGain, 0)[i], b *= factor * floats(p.keyGain, 0)[i + WIDTH / 2];
+            float cosine = turn[i], sine = turn[WIDTH / 2 + i], first = a;
+            a = first * cosine - b * sine, b = b * cosine + first * sine;
+        }
+        to[i] = narrow(a), to[i + WIDTH / 2] = narrow(b);
+    }
+}
+
 template <int WIDTH>
 __device__ void attend(const AttentionArguments& p)
 {
@@ -147,7 +209,7 @@ __device__ void attend(const AttentionArguments& p)
             return;
         tile = left;
     }
-    int firstToken = *ints(p.batch.starts, sequence), tokens = *ints(p.batch.starts, sequence + 1) - firstToken;
+    int firstToken = p.single ? sequence : *ints(p.batch.starts, sequence), tokens = p.single ? 1 : *ints(p.batch.starts, sequence + 1) - firstToken;
     int context = *ints(p.batch.contexts, sequence), rows = tokens * share - tile * 16 * WARPS, firstRow = tile * 16 * WARPS;
     bool shared = rows <= 16 && tile == 0; // warps share the keys
     int size = partSize(context, 64, 1024), parts = shared ? (context + size - 1) / size : 1;
@@ -169,19 +231,35 @@ __device__ void attend(const AttentionArguments& p)
         headOf[r] = cacheHead * share + index % share;
         limits[r] = exists ? *ints(p.batch.positions, tokenOf[r]) + 1 : 0;
         const float* from = exists ? floats(p.query, tokenOf[r]) + headOf[r] * WIDTH + q * 8 : nullptr;
+        float values[WIDTH / 32][8];
 #pragma unroll
         for (int i = 0; i < WIDTH / 32; i++)
         {
-            u32 pairs[4];
-            float4 first = exists ? *(const float4*)(from + i * 32) : make_float4(0, 0, 0, 0);
-            float4 second = exists ? *(const float4*)(from + i * 32 + 4) : make_float4(0, 0, 0, 0);
-            pairs[0] = pack(first.x, first.y), pairs[1] = pack(first.z, first.w), pairs[2] = pack(second.x, second.y), pairs[3] = pack(second.z, second.w);
-            query[i * 2][r] = pairs[0], query[i * 2][r + 2] = pairs[1];
-            query[i * 2 + 1][r] = pairs[2], query[i * 2 + 1][r + 2] = pairs[3];
+            *(float4*)values[i] = exists ? *(const float4*)(from + i * 32) : make_float4(0, 0, 0, 0);
+            *(float4*)(values[i] + 4) = exists ? *(const float4*)(from + i * 32 + 4) : make_float4(0, 0, 0, 0);
+        }
+        if (p.table.address)
+            turn<WIDTH>(p, values, limits[r] - 1);
+#pragma unroll
+        for (int i = 0; i < WIDTH / 32; i++)
+        {
+            query[i * 2][r] = pack(values[i][0], values[i][1]), query[i * 2][r + 2] = pack(values[i][2], values[i][3]);
+            query[i * 2 + 1][r] = pack(values[i][4], values[i][5]), query[i * 2 + 1][r + 2] = pack(values[i][6], values[i][7]);
         }
         firsts[r] = p.window > 0 ? max(0, limits[r] - p.window) : 0;
         last = max(last, limits[r]);
         earliest = min(earliest, exists ? firsts[r] : context);
+    }
+    int newest = context - 1;
+    if (p.table.address && newest >= start && newest < end)
+    {
+        // This block's part ends with the step's own position, which only it reads.
+        const float* projected = floats(p.query, firstToken) + (p.heads + cacheHead) * WIDTH;
+        if (warp == 0)
+            keep<WIDTH>(p, projected, p.keys, sequence, cacheHead, newest, true);
+        else if (warp == 1)
+            keep<WIDTH>(p, projected + p.cacheHeads * WIDTH, p.values, sequence, cacheHead, newest, false);
+        __syncthreads();
     }
     for (int step = 4; step < 32; step <<= 1)
     {

@@ -16,15 +16,12 @@ __device__ inline int warpBest(u32 value, int index)
     return (int)__reduce_min_sync(0xFFFFFFFFu, value == best ? (u32)index : 0x7FFFFFFFu);
 }
 
-// A warp per token. Shared memory: scores and biased scores of all experts, scores of all groups.
-extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
+// One warp chooses a token's experts. Scores: room for those of all experts, the same biased, and those of all groups.
+__device__ void choose(const RouteArguments& p, int row, const float* logits, float* scores)
 {
-    extern __shared__ float scores[];
-    enter();
-    int experts = p.logits.columns, lane = threadIdx.x, row = blockIdx.x, perGroup = experts / p.groups;
+    int experts = p.logits.columns, lane = threadIdx.x & 31, perGroup = experts / p.groups;
     float* biased = scores + experts;
     float* groups = biased + experts;
-    const float* logits = floats(p.logits, row);
     float most = -INFINITY, sum = 0;
     for (int i = lane; i < experts; i += 32)
         most = fmaxf(most, logits[i]);
@@ -101,6 +98,112 @@ extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
     for (int k = lane; k < p.topK; k += 32)
         floats(p.gates, row)[k] *= gate;
 }
+
+// A warp per token.
+extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
+{
+    extern __shared__ float scores[];
+    enter();
+    choose(p, blockIdx.x, floats(p.logits, blockIdx.x), scores);
+}
+
+#if __CUDA_ARCH__ >= 900
+struct StepArguments { Tensor normed, residual, delta, gain; Weight router; RouteArguments rule; float epsilon; };
+
+#define CLUSTER 8
+#define AHEAD 16
+
+// What stands between attention and experts, for few tokens: residual += delta, its norm, the router's logits, the choice. A cluster
+// of blocks per token: each makes the norm for itself and its share of the logits, a warp per expert; the first block chooses.
+// Shared memory: the norm, the logits, then what choosing needs.
+extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512) normAndChoose(StepArguments p)
+{
+    extern __shared__ __align__(16) float normed[];
+    __shared__ float room[33];
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = blockIdx.x % CLUSTER, token = blockIdx.x / CLUSTER;
+    int width = p.residual.columns, experts = p.router.rows, share = (experts + CLUSTER - 1) / CLUSTER, end = min(experts, (part + 1) * share);
+    const float* weights = (const float*)p.router.values;
+    float* logits = normed + p.router.stride;
+    asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
+    // The weights of each warp's first expert are on their way before its inputs are there.
+    float4 ahead[AHEAD];
+    int expert = part * share + warp;
+#pragma unroll
+    for (int j = 0; j < AHEAD; j++)
+        if (expert < end && j * 128 + lane * 4 < p.router.stride)
+            ahead[j] = *(const float4*)(weights + (long long)expert * p.router.stride + j * 128 + lane * 4);
+    enter();
+    float4 sums[4];
+    float squares = 0;
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+    {
+        int i = threadIdx.x * 4 + j * 2048;
+        if (i >= width)
+            break;
+        float4 a = *(const float4*)(floats(p.residual, token) + i), b = *(const float4*)(floats(p.delta, token) + i);
+        sums[j] = make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+        squares += sums[j].x * sums[j].x + sums[j].y * sums[j].y + sums[j].z * sums[j].z + sums[j].w * sums[j].w;
+    }
+    float factor = rsqrtf(blockSum(squares, room) / width + p.epsilon);
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+    {
+        int i = threadIdx.x * 4 + j * 2048;
+        if (i >= p.router.stride)
+            break;
+        float4 gain = i < width ? *(const float4*)(floats(p.gain, 0) + i) : make_float4(0, 0, 0, 0);
+        *(float4*)(normed + i) = i < width
+            ? make_float4(sums[j].x * factor * gain.x, sums[j].y * factor * gain.y, sums[j].z * factor * gain.z, sums[j].w * factor * gain.w)
+            : gain;
+    }
+    __syncthreads();
+    asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); // all blocks are here: the first one's memory can be written
+    u32 there = sharedAddress(logits);
+    asm volatile("mapa.shared::cluster.u32 %0, %0, 0;" : "+r"(there));
+    for (; expert < end; expert += 16)
+    {
+        const float* row = weights + (long long)expert * p.router.stride;
+        bool first = expert == part * share + warp;
+        float sum = 0;
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++)
+        {
+            int i = j * 128 + lane * 4;
+            if (i >= p.router.stride)
+                break;
+            float4 weight = first ? ahead[j] : *(const float4*)(row + i), value = *(const float4*)(normed + i);
+            sum += weight.x * value.x + weight.y * value.y + weight.z * value.z + weight.w * value.w;
+        }
+#pragma unroll 8
+        for (int i = AHEAD * 128 + lane * 4; i < p.router.stride; i += 128)
+        {
+            float4 weight = *(const float4*)(row + i), value = *(const float4*)(normed + i);
+            sum += weight.x * value.x + weight.y * value.y + weight.z * value.z + weight.w * value.w;
+        }
+        sum = warpSum(sum);
+        if (lane == 0)
+        {
+            floats(p.rule.logits, token)[expert] = sum;
+            asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there + expert * 4), "f"(sum) : "memory");
+        }
+    }
+    asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+    if (part == 0 && warp == 0)
+        choose(p.rule, token, logits, logits + experts);
+    // All have read the stream by now: each block writes its share.
+    if (threadIdx.x / (512 / CLUSTER) == part)
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+        {
+            int i = threadIdx.x * 4 + j * 2048;
+            if (i >= width)
+                break;
+            *(float4*)(floats(p.residual, token) + i) = sums[j];
+            *(float4*)(floats(p.normed, token) + i) = *(const float4*)(normed + i);
+        }
+}
+#endif
 
 struct CountArguments { Tensor counts, ids; };
 

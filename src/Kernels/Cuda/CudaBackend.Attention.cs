@@ -23,8 +23,9 @@ public sealed unsafe partial class CudaBackend
         long places = (long)tileCount * cacheHeads;
         nint sums = Ensure(ref partial, places * parts * 16 * (width + 4) * sizeof(float), "attention over parts of a context");
         nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
+        PrepareArguments own = Prepared(query, keys, values, batch);
         Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
-            output, query, keys, values, batch, sums, counters, heads, cacheHeads, parts, single ? 1 : 0, window, scale));
+            output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon));
     }
 
     /// <inheritdoc/>
@@ -98,8 +99,8 @@ public sealed unsafe partial class CudaBackend
         Tensor Output, Tensor Query, Tensor Keys, Tensor Values, int Span, int Heads, int Width, float Scale);
 
     private readonly record struct AttentionArguments(
-        Tensor Output, Tensor Query, Tensor Keys, Tensor Values, PagedBatch Batch, nint Partial, nint Tickets, int Heads, int CacheHeads,
-        int Parts, int Single, int Window, float Scale);
+        Tensor Output, Tensor Query, Tensor Keys, Tensor Values, PagedBatch Batch, nint Partial, nint Tickets, Tensor QueryGain, Tensor KeyGain,
+        Tensor Table, int Heads, int CacheHeads, int Parts, int Single, int Window, float Scale, float Epsilon);
 
     private readonly record struct AbsorbArguments(
         Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, WeightView Expand, int Heads, int Plain, int Rope, int Value, int Rank, int Brain);

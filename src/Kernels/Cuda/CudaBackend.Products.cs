@@ -24,7 +24,13 @@ public sealed unsafe partial class CudaBackend
         WeightView view = View(weight);
         int kind = ((CudaWeight)weight).Kind;
         if (kind == 0)
-            Singles(output, input, view, bias);
+        {
+            SinglesArguments singles = new(output, input, bias, default, view);
+            if (norming is { } norm && norm.Output == input && routing is null && bias.IsEmpty)
+                routing = singles;
+            else
+                Singles(singles);
+        }
         else if (input.Rows <= FewTokens)
             Product(ProductForm.Linear, kind, input.Rows, new Grid(Up(view.Rows, 16)), new ProductArguments(output, input, bias, default, view, 0, 0, Vectors(input), 0));
         else
@@ -101,13 +107,12 @@ public sealed unsafe partial class CudaBackend
         Product(form, kind, expected, new Grid(blocks, view.Groups), new ProductArguments(output, input, default, ids, view, order, starts, Vectors(input), 0));
     }
 
-    private void Singles(Tensor output, Tensor input, WeightView view, Tensor bias)
+    private void Singles(in SinglesArguments arguments)
     {
-        SinglesArguments arguments = new(output, input, bias, default, view);
-        if (input.Rows <= FewTokens)
-            Launch(singlesFew, new Grid(view.Rows), 128, arguments);
+        if (arguments.Input.Rows <= FewTokens)
+            Launch(singlesFew, new Grid(arguments.Weight.Rows), 128, arguments);
         else
-            Launch(singlesMany, new Grid(Up(view.Rows, 64), Up(input.Rows, 64)), Threads, arguments);
+            Launch(singlesMany, new Grid(Up(arguments.Weight.Rows, 64), Up(arguments.Input.Rows, 64)), Threads, arguments);
     }
 
     private void Many(Tensor output, Tensor input, WeightView view, int kind, Tensor bias)

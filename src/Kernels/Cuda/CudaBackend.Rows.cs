@@ -2,9 +2,7 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private const int MostCombined = 8192;
     private readonly Kernel gatherTokens, embed, gatherRows, rmsNorm, add, rope, swiGlu, combine, writeCache, prepareHeads, copyRows, layerNorm, gelu, combineNorm;
-    private CombineArguments? combining;
 
     /// <inheritdoc/>
     public override void GatherTokens(Tensor ids, Tensor tokens, Tensor slots, Tensor positions) =>
@@ -19,14 +17,19 @@ public sealed unsafe partial class CudaBackend
         Launch(gatherRows, new Grid(rows.Rows), Threads, new GatherRowsArguments(output, input, rows));
 
     /// <inheritdoc/>
-    public override void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon) => Norm(output, input, default, gain, epsilon);
+    public override void RmsNorm(Tensor output, Tensor input, Tensor gain, float epsilon) => Norm(new(output, input, default, gain, epsilon));
 
     /// <inheritdoc/>
     public override void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon)
     {
-        if (combining is not { } waiting || waiting.Output != delta || gain.Columns != residual.Columns || gain.Columns > MostCombined)
+        if (combining is not { } waiting || waiting.Output != delta || gain.Columns != residual.Columns || gain.Columns > MostNormed)
         {
-            Norm(output, residual, delta, gain, epsilon);
+            Settle();
+            NormArguments norm = new(output, residual, delta, gain, epsilon);
+            if (MayJoin(norm))
+                norming = norm;
+            else
+                Norm(norm);
             return;
         }
         // The sum over experts goes straight into the stream.
@@ -66,15 +69,6 @@ public sealed unsafe partial class CudaBackend
         combining = new CombineArguments(output, rows, gates, shared);
     }
 
-    /// <summary>Launches a sum over experts that waits.</summary>
-    private void Settle()
-    {
-        if (combining is not { } waiting)
-            return;
-        combining = null;
-        Launch(combine, new Grid(waiting.Output.Rows, Up(waiting.Output.Columns, Threads)), Threads, waiting);
-    }
-
     /// <inheritdoc/>
     public override void WriteCache(Tensor cache, Tensor rows, PagedBatch batch, int heads) =>
         Launch(writeCache, new Grid(batch.Tokens), Threads, new WriteCacheArguments(cache, rows, batch, heads, Brain(cache)));
@@ -88,13 +82,23 @@ public sealed unsafe partial class CudaBackend
             base.PrepareHeads(projected, how, keys, values, batch);
             return;
         }
-        const int PerBlock = Threads / 32;
-        Launch(prepareHeads, new Grid(batch.Tokens, Up(how.Heads + 2L * how.CacheHeads, PerBlock)), Threads, new PrepareArguments(
-            projected, how.QueryGain, how.KeyGain, how.Rope, keys, values, batch, how.Heads, how.CacheHeads, how.Width, Brain(keys), how.Epsilon));
+        Settle();
+        PrepareArguments heads = new(
+            projected, how.QueryGain, how.KeyGain, how.Rope, keys, values, batch, how.Heads, how.CacheHeads, how.Width, Brain(keys), how.Epsilon);
+        if (MayJoin(heads))
+            preparing = heads;
+        else
+            Prepare(heads);
     }
 
-    private void Norm(Tensor output, Tensor input, Tensor delta, Tensor gain, float epsilon) =>
-        Launch(rmsNorm, new Grid(input.Rows, input.Columns / gain.Columns), NormThreads(gain), new NormArguments(output, input, delta, gain, epsilon));
+    private void Prepare(in PrepareArguments heads)
+    {
+        const int PerBlock = Threads / 32;
+        Launch(prepareHeads, new Grid(heads.Batch.Tokens, Up(heads.Heads + 2L * heads.CacheHeads, PerBlock)), Threads, heads);
+    }
+
+    private void Norm(in NormArguments norm) =>
+        Launch(rmsNorm, new Grid(norm.Residual.Rows, norm.Residual.Columns / norm.Gain.Columns), NormThreads(norm.Gain), norm);
 
     private static int NormThreads(Tensor gain) => gain.Columns <= 128 ? 32 : gain.Columns <= 1024 ? Threads : 1024;
 

@@ -46,8 +46,8 @@ public sealed unsafe partial class CudaBackend : Backend
         (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
         (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
         (attendLatent, mergeLatent) = (Entry("Latent.cu", "attendLatent"), Entry("Latent.cu", "mergeLatent"));
-        (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample"));
-        countExperts = Entry("Choosing.cu", "countExperts");
+        (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample", MostResident));
+        (countExperts, normAndChoose) = (Entry("Choosing.cu", "countExperts"), Entry("Choosing.cu", "normAndChoose"));
         products = new ProductKernels(library, splits);
         dense = DenseProducts.TryOpen(driver, stream);
     }
@@ -118,7 +118,7 @@ public sealed unsafe partial class CudaBackend : Backend
         if (grid.X == 0 || grid.Y == 0 || grid.Z == 0)
             return;
         driver.Enter();
-        if (combining is not null)
+        if (Waits)
             Settle();
         if (transfers.Count > 0)
             Flush();

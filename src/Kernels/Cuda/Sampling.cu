@@ -1,15 +1,38 @@
-// The next token of each row, one block a row: penalties and bias, then the cut by min-p, top-k and top-p, then one draw that
-// walks the kept tokens in order of id. Weights are summed as whole numbers (of 2^-40 of the best token's), so that no order of
-// adding matters. The cut is found digit by digit over keys that fall with the logit and rise with the id.
+// The next token of each row: penalties and bias, then the cut by min-p, top-k and top-p, then one draw that walks the kept tokens
+// in order of id. Weights are summed as whole numbers (of 2^-40 of the best token's), so that no order of adding matters. The cut is
+// found digit by digit over keys that fall with the logit and rise with the id. A cluster of blocks has a row, each a run of ids in
+// its shared memory (where there are no clusters, one block has all of them where they lie).
 
 struct SampleArguments
 {
     Tensor ids, logits, slots, lengths, promptLengths, tokens, reals, integers, biasStarts, biasIds, biasValues;
     float* adjusted; // [rows, vocabulary]
     int* counts;     // [rows, vocabulary], zero between launches
+    int resident;    // a block's run of ids fits its shared memory
 };
 
 #define THREADS 1024
+
+#if __CUDA_ARCH__ >= 900
+#define PARTS 8
+
+// All blocks of a row wait for each other.
+__device__ inline void meet() { asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
+
+// What another block of the row has in its shared memory.
+__device__ inline u64 peek(const u64* mine, int part)
+{
+    u64 value;
+    asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %1, %2; ld.shared::cluster.u64 %0, [a]; }" : "=l"(value) : "r"(sharedAddress(mine)), "r"(part) : "memory");
+    return value;
+}
+
+#else
+#define PARTS 1
+#define __cluster_dims__(...)
+__device__ inline void meet() { __syncthreads(); }
+__device__ inline u64 peek(const u64* mine, int part) { return *mine; }
+#endif
 
 __device__ inline u64 fallingKey(float logit, int id)
 {
@@ -33,27 +56,28 @@ __device__ inline float uniform(u64 seed, u32 index)
 
 struct Candidates
 {
-    const float* logits;
-    int count;
+    const float* logits; // of the block's run of ids
+    int first, count;
     float most, inverse, floor;
 
-    __device__ float weight(int id) const
+    __device__ u64 key(int i) const { return fallingKey(logits[i], first + i); }
+    __device__ float weight(int i) const
     {
-        float logit = logits[id];
+        float logit = logits[i];
         return logit != logit ? 0.0f : expf((logit - most) * inverse);
     }
     __device__ u64 mass(float weight) const { return (u64)(weight * 1099511627776.0f); }
 };
 
-#define MOST_SORTED 1024
+#define MOST_SORTED 256
 
 struct Digits
 {
-    int sizes[256];
-    u64 masses[256];
-    u64 keys[MOST_SORTED], keyMasses[MOST_SORTED];
-    u64 prefix, sizeBefore, massBefore;
-    int bucket, left, count;
+    u64 sizes[256], masses[256];       // of the block's run
+    u64 allSizes[256], allMasses[256]; // of the row
+    u64 ownKeys[MOST_SORTED], ownMasses[MOST_SORTED], keys[MOST_SORTED], keyMasses[MOST_SORTED];
+    u64 prefix, sizeBefore, massBefore, ownCount;
+    int bucket, left;
 };
 
 // Least of the block's numbers.
@@ -88,6 +112,46 @@ __device__ inline u64 blockTotal(u64 value, u64* room)
     return value;
 }
 
+// Numbers that the blocks of a row show each other: two places in turn, so that one meeting each time is enough.
+struct Exchange
+{
+    u64* places;
+    int turn;
+
+    __device__ const u64* show(u64 value)
+    {
+        u64* mine = places + (turn++ & 1);
+        if (threadIdx.x == 0)
+            *mine = value;
+        meet();
+        return mine;
+    }
+    __device__ u64 least(u64 value, u64* room)
+    {
+        const u64* shown = show(blockLeast(value, room));
+        value = ~0ull;
+        for (int part = 0; part < PARTS; part++)
+        {
+            u64 other = peek(shown, part);
+            value = other < value ? other : value;
+        }
+        return value;
+    }
+    // Sum over the row, and over the blocks before this one.
+    __device__ u64 total(u64 value, u64* room, int mine, u64& before)
+    {
+        const u64* shown = show(blockTotal(value, room));
+        u64 sum = before = 0;
+        for (int part = 0; part < PARTS; part++)
+        {
+            u64 other = peek(shown, part);
+            sum += other;
+            before += part < mine ? other : 0;
+        }
+        return sum;
+    }
+};
+
 __device__ inline int bucketOf(float most, float logit) { return (int)fminf((most - logit) * 8, 255.0f); }
 
 // Adds every lane's candidate to its digit (-1: none); lanes with the same digit go as one.
@@ -97,7 +161,7 @@ __device__ inline void count(Digits& digits, int digit, u64 mass)
     u32 low = __reduce_add_sync(same, (u32)mass & 0xFFFFF), high = __reduce_add_sync(same, (u32)(mass >> 20));
     if (digit < 0 || (int)(threadIdx.x & 31) != __ffs(same) - 1)
         return;
-    atomicAdd(&digits.sizes[digit], __popc(same));
+    atomicAdd(&digits.sizes[digit], (u64)__popc(same));
     atomicAdd(&digits.masses[digit], ((u64)high << 20) + low);
 }
 
@@ -107,7 +171,7 @@ __device__ int crossing(Digits& digits, u64 target, bool byMass)
     int lane = threadIdx.x & 31;
     u64 size = 0, mass = 0;
     for (int i = lane * 8; i < lane * 8 + 8; i++)
-        size += digits.sizes[i], mass += digits.masses[i];
+        size += digits.allSizes[i], mass += digits.allMasses[i];
     u64 sizeEnd = size, massEnd = mass;
     for (int step = 1; step < 32; step <<= 1)
     {
@@ -125,11 +189,11 @@ __device__ int crossing(Digits& digits, u64 target, bool byMass)
     if (mine)
         for (int i = lane * 8; i < lane * 8 + 8; i++)
         {
-            u64 sizeNext = sizeNow + digits.sizes[i], massNext = massNow + digits.masses[i];
+            u64 sizeNext = sizeNow + digits.allSizes[i], massNext = massNow + digits.allMasses[i];
             if ((byMass ? massNext : sizeNext) >= target)
             {
                 found = i;
-                digits.sizeBefore = sizeNow, digits.massBefore = massNow, digits.left = digits.sizes[i];
+                digits.sizeBefore = sizeNow, digits.massBefore = massNow, digits.left = (int)digits.allSizes[i];
                 break;
             }
             sizeNow = sizeNext, massNow = massNext;
@@ -139,6 +203,7 @@ __device__ int crossing(Digits& digits, u64 target, bool byMass)
 
 // Key of the first candidate, in order of keys up to `limit`, at which the number (or mass) so far reaches the target. First the
 // candidates are counted by eighths of a nat below the best, then by digits of their keys until few are left, which are ranked.
+// Every block of the row comes to the same result.
 __device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, bool byMass, u64* room)
 {
     if (threadIdx.x == 0)
@@ -152,22 +217,35 @@ __device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, b
         u64 prefix = digits.prefix;
         for (int base = 0; base < c.count; base += THREADS)
         {
-            int id = base + threadIdx.x;
-            bool inside = id < c.count;
-            float logit = inside ? c.logits[id] : 0, weight = inside ? c.weight(id) : 0;
-            u64 key = fallingKey(logit, id);
+            int i = base + threadIdx.x;
+            bool inside = i < c.count;
+            float logit = inside ? c.logits[i] : 0;
             int coarse = bucketOf(c.most, logit);
-            inside = inside && key <= limit && weight >= c.floor
-                && (bucket < 0 || (coarse == bucket && (shift >= 48 || key >> (shift + 8) == prefix)));
+            u64 key = fallingKey(logit, c.first + i);
+            inside = inside && key <= limit && (bucket < 0 || (coarse == bucket && (shift >= 48 || key >> (shift + 8) == prefix)));
+            if (!__any_sync(0xFFFFFFFFu, inside))
+                continue;
+            float weight = inside ? c.weight(i) : 0;
+            inside = inside && weight >= c.floor;
             count(digits, inside ? (bucket < 0 ? coarse : (int)(key >> shift) & 255) : -1, c.mass(weight));
         }
-        __syncthreads();
+        meet();
+        if (threadIdx.x < 256)
+        {
+            u64 size = 0, mass = 0;
+#pragma unroll
+            for (int part = 0; part < PARTS; part++)
+                size += peek(&digits.sizes[threadIdx.x], part), mass += peek(&digits.masses[threadIdx.x], part);
+            digits.allSizes[threadIdx.x] = size, digits.allMasses[threadIdx.x] = mass;
+        }
+        meet();
         if (threadIdx.x < 32)
         {
             int found = crossing(digits, target, byMass);
             if (threadIdx.x == 0)
             {
                 digits.bucket = found;
+                digits.ownCount = 0;
                 if (bucket >= 0 && found >= 0)
                     digits.prefix = prefix << 8 | found;
             }
@@ -182,26 +260,37 @@ __device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, b
             bucket = found;
         if (left > MOST_SORTED)
             continue;
-        if (threadIdx.x == 0)
-            digits.count = 0;
-        __syncthreads();
         prefix = digits.prefix;
-        for (int id = threadIdx.x; id < c.count; id += THREADS)
+        for (int i = threadIdx.x; i < c.count; i += THREADS)
         {
-            float logit = c.logits[id], weight = c.weight(id);
-            u64 key = fallingKey(logit, id);
-            if (key > limit || !(weight >= c.floor) || bucketOf(c.most, logit) != bucket || (!first && key >> shift != prefix))
+            u64 key = c.key(i);
+            if (key > limit || bucketOf(c.most, c.logits[i]) != bucket || (!first && key >> shift != prefix))
                 continue;
-            int place = atomicAdd(&digits.count, 1);
-            digits.keys[place] = key;
-            digits.keyMasses[place] = c.mass(weight);
+            float weight = c.weight(i);
+            if (!(weight >= c.floor))
+                continue;
+            int place = (int)atomicAdd(&digits.ownCount, 1ull);
+            digits.ownKeys[place] = key;
+            digits.ownMasses[place] = c.mass(weight);
         }
-        __syncthreads();
+        meet();
+        int count = 0;
+        for (int part = 0; part < PARTS; part++)
+        {
+            int theirs = (int)peek(&digits.ownCount, part), i = threadIdx.x;
+            if (i < theirs)
+            {
+                digits.keys[count + i] = peek(&digits.ownKeys[i], part);
+                digits.keyMasses[count + i] = peek(&digits.ownMasses[i], part);
+            }
+            count += theirs;
+        }
+        meet();
         u64 best = ~0ull;
-        if (threadIdx.x < digits.count)
+        if (threadIdx.x < count)
         {
             u64 mine = digits.keys[threadIdx.x], size = digits.sizeBefore, mass = digits.massBefore;
-            for (int i = 0; i < digits.count; i++)
+            for (int i = 0; i < count; i++)
                 if (digits.keys[i] <= mine)
                     size++, mass += digits.keyMasses[i];
             if ((byMass ? mass : size) >= target)
@@ -213,141 +302,154 @@ __device__ u64 cut(const Candidates& c, Digits& digits, u64 limit, u64 target, b
     return limit;
 }
 
-__device__ void penalize(const SampleArguments& p, int row, float* logits, int* counts)
+// Applies penalties to the block's run of ids.
+__device__ void penalize(const SampleArguments& p, int row, float* logits, int* counts, int first, int end)
 {
     const float* reals = floats(p.reals, row);
     const int* tokens = ints(p.tokens, *ints(p.slots, row));
     int length = *ints(p.lengths, row), prompt = *ints(p.promptLengths, row);
     for (int i = threadIdx.x; i < length; i += THREADS)
     {
+        int id = tokens[i];
+        if (id < first || id >= end)
+            continue;
         if (i < prompt)
-            atomicOr(&counts[tokens[i]], 1 << 30);
+            atomicOr(&counts[id], 1 << 30);
         else
-            atomicAdd(&counts[tokens[i]], 1);
+            atomicAdd(&counts[id], 1);
     }
     __syncthreads();
     // The first to take a token's count applies it and leaves zero behind.
     for (int i = threadIdx.x; i < length; i += THREADS)
     {
-        int id = tokens[i], count = atomicExch(&counts[id], 0);
+        int id = tokens[i], count = id < first || id >= end ? 0 : atomicExch(&counts[id], 0);
         if (count == 0)
             continue;
         int produced = count & ((1 << 30) - 1);
-        float logit = logits[id] > 0 ? logits[id] / reals[3] : logits[id] * reals[3];
-        logits[id] = produced == 0 ? logit : logit - reals[4] - reals[5] * produced;
+        float* at = logits + id - first;
+        float logit = *at > 0 ? *at / reals[3] : *at * reals[3];
+        *at = produced == 0 ? logit : logit - reals[4] - reals[5] * produced;
     }
     __syncthreads();
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) sample(SampleArguments p)
+extern "C" __global__ void __cluster_dims__(PARTS, 1, 1) __launch_bounds__(THREADS) sample(SampleArguments p)
 {
-    __shared__ u64 room[32];
+    extern __shared__ __align__(16) float run[];
+    __shared__ u64 room[32], places[2], chosen;
     __shared__ Digits digits;
-    __shared__ int chosen;
     enter();
-    int row = blockIdx.x, vocabulary = p.logits.columns, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int row = blockIdx.x / PARTS, part = blockIdx.x % PARTS, vocabulary = p.logits.columns, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int share = (vocabulary + PARTS - 1) / PARTS, firstId = min(vocabulary, part * share), endId = min(vocabulary, firstId + share), count = endId - firstId;
     const float* reals = floats(p.reals, row);
     const int* integers = ints(p.integers, row);
-    const float* logits = floats(p.logits, row);
+    const float* logits = floats(p.logits, row) + firstId;
     int firstBias = *ints(p.biasStarts, row), endBias = *ints(p.biasStarts, row + 1);
-    if (integers[4] != 0 || endBias > firstBias)
+    bool changed = integers[4] != 0 || endBias > firstBias;
+    if (changed || p.resident)
     {
-        float* own = p.adjusted + (long long)row * vocabulary;
-        for (int id = threadIdx.x; id < vocabulary; id += THREADS)
-            own[id] = logits[id];
+        float* own = p.resident ? run : p.adjusted + (long long)row * vocabulary + firstId;
+#pragma unroll 8
+        for (int i = threadIdx.x; i < count; i += THREADS)
+            own[i] = logits[i];
         __syncthreads();
         if (integers[4] != 0)
-            penalize(p, row, own, p.counts + (long long)row * vocabulary);
+            penalize(p, row, own, p.counts + (long long)row * vocabulary, firstId, endId);
         for (int entry = firstBias + threadIdx.x; entry < endBias; entry += THREADS)
-            atomicAdd(&own[*ints(p.biasIds, entry)], *floats(p.biasValues, entry));
+        {
+            int id = *ints(p.biasIds, entry);
+            if (id >= firstId && id < endId)
+                atomicAdd(&own[id - firstId], *floats(p.biasValues, entry));
+        }
         __syncthreads();
         logits = own;
     }
+    Exchange exchange = {places, 0};
     u64 best = ~0ull;
 #pragma unroll 8
-    for (int id = threadIdx.x; id < vocabulary; id += THREADS)
+    for (int i = threadIdx.x; i < count; i += THREADS)
     {
-        u64 key = fallingKey(logits[id], id);
+        u64 key = fallingKey(logits[i], firstId + i);
         best = key < best ? key : best;
     }
-    best = blockLeast(best, room);
-    int first = (int)(best & 0xFFFFFF);
-    float most = logits[first];
+    best = exchange.least(best, room);
+    // The best token's logit, from its key.
+    u32 rising = ~(u32)(best >> 24);
+    float most = __uint_as_float(rising & 0x80000000u ? rising & 0x7FFFFFFFu : ~rising);
     if (threadIdx.x == 0)
-        chosen = first;
+        chosen = ~0ull;
     __syncthreads();
-    if (reals[0] != 0 && most == most && fabsf(most) != INFINITY)
+    if (reals[0] != 0 && fabsf(most) != INFINITY)
     {
-        Candidates c = {logits, vocabulary, most, 1.0f / reals[0], fmaxf(reals[2], __uint_as_float(1))};
-        u64 limit = ~0ull;
+        Candidates c = {logits, firstId, count, most, 1.0f / reals[0], fmaxf(reals[2], __uint_as_float(1))};
+        u64 limit = ~0ull, before;
         if (integers[0] > 0 && integers[0] < vocabulary)
             limit = cut(c, digits, limit, integers[0], false, room);
-        for (int pass = 0; pass < 2; pass++)
+        // Each thread has a run of ids, odd in length: lanes read different banks.
+        int length = (count + THREADS - 1) / THREADS | 1, start = min(count, (int)threadIdx.x * length), end = min(count, start + length);
+        for (int pass = reals[1] < 1 ? 0 : 1; pass < 2; pass++)
         {
             // First pass: the mass that top-p is a share of. Second pass, behind its cut: the mass to draw from.
-            if (pass == 0 && reals[1] >= 1)
-                continue;
-            u64 mine = 0;
-#pragma unroll 4
-            for (int id = threadIdx.x; id < vocabulary; id += THREADS)
+            u64 own = 0;
+            for (int i = start; i < end; i++)
             {
-                float weight = c.weight(id);
-                if (weight >= c.floor && fallingKey(logits[id], id) <= limit)
-                    mine += c.mass(weight);
+                float weight = c.weight(i);
+                if (weight >= c.floor && c.key(i) <= limit)
+                    own += c.mass(weight);
             }
-            u64 total = blockTotal(mine, room);
+            u64 total = exchange.total(own, room, part, before);
             if (pass == 0)
             {
-                double share = ceil((double)reals[1] * (double)total);
-                limit = cut(c, digits, limit, share < 1 ? 1 : (u64)share, true, room);
+                double target = ceil((double)reals[1] * (double)total);
+                limit = cut(c, digits, limit, target < 1 ? 1 : (u64)target, true, room);
                 continue;
             }
             u64 seed = (u64)(u32)integers[1] | (u64)(u32)integers[2] << 32;
             u64 draw = (u64)((double)uniform(seed, (u32)integers[3]) * (double)total);
-            // Each thread owns a run of ids; the one in whose run the draw falls walks it.
-            int run = (vocabulary + THREADS - 1) / THREADS, start = threadIdx.x * run, end = min(vocabulary, start + run);
-            u64 own = 0;
-            for (int id = start; id < end; id++)
-            {
-                float weight = c.weight(id);
-                if (weight >= c.floor && fallingKey(logits[id], id) <= limit)
-                    own += c.mass(weight);
-            }
-            u64 before = own;
+            // The thread in whose run the draw falls walks it.
+            u64 upTo = own;
             for (int step = 1; step < 32; step <<= 1)
             {
-                u64 other = __shfl_up_sync(0xFFFFFFFFu, before, step);
+                u64 other = __shfl_up_sync(0xFFFFFFFFu, upTo, step);
                 if (lane >= step)
-                    before += other;
+                    upTo += other;
             }
             __syncthreads();
             if (lane == 31)
-                room[warp] = before;
+                room[warp] = upTo;
             __syncthreads();
-            before -= own;
+            upTo += before - own;
             for (int i = 0; i < warp; i++)
-                before += room[i];
-            if (draw >= before && draw < before + own)
+                upTo += room[i];
+            if (draw >= upTo && draw < upTo + own)
             {
-                for (int id = start; id < end; id++)
+                for (int i = start; i < end; i++)
                 {
-                    float weight = c.weight(id);
-                    if (!(weight >= c.floor) || fallingKey(logits[id], id) > limit)
+                    float weight = c.weight(i);
+                    if (!(weight >= c.floor) || c.key(i) > limit)
                         continue;
-                    before += c.mass(weight);
-                    if (draw < before)
+                    upTo += c.mass(weight);
+                    if (draw < upTo)
                     {
-                        chosen = id;
+                        chosen = firstId + i;
                         break;
                     }
                 }
             }
         }
-        __syncthreads();
     }
-    if (threadIdx.x == 0)
+    meet();
+    if (part == 0 && threadIdx.x == 0)
     {
-        *ints(p.ids, row) = chosen;
-        ints(p.tokens, *ints(p.slots, row))[*ints(p.lengths, row)] = chosen;
+        u64 id = ~0ull;
+        for (int other = 0; other < PARTS; other++)
+        {
+            u64 theirs = peek(&chosen, other);
+            id = theirs < id ? theirs : id;
+        }
+        int token = id == ~0ull ? (int)(best & 0xFFFFFF) : (int)id;
+        *ints(p.ids, row) = token;
+        ints(p.tokens, *ints(p.slots, row))[*ints(p.lengths, row)] = token;
     }
+    meet();
 }
