@@ -27,6 +27,55 @@ __device__ inline void storeScaled(float* to, const float4& value, float factor)
     to[0] = value.x * factor, to[1] = value.y * factor, to[2] = value.z * factor, to[3] = value.w * factor;
 }
 
+// 16 keys and their values, as a lane multiplies them.
+template <int WIDTH>
+struct Rows
+{
+    uint4 k[2][WIDTH / 32], v[4][WIDTH / 64];
+
+    __device__ static int keyOf(int base, int half) { return base + half * 8 + (threadIdx.x & 31) / 4; }
+    __device__ static int valueOf(int base, int i) { return base + 2 * (threadIdx.x & 3) + (i & 1) + (i >> 1) * 8; }
+
+    __device__ void loadKeys(const AttentionArguments& p, int sequence, int cacheHead, int base, int context)
+    {
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            const u16* from = (const u16*)p.keys.address + cacheAt(p.batch, p.keys, sequence, min(keyOf(base, half), context - 1), cacheHead, WIDTH) + (threadIdx.x & 3) * 8;
+#pragma unroll
+            for (int i = 0; i < WIDTH / 32; i++)
+                k[half][i] = *(const uint4*)(from + i * 32);
+        }
+    }
+    __device__ void loadValues(const AttentionArguments& p, int sequence, int cacheHead, int base, int context)
+    {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+        {
+            const u16* from = (const u16*)p.values.address + cacheAt(p.batch, p.values, sequence, min(valueOf(base, i), context - 1), cacheHead, WIDTH) + (threadIdx.x & 31) / 4 * 8;
+#pragma unroll
+            for (int c = 0; c < WIDTH / 64; c++)
+                v[i][c] = *(const uint4*)(from + c * 64);
+        }
+    }
+    // The step's own key and value, which were not in the cache when this was loaded.
+    __device__ void mend(int base, int newest, const u16* key, const u16* value)
+    {
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            if (keyOf(base, half) == newest)
+#pragma unroll
+                for (int i = 0; i < WIDTH / 32; i++)
+                    k[half][i] = *(const uint4*)(key + (threadIdx.x & 3) * 8 + i * 32);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (valueOf(base, i) == newest)
+#pragma unroll
+                for (int c = 0; c < WIDTH / 64; c++)
+                    v[i][c] = *(const uint4*)(value + (threadIdx.x & 31) / 4 * 8 + c * 64);
+    }
+};
+
 template <int WIDTH>
 struct State
 {
@@ -42,40 +91,22 @@ struct State
         total[0] = total[1] = 0;
     }
 
-    // Attends to 16 keys, of which those before each row's limit count.
-    __device__ void attend(const AttentionArguments& p, const u32 (*query)[4], int sequence, int cacheHead, int base, int context, const int* limits, const int* firsts)
+    // Attends to 16 keys, of which those before each row's limit count; the next ones are brought while these are worked on.
+    __device__ void attend(const AttentionArguments& p, const u32 (*query)[4], Rows<WIDTH>& rows, int sequence, int cacheHead, int base, int next, int context, const int* limits, const int* firsts)
     {
-        int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
-        const u16* keys = (const u16*)p.keys.address;
-        const u16* values = (const u16*)p.values.address;
-        uint4 k[2][WIDTH / 32], v[4][WIDTH / 64];
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-        {
-            int key = base + half * 8 + g;
-            const u16* from = keys + cacheAt(p.batch, p.keys, sequence, key < context ? key : context - 1, cacheHead, WIDTH) + q * 8;
-#pragma unroll
-            for (int i = 0; i < WIDTH / 32; i++)
-                k[half][i] = *(const uint4*)(from + i * 32);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-        {
-            int key = base + 2 * q + (i & 1) + (i >> 1) * 8;
-            const u16* from = values + cacheAt(p.batch, p.values, sequence, key < context ? key : context - 1, cacheHead, WIDTH) + g * 8;
-#pragma unroll
-            for (int c = 0; c < WIDTH / 64; c++)
-                v[i][c] = *(const uint4*)(from + c * 64);
-        }
+        int q = threadIdx.x & 3;
         float scores[2][4] = {};
 #pragma unroll
         for (int i = 0; i < WIDTH / 32; i++)
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                multiply(scores[half], query[i * 2][0], query[i * 2][1], query[i * 2][2], query[i * 2][3], k[half][i].x, k[half][i].y);
-                multiply(scores[half], query[i * 2 + 1][0], query[i * 2 + 1][1], query[i * 2 + 1][2], query[i * 2 + 1][3], k[half][i].z, k[half][i].w);
+                uint4 k = rows.k[half][i];
+                multiply(scores[half], query[i * 2][0], query[i * 2][1], query[i * 2][2], query[i * 2][3], k.x, k.y);
+                multiply(scores[half], query[i * 2 + 1][0], query[i * 2 + 1][1], query[i * 2 + 1][2], query[i * 2 + 1][3], k.z, k.w);
             }
+        if (next > 0)
+            rows.loadKeys(p, sequence, cacheHead, next, context);
         float larger[2] = {most[0], most[1]};
 #pragma unroll
         for (int half = 0; half < 2; half++)
@@ -117,10 +148,12 @@ struct State
             for (int j = 0; j < 8; j++)
             {
                 u32 order = j & 1 ? 0x7632 : 0x5410;
-                u32 b0 = __byte_perm((&v[0][c].x)[j / 2], (&v[1][c].x)[j / 2], order);
-                u32 b1 = __byte_perm((&v[2][c].x)[j / 2], (&v[3][c].x)[j / 2], order);
+                u32 b0 = __byte_perm((&rows.v[0][c].x)[j / 2], (&rows.v[1][c].x)[j / 2], order);
+                u32 b1 = __byte_perm((&rows.v[2][c].x)[j / 2], (&rows.v[3][c].x)[j / 2], order);
                 multiply(sums[c * 8 + j], weights[0][0], weights[0][1], weights[1][0], weights[1][1], b0, b1);
             }
+        if (next > 0)
+            rows.loadValues(p, sequence, cacheHead, next, context);
     }
 };
 
@@ -138,25 +171,30 @@ __device__ inline void turn(const AttentionArguments& p, float (*values)[8], int
     squares += __shfl_xor_sync(0xFFFFFFFFu, squares, 1);
     squares += __shfl_xor_sync(0xFFFFFFFFu, squares, 2);
     float factor = rsqrtf(squares / WIDTH + p.epsilon);
-    const float* turn = floats(p.table, max(position, 0));
-    const float* gain = (const float*)p.queryGain.address;
+    const float* turn = floats(p.table, max(position, 0)) + q * 8;
+    const float* gain = p.queryGain.address ? (const float*)p.queryGain.address + q * 8 : nullptr;
 #pragma unroll
     for (int i = 0; i < WIDTH / 64; i++)
 #pragma unroll
-        for (int e = 0; e < 8; e++)
+        for (int e = 0; e < 8; e += 4)
         {
-            int column = i * 32 + q * 8 + e;
-            float a = values[i][e], b = values[i + WIDTH / 64][e], cosine = turn[column], sine = turn[WIDTH / 2 + column];
-            if (gain)
-                a *= factor * gain[column], b *= factor * gain[column + WIDTH / 2];
-            values[i][e] = a * cosine - b * sine;
-            values[i + WIDTH / 64][e] = b * cosine + a * sine;
+            float4 cosines = *(const float4*)(turn + i * 32 + e), sines = *(const float4*)(turn + WIDTH / 2 + i * 32 + e);
+            float4 first = gain ? *(const float4*)(gain + i * 32 + e) : make_float4(1, 1, 1, 1), second = gain ? *(const float4*)(gain + WIDTH / 2 + i * 32 + e) : first;
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+            {
+                float a = values[i][e + j], b = values[i + WIDTH / 64][e + j], cosine = (&cosines.x)[j], sine = (&sines.x)[j];
+                if (gain)
+                    a *= factor * (&first.x)[j], b *= factor * (&second.x)[j];
+                values[i][e + j] = a * cosine - b * sine;
+                values[i + WIDTH / 64][e + j] = b * cosine + a * sine;
+            }
         }
 }
 
-// One warp brings the step's key (or value) of a head into the cache: norm and rotation of halves first if it is a key.
+// One warp brings the step's key (or value) of a head into the cache, and into a copy: norm and rotation of halves first if it is a key.
 template <int WIDTH>
-__device__ void keep(const AttentionArguments& p, const float* from, const Tensor& cache, int sequence, int cacheHead, int position, bool key)
+__device__ void keep(const AttentionArguments& p, const float* from, const Tensor& cache, int sequence, int cacheHead, int position, bool key, u16* copy)
 {
     int lane = threadIdx.x & 31;
     float low[WIDTH / 64], high[WIDTH / 64], squares = 0;
@@ -181,7 +219,7 @@ __device__ void keep(const AttentionArguments& p, const float* from, const Tenso
             float cosine = turn[i], sine = turn[WIDTH / 2 + i], first = a;
             a = first * cosine - b * sine, b = b * cosine + first * sine;
         }
-        to[i] = narrow(a), to[i + WIDTH / 2] = narrow(b);
+        copy[i] = to[i] = narrow(a), copy[i + WIDTH / 2] = to[i + WIDTH / 2] = narrow(b);
     }
 }
 
@@ -192,7 +230,12 @@ __device__ void attend(const AttentionArguments& p)
     __shared__ __align__(16) float exchange[WARPS][16 * PITCH];
     __shared__ float factors[WARPS][16], tops[16], totals[16];
     __shared__ int arrived;
-    enter();
+    __shared__ __align__(16) u16 fresh[2][WIDTH];
+    // Where this kernel itself writes the step's keys, all others, and where they are, are there before the kernel before it has ended.
+    bool own = p.table.address;
+    letNext();
+    if (!own)
+        await();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
     int share = p.heads / p.cacheHeads, cacheHead = blockIdx.y, sequence = blockIdx.z, tile = 0;
     if (!p.single)
@@ -216,12 +259,12 @@ __device__ void attend(const AttentionArguments& p)
     if (blockIdx.x >= parts)
         return;
     int start = shared ? blockIdx.x * size : 0, end = shared ? min(context, start + size) : context;
+    bool newest = own && end == context;
     if (!shared)
         firstRow += warp * 16, rows -= warp * 16;
     // The lane's two rows: the token's position bounds what it sees; rows that do not exist see nothing.
     int limits[2], firsts[2], tokenOf[2], headOf[2];
     int last = 0, earliest = context;
-    u32 query[WIDTH / 16][4];
 #pragma unroll
     for (int r = 0; r < 2; r++)
     {
@@ -230,36 +273,9 @@ __device__ void attend(const AttentionArguments& p)
         tokenOf[r] = exists ? firstToken + index / share : -1;
         headOf[r] = cacheHead * share + index % share;
         limits[r] = exists ? *ints(p.batch.positions, tokenOf[r]) + 1 : 0;
-        const float* from = exists ? floats(p.query, tokenOf[r]) + headOf[r] * WIDTH + q * 8 : nullptr;
-        float values[WIDTH / 32][8];
-#pragma unroll
-        for (int i = 0; i < WIDTH / 32; i++)
-        {
-            *(float4*)values[i] = exists ? *(const float4*)(from + i * 32) : make_float4(0, 0, 0, 0);
-            *(float4*)(values[i] + 4) = exists ? *(const float4*)(from + i * 32 + 4) : make_float4(0, 0, 0, 0);
-        }
-        if (p.table.address)
-            turn<WIDTH>(p, values, limits[r] - 1);
-#pragma unroll
-        for (int i = 0; i < WIDTH / 32; i++)
-        {
-            query[i * 2][r] = pack(values[i][0], values[i][1]), query[i * 2][r + 2] = pack(values[i][2], values[i][3]);
-            query[i * 2 + 1][r] = pack(values[i][4], values[i][5]), query[i * 2 + 1][r + 2] = pack(values[i][6], values[i][7]);
-        }
         firsts[r] = p.window > 0 ? max(0, limits[r] - p.window) : 0;
         last = max(last, limits[r]);
         earliest = min(earliest, exists ? firsts[r] : context);
-    }
-    int newest = context - 1;
-    if (p.table.address && newest >= start && newest < end)
-    {
-        // This block's part ends with the step's own position, which only it reads.
-        const float* projected = floats(p.query, firstToken) + (p.heads + cacheHead) * WIDTH;
-        if (warp == 0)
-            keep<WIDTH>(p, projected, p.keys, sequence, cacheHead, newest, true);
-        else if (warp == 1)
-            keep<WIDTH>(p, projected + p.cacheHeads * WIDTH, p.values, sequence, cacheHead, newest, false);
-        __syncthreads();
     }
     for (int step = 4; step < 32; step <<= 1)
     {
@@ -268,10 +284,51 @@ __device__ void attend(const AttentionArguments& p)
     }
     end = min(end, last);
     start = max(start, earliest & ~(16 * WARPS - 1));
+    int base = start + (shared ? warp * 16 : 0), apart = shared ? 16 * WARPS : 16;
+    Rows<WIDTH> loaded;
+    if (base < end)
+    {
+        loaded.loadKeys(p, sequence, cacheHead, base, context);
+        loaded.loadValues(p, sequence, cacheHead, base, context);
+    }
+    if (own)
+        await();
+    u32 query[WIDTH / 16][4];
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+    {
+        const float* from = tokenOf[r] >= 0 ? floats(p.query, tokenOf[r]) + headOf[r] * WIDTH + q * 8 : nullptr;
+        float values[WIDTH / 32][8];
+#pragma unroll
+        for (int i = 0; i < WIDTH / 32; i++)
+        {
+            *(float4*)values[i] = from ? *(const float4*)(from + i * 32) : make_float4(0, 0, 0, 0);
+            *(float4*)(values[i] + 4) = from ? *(const float4*)(from + i * 32 + 4) : make_float4(0, 0, 0, 0);
+        }
+        if (own)
+            turn<WIDTH>(p, values, limits[r] - 1);
+#pragma unroll
+        for (int i = 0; i < WIDTH / 32; i++)
+        {
+            query[i * 2][r] = pack(values[i][0], values[i][1]), query[i * 2][r + 2] = pack(values[i][2], values[i][3]);
+            query[i * 2 + 1][r] = pack(values[i][4], values[i][5]), query[i * 2 + 1][r + 2] = pack(values[i][6], values[i][7]);
+        }
+    }
+    if (newest)
+    {
+        // This block's part ends with the step's own position, which only it reads.
+        const float* projected = floats(p.query, firstToken) + (p.heads + cacheHead) * WIDTH;
+        if (warp == 0)
+            keep<WIDTH>(p, projected, p.keys, sequence, cacheHead, context - 1, true, fresh[0]);
+        else if (warp == 1)
+            keep<WIDTH>(p, projected + p.cacheHeads * WIDTH, p.values, sequence, cacheHead, context - 1, false, fresh[1]);
+        __syncthreads();
+        loaded.mend(base, context - 1, fresh[0], fresh[1]);
+    }
     State<WIDTH> state;
     state.clear();
-    for (int base = start + (shared ? warp * 16 : 0); base < end; base += shared ? 16 * WARPS : 16)
-        state.attend(p, query, sequence, cacheHead, base, context, limits, firsts);
+    for (; base < end; base += apart)
+        state.attend(p, query, loaded, sequence, cacheHead, base, base + apart < end ? base + apart : 0, context, limits, firsts);
     if (!shared)
     {
 #pragma unroll

@@ -111,19 +111,20 @@ extern "C" __global__ void __launch_bounds__(32) route(RouteArguments p)
 struct StepArguments { Tensor normed, residual, delta, gain; Weight router; RouteArguments rule; float epsilon; };
 
 #define CLUSTER 8
-#define AHEAD 16
+#define AHEAD 8
 
 // What stands between attention and experts, for few tokens: residual += delta, its norm, the router's logits, the choice. A cluster
 // of blocks per token: each makes the norm for itself and its share of the logits, a warp per expert; the first block chooses.
-// Shared memory: the norm, the logits, then what choosing needs.
-extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512) normAndChoose(StepArguments p)
+// Shared memory: the norm, the stream, the logits, then what choosing needs.
+extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512, 2) normAndChoose(StepArguments p)
 {
     extern __shared__ __align__(16) float normed[];
     __shared__ float room[33];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = blockIdx.x % CLUSTER, token = blockIdx.x / CLUSTER;
     int width = p.residual.columns, experts = p.router.rows, share = (experts + CLUSTER - 1) / CLUSTER, end = min(experts, (part + 1) * share);
     const float* weights = (const float*)p.router.values;
-    float* logits = normed + p.router.stride;
+    float* stream = normed + p.router.stride;
+    float* logits = stream + p.router.stride;
     asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
     // The weights of each warp's first expert are on their way before its inputs are there.
     float4 ahead[AHEAD];
@@ -132,30 +133,28 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
     for (int j = 0; j < AHEAD; j++)
         if (expert < end && j * 128 + lane * 4 < p.router.stride)
             ahead[j] = *(const float4*)(weights + (long long)expert * p.router.stride + j * 128 + lane * 4);
+    for (int i = AHEAD * 128 + lane * 32; expert < end && i < p.router.stride; i += 1024)
+        prefetch(weights + (long long)expert * p.router.stride + i);
     enter();
-    float4 sums[4];
     float squares = 0;
-#pragma unroll
-    for (int j = 0; j < 4; j++)
+    for (int i = threadIdx.x * 4; i < width; i += 2048)
     {
-        int i = threadIdx.x * 4 + j * 2048;
-        if (i >= width)
-            break;
         float4 a = *(const float4*)(floats(p.residual, token) + i), b = *(const float4*)(floats(p.delta, token) + i);
-        sums[j] = make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-        squares += sums[j].x * sums[j].x + sums[j].y * sums[j].y + sums[j].z * sums[j].z + sums[j].w * sums[j].w;
+        a = make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+        *(float4*)(stream + i) = a;
+        squares += a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w;
     }
     float factor = rsqrtf(blockSum(squares, room) / width + p.epsilon);
-#pragma unroll
-    for (int j = 0; j < 4; j++)
+    for (int i = threadIdx.x * 4; i < p.router.stride; i += 2048)
     {
-        int i = threadIdx.x * 4 + j * 2048;
-        if (i >= p.router.stride)
-            break;
-        float4 gain = i < width ? *(const float4*)(floats(p.gain, 0) + i) : make_float4(0, 0, 0, 0);
-        *(float4*)(normed + i) = i < width
-            ? make_float4(sums[j].x * factor * gain.x, sums[j].y * factor * gain.y, sums[j].z * factor * gain.z, sums[j].w * factor * gain.w)
-            : gain;
+        float4 value = make_float4(0, 0, 0, 0);
+        if (i < width)
+        {
+            float4 gain = *(const float4*)(floats(p.gain, 0) + i);
+            value = *(const float4*)(stream + i);
+            value = make_float4(value.x * factor * gain.x, value.y * factor * gain.y, value.z * factor * gain.z, value.w * factor * gain.w);
+        }
+        *(float4*)(normed + i) = value;
     }
     __syncthreads();
     asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); // all blocks are here: the first one's memory can be written
@@ -192,14 +191,10 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
     if (part == 0 && warp == 0)
         choose(p.rule, token, logits, logits + experts);
     // All have read the stream by now: each block writes its share.
-    if (threadIdx.x / (512 / CLUSTER) == part)
-#pragma unroll
-        for (int j = 0; j < 4; j++)
+    for (int i = threadIdx.x * 4; i < width; i += 2048)
+        if (threadIdx.x / (512 / CLUSTER) == part)
         {
-            int i = threadIdx.x * 4 + j * 2048;
-            if (i >= width)
-                break;
-            *(float4*)(floats(p.residual, token) + i) = sums[j];
+            *(float4*)(floats(p.residual, token) + i) = *(const float4*)(stream + i);
             *(float4*)(floats(p.normed, token) + i) = *(const float4*)(normed + i);
         }
 }

@@ -21,7 +21,7 @@ public sealed unsafe partial class CudaBackend
         }
         (norming, routing) = (null, null);
         Launch(normAndChoose, new Grid(StepCluster * logits.Rows), 512, new StepArguments(norm.Output, norm.Residual, norm.Delta, norm.Gain, router.Weight, choice, norm.Epsilon),
-            bytes + (logits.Columns + router.Weight.Stride) * sizeof(float));
+            bytes + (logits.Columns + 2 * router.Weight.Stride) * sizeof(float));
     }
 
     /// <inheritdoc/>

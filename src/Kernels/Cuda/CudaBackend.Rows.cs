@@ -34,7 +34,8 @@ public sealed unsafe partial class CudaBackend
         }
         // The sum over experts goes straight into the stream.
         combining = null;
-        Launch(combineNorm, new Grid(residual.Rows), 1024, new CombineNormArguments(output, residual, waiting.Rows, waiting.Gates, waiting.Shared, gain, epsilon));
+        (int parts, int threads) = driver.Architecture >= 90 ? (8, 256) : (1, 1024);
+        Launch(combineNorm, new Grid(parts * residual.Rows), threads, new CombineNormArguments(output, residual, waiting.Rows, waiting.Gates, waiting.Shared, gain, epsilon));
     }
 
     /// <inheritdoc/>

@@ -6,7 +6,7 @@ namespace XDeepServe.Kernels.Cuda;
 /// </summary>
 public sealed unsafe partial class CudaBackend
 {
-    private const int MostNormed = 8192;
+    private const int MostNormed = 8192, MostStepBytes = 96 << 10;
     private CombineArguments? combining;
     private NormArguments? norming;
     private SinglesArguments? routing; // of the norm that waits
@@ -36,7 +36,7 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Whether the heads may be prepared by the attention kernel itself: a row for each sequence, halves rotated over the whole head.</summary>
     private static bool MayJoin(in PrepareArguments heads) =>
-        heads.Width is 64 or 128 && heads.Brain == 1 && heads.Batch.Tokens == heads.Batch.Sequences && heads.Heads / heads.CacheHeads <= 16 && Vectors(heads.Projected) == 1;
+        heads.Width is 64 or 128 && heads.Brain == 1 && heads.Batch.Tokens == heads.Batch.Sequences && heads.Heads / heads.CacheHeads <= 16 && Vectors(heads.Projected) + Vectors(heads.Table) == 2;
 
     /// <summary>The preparation that waits for this attention; empty if none does.</summary>
     private PrepareArguments Prepared(Tensor query, Tensor keys, Tensor values, PagedBatch batch)

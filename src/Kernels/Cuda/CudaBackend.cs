@@ -47,7 +47,7 @@ public sealed unsafe partial class CudaBackend : Backend
         (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
         (attendLatent, mergeLatent) = (Entry("Latent.cu", "attendLatent"), Entry("Latent.cu", "mergeLatent"));
         (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample", MostResident));
-        (countExperts, normAndChoose) = (Entry("Choosing.cu", "countExperts"), Entry("Choosing.cu", "normAndChoose"));
+        (countExperts, normAndChoose) = (Entry("Choosing.cu", "countExperts"), Entry("Choosing.cu", "normAndChoose", MostStepBytes));
         products = new ProductKernels(library, splits);
         dense = DenseProducts.TryOpen(driver, stream);
     }

@@ -3,10 +3,11 @@
 struct Segment { char* to; const char* from; int bytes, unused; };
 struct ScatterArguments { Segment segments[32]; int count; };
 
-// Copies many small pieces of pinned host memory to their places.
+// Copies many small pieces of pinned host memory to their places. Lets no kernel start early: later ones may read what was uploaded
+// before the kernels between have ended.
 extern "C" __global__ void scatter(ScatterArguments p)
 {
-    enter();
+    await();
     Segment s = p.segments[blockIdx.x];
     int words = ((u64)s.to & 3) == 0 ? s.bytes >> 2 : 0;
     for (int i = threadIdx.x; i < words; i += blockDim.x)

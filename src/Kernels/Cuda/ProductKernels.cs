@@ -50,6 +50,6 @@ internal sealed class ProductKernels(KernelLibrary library, bool splits)
         }
     }
 
-    /// <summary>Blocks that a multiprocessor is to have room for; those with more tokens need more registers.</summary>
-    private static int Blocks(int warps, bool roomy) => warps switch { 16 => 1, 8 => roomy ? 2 : 3, _ => roomy ? 4 : 8 };
+    /// <summary>Blocks that a multiprocessor is to have registers for, so that the next kernel finds room; those with more tokens need more.</summary>
+    private static int Blocks(int warps, bool roomy) => warps switch { 16 => roomy ? 1 : 2, 8 => roomy ? 2 : 3, _ => roomy ? 4 : 8 };
 }

@@ -125,20 +125,31 @@ extern "C" __global__ void combine(CombineArguments p)
 
 struct CombineNormArguments { Tensor output, residual, rows, gates, shared, gain; float epsilon; };
 
-// residual += the weighted experts (+ shared), then its norm: a block per token, columns in registers.
-extern "C" __global__ void __launch_bounds__(1024) combineNorm(CombineNormArguments p)
+#if __CUDA_ARCH__ >= 900
+#define PARTS 8 // blocks of a token: a cluster
+#define VALUES 4
+#else
+#define PARTS 1
+#define VALUES 8
+#define __cluster_dims__(...)
+#endif
+#define COMBINE_THREADS (8192 / PARTS / VALUES)
+
+// residual += the weighted experts (+ shared), then its norm: columns in registers.
+extern "C" __global__ void __cluster_dims__(PARTS, 1, 1) __launch_bounds__(COMBINE_THREADS) combineNorm(CombineNormArguments p)
 {
-    __shared__ float room[33];
+    __shared__ float room[33], share;
     enter();
-    int token = blockIdx.x, width = p.residual.columns, topK = p.gates.columns;
+    int token = blockIdx.x / PARTS, width = p.residual.columns, topK = p.gates.columns;
+    int columns = (width + PARTS - 1) / PARTS, first = blockIdx.x % PARTS * columns, end = min(width, first + columns);
     const float* gates = floats(p.gates, token);
     float* residual = floats(p.residual, token);
-    float values[8], squares = 0;
+    float values[VALUES], squares = 0;
 #pragma unroll
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < VALUES; j++)
     {
-        int i = threadIdx.x + j * 1024;
-        if (i >= width)
+        int i = first + threadIdx.x + j * COMBINE_THREADS;
+        if (i >= end)
             break;
         float sum = 0;
 #pragma unroll 8
@@ -150,14 +161,31 @@ extern "C" __global__ void __launch_bounds__(1024) combineNorm(CombineNormArgume
         residual[i] = values[j];
         squares += values[j] * values[j];
     }
-    float factor = rsqrtf(blockSum(squares, room) / width + p.epsilon);
-#pragma unroll
-    for (int j = 0; j < 8; j++)
+    squares = blockSum(squares, room);
+#if PARTS > 1
+    if (threadIdx.x == 0)
+        share = squares;
+    asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+    squares = 0;
+    for (int part = 0; part < PARTS; part++)
     {
-        int i = threadIdx.x + j * 1024;
-        if (i < width)
+        float theirs;
+        asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %1, %2; ld.shared::cluster.f32 %0, [a]; }" : "=f"(theirs) : "r"(sharedAddress(&share)), "r"(part) : "memory");
+        squares += theirs;
+    }
+    asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
+#endif
+    float factor = rsqrtf(squares / width + p.epsilon);
+#pragma unroll
+    for (int j = 0; j < VALUES; j++)
+    {
+        int i = first + threadIdx.x + j * COMBINE_THREADS;
+        if (i < end)
             floats(p.output, token)[i] = values[j] * factor * floats(p.gain, 0)[i];
     }
+#if PARTS > 1
+    asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); // others may still read this block's share
+#endif
 }
 
 struct WriteCacheArguments { Tensor cache, rows; Paged batch; int heads, brain; };
