@@ -2,8 +2,8 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private const int LongestPart = 4096, MostPlainWidth = 1088, MostLatentQuery = 1024;
-    private readonly Kernel attendPlain, attendItems, attend64, attend128, absorb, release, attendLatent, mergeLatent;
+    private const int LongestPart = 4096, Team = 8, MostPlainWidth = 1088, MostLatentQuery = 1024;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, attendFew64, attendFew128, absorb, release, attendLatent, mergeLatent;
     private DeviceBuffer? partial, tickets, absorbedQueries;
 
     /// <inheritdoc/>
@@ -19,12 +19,16 @@ public sealed unsafe partial class CudaBackend
         int share = heads / cacheHeads;
         bool single = batch.Tokens == batch.Sequences && share <= 64;
         int tileCount = single ? batch.Sequences : (int)((long)batch.Tokens * share / 64) + batch.Sequences;
-        int parts = Parts(Bound(batch), 64, 1024);
+        int parts = Parts(Bound(batch), 64, 512);
+        bool teams = single && share <= 16 && driver.Architecture >= 90;
+        if (teams)
+            parts = Up(parts, Team) * Team;
         long places = (long)tileCount * cacheHeads;
         nint sums = Ensure(ref partial, places * parts * 16 * (width + 4) * sizeof(float), "attention over parts of a context");
         nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
         PrepareArguments own = Prepared(query, keys, values, batch);
-        Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
+        Kernel kernel = width == 64 ? teams ? attendFew64 : attend64 : teams ? attendFew128 : attend128;
+        Launch(kernel, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
             output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon));
     }
 

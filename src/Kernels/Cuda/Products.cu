@@ -161,10 +161,13 @@ __device__ void product(const ProductArguments& p)
 #pragma unroll
                 for (int half = 0; half < 2; half++)
                 {
-                    const char* from = w.values + (rows[part][half] * w.stride + block * 32 + q * 8) * (int)(sizeof(Piece) / 8);
-                    copyWhole<sizeof(Piece)>(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32), from);
-                    if (FORMAT != 1)
+                    if (FORMAT == 1)
+                        copyWhole(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32), w.values + (rows[part][half] * w.stride + block * 32 + q * 8) * 2);
+                    else
                         scales[FORMAT == 1 ? 0 : slot][part][half] = scaleOf<FORMAT>(w, rows[part][half], block);
+                    // Bytes: a lane copies its neighbour's piece too, of every other row.
+                    if (FORMAT != 1 && half == (q & 1))
+                        copyWhole(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32 - half), w.values + rows[part][half] * w.stride + block * 32 + (q >> 1) * 16);
                 }
         commitCopies();
     };
@@ -216,6 +219,8 @@ __device__ void product(const ProductArguments& p)
                 {
                     int slot = batch + i, block = start + slot * WARPS;
                     awaitCopies<DEPTH - 1>();
+                    if (FORMAT != 1)
+                        __syncwarp();
                     if (block < blocks)
 #pragma unroll
                         for (int part = 0; part < PARTS; part++)
@@ -243,6 +248,8 @@ __device__ void product(const ProductArguments& p)
                                         sums[part][tile][e] += scales[FORMAT == 1 ? 0 : slot][part][e >> 1] * fresh[e];
                             }
                         }
+                    if (FORMAT != 1)
+                        __syncwarp();
                     fetch(slot, block + WARPS * DEPTH);
                 }
             }
