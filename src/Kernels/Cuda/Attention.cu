@@ -16,8 +16,6 @@ struct AttentionArguments
     float scale, epsilon;
 };
 
-#define WARPS 4
-
 __device__ inline void addScaled(float4& sum, const float4& value, float factor)
 {
     sum.x += value.x * factor, sum.y += value.y * factor, sum.z += value.z * factor, sum.w += value.w * factor;
@@ -237,7 +235,7 @@ __device__ inline float4 peek(const float* mine, int block)
 
 __device__ inline void meet() { asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
 
-template <int WIDTH, bool TEAMS>
+template <int WIDTH, int WARPS, bool TEAMS>
 __device__ void attend(const AttentionArguments& p)
 {
     constexpr int PITCH = WIDTH + 4;
@@ -306,7 +304,17 @@ __device__ void attend(const AttentionArguments& p)
         loaded.loadValues(p, sequence, cacheHead, base, context);
     }
     if (own)
+    {
+        // So are the tables.
+        const float* table = floats(p.table, context - 1);
+        if (threadIdx.x * 32 < WIDTH)
+        {
+            prefetch(table + threadIdx.x * 32);
+            if (p.queryGain.address)
+                prefetch(floats(p.queryGain, 0) + threadIdx.x * 32), prefetch(floats(p.keyGain, 0) + threadIdx.x * 32);
+        }
         await();
+    }
     u32 query[WIDTH / 16][4];
 #pragma unroll
     for (int r = 0; r < 2; r++)
@@ -492,9 +500,10 @@ __device__ void attend(const AttentionArguments& p)
         p.tickets[place] = 0;
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32) attend64(AttentionArguments p) { attend<64, false>(p); }
-extern "C" __global__ void __launch_bounds__(WARPS * 32) attend128(AttentionArguments p) { attend<128, false>(p); }
+extern "C" __global__ void __launch_bounds__(128) attend64(AttentionArguments p) { attend<64, 4, false>(p); }
+extern "C" __global__ void __launch_bounds__(128) attend128(AttentionArguments p) { attend<128, 4, false>(p); }
 #if __CUDA_ARCH__ >= 900
-extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(WARPS * 32) attendFew64(AttentionArguments p) { attend<64, true>(p); }
-extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(WARPS * 32) attendFew128(AttentionArguments p) { attend<128, true>(p); }
+// Blocks small enough to find room beside the product before them.
+extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(64) attendFew64(AttentionArguments p) { attend<64, 2, true>(p); }
+extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(64) attendFew128(AttentionArguments p) { attend<128, 2, true>(p); }
 #endif

@@ -135,6 +135,8 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
             ahead[j] = *(const float4*)(weights + (long long)expert * p.router.stride + j * 128 + lane * 4);
     for (int i = AHEAD * 128 + lane * 32; expert < end && i < p.router.stride; i += 1024)
         prefetch(weights + (long long)expert * p.router.stride + i);
+    for (int i = threadIdx.x * 32; i < width; i += 512 * 32)
+        prefetch(floats(p.gain, 0) + i);
     enter();
     float squares = 0;
     for (int i = threadIdx.x * 4; i < width; i += 2048)

@@ -28,7 +28,7 @@ public sealed unsafe partial class CudaBackend
         nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
         PrepareArguments own = Prepared(query, keys, values, batch);
         Kernel kernel = width == 64 ? teams ? attendFew64 : attend64 : teams ? attendFew128 : attend128;
-        Launch(kernel, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
+        Launch(kernel, new Grid(parts, cacheHeads, tileCount), teams ? 64 : 128, new AttentionArguments(
             output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon));
     }
 

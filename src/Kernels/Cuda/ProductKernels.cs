@@ -45,11 +45,11 @@ internal sealed class ProductKernels(KernelLibrary library, bool splits)
                 },
                 bytes,
                 $"{(gated ? "#define GATES\n" : "")}#define KIND {kind}\n#define TILES {1 << tile}\n#define SPLIT {(splits ? "true" : "false")}\n" +
-                $"#define WARPS {warps}\n#define DEPTH {depth}\n#define BLOCKS {Blocks(warps, roomy: splits || tile > 0)}\n");
+                $"#define WARPS {warps}\n#define DEPTH {depth}\n#define BLOCKS {Blocks(warps, gated, roomy: splits || tile > 0)}\n");
             return (kernel, bytes);
         }
     }
 
     /// <summary>Blocks that a multiprocessor is to have registers for, so that the next kernel finds room; those with more tokens need more.</summary>
-    private static int Blocks(int warps, bool roomy) => warps switch { 16 => roomy ? 1 : 2, 8 => roomy ? 2 : 3, _ => roomy ? 4 : 8 };
+    private static int Blocks(int warps, bool gated, bool roomy) => warps switch { 16 => roomy ? 1 : 2, 8 => roomy ? 2 : gated ? 3 : 4, _ => roomy ? 4 : 8 };
 }

@@ -121,7 +121,7 @@ __device__ inline bool findPairs(const ProductArguments& p, u16* list, int* coun
 template <int FORMAT, int COUNT, bool HALVES, bool GATED, bool GROUPED>
 __device__ void product(const ProductArguments& p)
 {
-    constexpr int PARTS = GATED ? 2 : 1, BATCH = COUNT == 1 ? WARPS == 16 ? DEPTH / 2 : DEPTH : COUNT == 2 ? DEPTH / 2 : 2;
+    constexpr int PARTS = GATED ? 2 : 1, BATCH = COUNT <= 2 ? DEPTH / 2 : 2;
     typedef Slice<FORMAT> Piece;
     extern __shared__ __align__(16) char memory[]; // [WARPS, DEPTH, PARTS, 2, 32] pieces, then the warps' sums
     __shared__ u16 list[GROUPED ? MOST_PAIRS : 1];
@@ -153,6 +153,7 @@ __device__ void product(const ProductArguments& p)
         }
     Piece* pieces = (Piece*)memory + warp * DEPTH * PARTS * 64 + lane;
     float scales[FORMAT == 1 ? 1 : DEPTH][PARTS][2];
+    u64 policy = passing();
     auto fetch = [&](int slot, int block)
     {
         if (block < blocks)
@@ -162,12 +163,12 @@ __device__ void product(const ProductArguments& p)
                 for (int half = 0; half < 2; half++)
                 {
                     if (FORMAT == 1)
-                        copyWhole(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32), w.values + (rows[part][half] * w.stride + block * 32 + q * 8) * 2);
+                        copyPassing(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32), w.values + (rows[part][half] * w.stride + block * 32 + q * 8) * 2, policy);
                     else
                         scales[FORMAT == 1 ? 0 : slot][part][half] = scaleOf<FORMAT>(w, rows[part][half], block);
                     // Bytes: a lane copies its neighbour's piece too, of every other row.
                     if (FORMAT != 1 && half == (q & 1))
-                        copyWhole(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32 - half), w.values + rows[part][half] * w.stride + block * 32 + (q >> 1) * 16);
+                        copyPassing(sharedAddress(pieces + (slot * PARTS + part) * 64 + half * 32 - half), w.values + rows[part][half] * w.stride + block * 32 + (q >> 1) * 16, policy);
                 }
         commitCopies();
     };

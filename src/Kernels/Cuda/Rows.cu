@@ -139,6 +139,8 @@ struct CombineNormArguments { Tensor output, residual, rows, gates, shared, gain
 extern "C" __global__ void __cluster_dims__(PARTS, 1, 1) __launch_bounds__(COMBINE_THREADS) combineNorm(CombineNormArguments p)
 {
     __shared__ float room[33], share;
+    for (int i = threadIdx.x * 32; i < p.gain.columns; i += COMBINE_THREADS * 32)
+        prefetch(floats(p.gain, 0) + i);
     enter();
     int token = blockIdx.x / PARTS, width = p.residual.columns, topK = p.gates.columns;
     int columns = (width + PARTS - 1) / PARTS, first = blockIdx.x % PARTS * columns, end = min(width, first + columns);
