@@ -1,5 +1,6 @@
 using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cuda;
+using XDeepServe.Models.Layers;
 
 namespace XDeepServe.Models.Tests;
 
@@ -32,6 +33,23 @@ public sealed class CudaTests
     {
         Assert.SkipWhen(folder.Length == 0, "There are no models beside the repository.");
         Follow(folder, int.MaxValue);
+    }
+
+    [Fact]
+    public void A_model_with_images_follows_the_reference()
+    {
+        string folder = Places.Golden("llava");
+        using var loaded = new LoadedModel(folder, Open(ElementType.F32));
+        ImageEncoder encoder = loaded.Model.Images!;
+        using ImageBuffers buffers = encoder.CreateBuffers(loaded.Backend);
+        using Arena arena = loaded.Backend.CreateArena(Arena.BytesFor(ElementType.F32, encoder.Shape.Rows, encoder.Columns));
+        Tensor rows = arena.Allocate(ElementType.F32, encoder.Shape.Rows, encoder.Columns);
+        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        {
+            using Runner runner = loaded.CreateRunner();
+            encoder.Encode(loaded.Backend, rows, golden.Pixels!, buffers);
+            golden.Check(runner, 7, new EmbeddedRows(1, rows));
+        }
     }
 
     [Theory]
@@ -88,7 +106,7 @@ public sealed class CudaTests
         }
     }
 
-    // The reference of llava reads images, which ImageTests send.
+    // The reference of llava reads images: a test of its own.
     private static string[] Folders(params string[] parts)
     {
         string folder = Path.GetFullPath(Path.Combine(parts));

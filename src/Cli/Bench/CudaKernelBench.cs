@@ -19,7 +19,7 @@ internal sealed class CudaKernelBench(CudaBackend gpu, int rounds)
         Console.WriteLine(gpu.Description);
         Console.WriteLine($"copy on the GPU {bandwidth / 1e12:F2} TB/s (read and written), bfloat16 product 8192 x 8192 x 8192 {rate / 1e12:F0} TFLOP/s");
         Console.WriteLine($"{"operation",-58}{"MB",9}{"GFLOP",9}{"us",9}{"of copy",9}{"of rate",9}");
-        foreach (ElementType type in new[] { ElementType.BF16, ElementType.Q8_0 })
+        foreach (ElementType type in new[] { ElementType.BF16, ElementType.Q8_0, ElementType.F8 })
         {
             foreach ((int rows, int columns) in new[] { (5120, 2048), (2048, 4096), (151936, 2048) })
                 foreach (int tokens in new[] { 1, 10, 32 })
@@ -29,7 +29,9 @@ internal sealed class CudaKernelBench(CudaBackend gpu, int rounds)
         }
         Linear(ElementType.BF16, 5120, 2048, 4096);
         Linear(ElementType.BF16, 8192, 8192, 4096);
-        Experts(ElementType.BF16, 2048, 128, 768, 8);
+        Linear(ElementType.F8, 8192, 8192, 4096);
+        foreach (ElementType type in new[] { ElementType.BF16, ElementType.Q8_0, ElementType.F8 })
+            Experts(type, 2048, 128, 768, 8);
         foreach ((int sequences, int rows, int context) in new[] { (1, 1, 512), (1, 1, 4096), (1, 1, 32768), (10, 1, 2560), (64, 1, 4096), (1, 2048, 2048) })
             Attention(sequences, rows, context);
         foreach ((int heads, int sequences, int rows, int context) in new[] { (16, 1, 1, 4096), (16, 10, 1, 2560), (16, 64, 1, 4096), (128, 16, 1, 4096), (16, 1, 512, 2048) })
@@ -142,8 +144,30 @@ internal sealed class CudaKernelBench(CudaBackend gpu, int rounds)
     private static Weight[] Copies(long bytes, Func<ulong, Weight> make) =>
         [.. Enumerable.Range(1, (int)Math.Clamp(Cold / bytes, 1, 24)).Select(seed => make((ulong)seed))];
 
-    private Weight Random(ElementType type, int groups, int rows, int columns, ulong seed) =>
-        gpu.Prepare(new WeightSource(ElementType.BF16, columns, groups, [new WeightPiece(0, groups * rows, Seed: seed)]), type);
+    private Weight Random(ElementType type, int groups, int rows, int columns, ulong seed) => type == ElementType.F8
+        ? Floats(groups, rows, columns, seed)
+        : gpu.Prepare(new WeightSource(ElementType.BF16, columns, groups, [new WeightPiece(0, groups * rows, Seed: seed)]), type);
+
+    /// <summary>Random 8-bit floats as a file would hold them; every group the same.</summary>
+    private unsafe Weight Floats(int groups, int rows, int columns, ulong seed)
+    {
+        byte[] values = new byte[rows * columns];
+        new Random((int)seed).NextBytes(values);
+        for (int i = 0; i < values.Length; i++)
+            values[i] &= 0xBF; // below 2, and a number
+        float[] factors = new float[ElementType.F8.Factors(rows, columns)];
+        Array.Fill(factors, 0.01f);
+        fixed (byte* from = values)
+        {
+            fixed (float* scales = factors)
+            {
+                WeightPiece piece = new((nint)from, rows, null, (nint)scales);
+                Weight weight = gpu.Prepare(new WeightSource(ElementType.F8, columns, groups, [.. Enumerable.Repeat(piece, groups)]), ElementType.F8);
+                gpu.Synchronize();
+                return weight;
+            }
+        }
+    }
 
     private Tensor Cache(Arena arena, int blocks, int width)
     {

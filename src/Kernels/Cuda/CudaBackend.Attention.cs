@@ -2,8 +2,8 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private const int LongestPart = 4096, Team = 8, MostPlainWidth = 1088, MostLatentQuery = 1024;
-    private readonly Kernel attendPlain, attendItems, attend64, attend128, attendFew64, attendFew128, absorb, release, attendLatent, mergeLatent;
+    private const int LongestPart = 4096, Team = 8, LatentBytes = 2 * ((64 * 584) + (16 * 608)), MostPlainWidth = 1088, MostLatentQuery = 1024;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, attendFew64, attendFew128, absorb, release, attendLatent, attendLatentFew, mergeLatent;
     private DeviceBuffer? partial, tickets, absorbedQueries;
 
     /// <inheritdoc/>
@@ -19,7 +19,7 @@ public sealed unsafe partial class CudaBackend
         int share = heads / cacheHeads;
         bool single = batch.Tokens == batch.Sequences && share <= 64;
         int tileCount = single ? batch.Sequences : (int)((long)batch.Tokens * share / 64) + batch.Sequences;
-        int parts = Parts(Bound(batch), 64, 512);
+        int parts = Math.Max(Team, Parts(Bound(batch), 128, 4096));
         bool teams = single && share <= 16 && driver.Architecture >= 90;
         if (teams)
             parts = Up(parts, Team) * Team;
@@ -57,11 +57,14 @@ public sealed unsafe partial class CudaBackend
         {
             bool split = batch.Tokens == batch.Sequences;
             int parts = split ? Parts(Bound(batch), 64, 2048) : 1, headTiles = Up(shape.Heads, 16);
+            bool teams = split && driver.Architecture >= 90;
+            if (teams)
+                parts = Up(parts, Team) * Team;
             long places = (long)batch.Tokens * headTiles;
             nint sums = split ? Ensure(ref partial, places * parts * 16 * (shape.Rank + 4) * sizeof(float), "attention over parts of a context") : 0;
-            LatentArguments work = new(gathered, absorbed, latents, batch, sums, shape.Heads, parts, split ? 1 : 0, shape.Scale);
-            Launch(attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, work);
-            if (parts > 1)
+            LatentArguments work = new(gathered, absorbed, latents, batch, sums, shape.Heads, parts, split ? 1 : 0, teams ? 1 : 0, shape.Scale);
+            Launch(teams ? attendLatentFew : attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, work, LatentBytes);
+            if (parts > (teams ? Team : 1))
                 Launch(mergeLatent, new Grid(shape.Heads, batch.Tokens), 128, work);
         }
         else
@@ -110,5 +113,5 @@ public sealed unsafe partial class CudaBackend
         Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, WeightView Expand, int Heads, int Plain, int Rope, int Value, int Rank, int Brain);
 
     private readonly record struct LatentArguments(
-        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, int Heads, int Parts, int Split, float Scale);
+        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, int Heads, int Parts, int Split, int Teams, float Scale);
 }

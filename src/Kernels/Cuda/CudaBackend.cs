@@ -46,7 +46,7 @@ public sealed unsafe partial class CudaBackend : Backend
         (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
         (attendFew64, attendFew128) = (Entry("Attention.cu", "attendFew64"), Entry("Attention.cu", "attendFew128"));
         (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
-        (attendLatent, mergeLatent) = (Entry("Latent.cu", "attendLatent"), Entry("Latent.cu", "mergeLatent"));
+        (attendLatent, attendLatentFew, mergeLatent) = (Entry("Latent.cu", "attendLatent", LatentBytes), Entry("Latent.cu", "attendLatentFew", LatentBytes), Entry("Latent.cu", "mergeLatent"));
         (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample", MostResident));
         (countExperts, normAndChoose) = (Entry("Choosing.cu", "countExperts"), Entry("Choosing.cu", "normAndChoose", MostStepBytes));
         products = new ProductKernels(library, splits);

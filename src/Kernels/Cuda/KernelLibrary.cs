@@ -70,12 +70,20 @@ internal sealed class KernelLibrary : IDisposable
         File.Move(draft, path, overwrite: true);
     }
 
+    /// <summary>A text with those that it includes.</summary>
     private static string Text(string file)
     {
+        const string Include = "#include \"";
         using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream(file)
             ?? throw new CudaException($"The kernel text {file} is not in the assembly.");
         using StreamReader reader = new(stream);
-        return reader.ReadToEnd();
+        string text = reader.ReadToEnd();
+        for (int at; (at = text.IndexOf(Include, StringComparison.Ordinal)) >= 0;)
+        {
+            int start = at + Include.Length, end = text.IndexOf('"', start);
+            text = text[..at] + Text(text[start..end]) + text[(end + 1)..];
+        }
+        return text;
     }
 }
 

@@ -97,7 +97,7 @@ struct LatentArguments
     Tensor output, query, latents; // [tokens, heads·512], [tokens, heads·576], bfloat16 cache
     Paged batch;
     float* partial; // [tokens · head tiles · parts] of 16 · (512 + 4)
-    int heads, parts, split;
+    int heads, parts, split, teams; // teams: eight blocks add their parts up before they leave them
     float scale;
 };
 
@@ -105,21 +105,59 @@ struct LatentArguments
 #define WIDTH 576
 #define QUERY_PITCH 608 // rows start 16 banks apart
 #define KEYS 64
+#define KEY_PITCH 584   // rows start 4 banks apart
 #define WEIGHT_PITCH 72
 #define LATENT_PITCH (RANK + 4)
+#define TEAM 8
 
-// Block: a token, 16 heads, a part of the context. Four warps score 16 keys each, then each gathers 128 columns of all 64.
-extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p)
+#if __CUDA_ARCH__ >= 900
+// 16 bytes of another block's shared memory.
+__device__ inline float4 peek(const float* mine, int block)
 {
-    __shared__ __align__(16) u16 query[16 * QUERY_PITCH];
+    float4 v;
+    asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [a]; }"
+        : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(sharedAddress(mine)), "r"(block) : "memory");
+    return v;
+}
+__device__ inline void meet() { asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
+#else
+__device__ inline float4 peek(const float* mine, int block) { return *(const float4*)mine; }
+__device__ inline void meet() { __syncthreads(); }
+#endif
+
+// Block: a token, 16 heads, a part of the context, 64 keys at a time in shared memory. Four warps score 16 keys each, then each
+// gathers 128 columns of all 64.
+template <bool TEAMS>
+__device__ void attend(const LatentArguments& p)
+{
+    extern __shared__ __align__(16) u16 memory[]; // [KEYS, KEY_PITCH], [16, QUERY_PITCH]
     __shared__ __align__(16) u16 weights[16 * WEIGHT_PITCH];
     __shared__ float tops[4][16], totals[4][16];
     enter();
+    u16* query = memory + KEYS * KEY_PITCH;
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3, token = blockIdx.z, firstHead = blockIdx.y * 16;
     int limit = *ints(p.batch.positions, token) + 1, size = p.split ? partSize(limit, 64, 2048) : limit, parts = (limit + size - 1) / size;
-    if (blockIdx.x >= parts)
+    if ((TEAMS ? blockIdx.x / TEAM * TEAM : blockIdx.x) >= parts)
         return;
-    int start = blockIdx.x * size, end = min(limit, start + size), sequence = sequenceOf(p.batch, token);
+    int start = min(limit, (int)blockIdx.x * size), end = min(limit, start + size), sequence = sequenceOf(p.batch, token);
+    const u16* latents = (const u16*)p.latents.address;
+    // Eight threads copy a key.
+    auto bring = [&](int base)
+    {
+#pragma unroll
+        for (int i = 0; i < KEYS / 16; i++)
+        {
+            int key = i * 16 + threadIdx.x / 8, piece = threadIdx.x % 8;
+            const u16* from = latents + cacheAt(p.batch, p.latents, sequence, min(base + key, limit - 1), 0, WIDTH) + piece * 8;
+            u32 to = sharedAddress(memory + key * KEY_PITCH + piece * 8);
+#pragma unroll
+            for (int j = 0; j < WIDTH / 64; j++)
+                copyAsync(to + j * 128, from + j * 64, true);
+        }
+        commitCopies();
+    };
+    if (start < end)
+        bring(start);
 #pragma unroll 9
     for (int i = 0; i < 16 * WIDTH / 4 / 128; i++)
     {
@@ -127,20 +165,19 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
         float4 from = firstHead + row < p.heads ? *(const float4*)(floats(p.query, token) + (firstHead + row) * WIDTH + column) : make_float4(0, 0, 0, 0);
         *(uint2*)(query + row * QUERY_PITCH + column) = make_uint2(pack(from.x, from.y), pack(from.z, from.w));
     }
-    const u16* latents = (const u16*)p.latents.address;
     float sums[16][4] = {}; // column warp·128 + c·64 + n·8 + j is column n of tile c·8 + j
     float most[2] = {-INFINITY, -INFINITY}, total[2] = {};
-    __syncthreads();
     for (int base = start; base < end; base += KEYS)
     {
-        float scores[2][4] = {};
-        const u16* from[2];
-#pragma unroll
-        for (int half = 0; half < 2; half++)
+        if (base > start)
         {
-            int key = min(base + warp * 16 + half * 8 + g, limit - 1);
-            from[half] = latents + cacheAt(p.batch, p.latents, sequence, key, 0, WIDTH) + q * 8;
+            __syncthreads();
+            bring(base);
         }
+        awaitCopies<0>();
+        __syncthreads();
+        float scores[2][4] = {};
+        const u16* from = memory + (warp * 16 + g) * KEY_PITCH + q * 8;
 #pragma unroll 6
         for (int i = 0; i < WIDTH / 32; i++)
         {
@@ -148,12 +185,12 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                uint4 key = *(const uint4*)(from[half] + i * 32);
+                uint4 key = *(const uint4*)(from + half * 8 * KEY_PITCH + i * 32);
                 multiply(scores[half], upper4.x, lower4.x, upper4.y, lower4.y, key.x, key.y);
                 multiply(scores[half], upper4.z, lower4.z, upper4.w, lower4.w, key.z, key.w);
             }
         }
-        float top[2] = {-INFINITY, -INFINITY};
+    float top[2] = {-INFINITY, -INFINITY};
 #pragma unroll
         for (int half = 0; half < 2; half++)
 #pragma unroll
@@ -202,8 +239,7 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
 #pragma unroll
             for (int i = 0; i < 4; i++)
             {
-                int key = min(base + k * 16 + 2 * q + (i & 1) + (i >> 1) * 8, limit - 1);
-                const u16* at = latents + cacheAt(p.batch, p.latents, sequence, key, 0, WIDTH) + warp * 128 + g * 8;
+                const u16* at = memory + (k * 16 + 2 * q + (i & 1) + (i >> 1) * 8) * KEY_PITCH + warp * 128 + g * 8;
                 v[i][0] = *(const uint4*)at, v[i][1] = *(const uint4*)(at + 64);
             }
             const u32* w = (const u32*)weights + (k * 16 + q * 2) / 2;
@@ -229,23 +265,66 @@ extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p
     }
     __syncthreads();
     int place = token * gridDim.y + blockIdx.y;
-    float* mine = p.partial + ((long long)place * p.parts + blockIdx.x) * 16 * LATENT_PITCH;
+    float* mine = p.partial + ((long long)place * p.parts + blockIdx.x / (TEAMS ? TEAM : 1)) * 16 * LATENT_PITCH;
+    bool whole = parts <= (TEAMS ? TEAM : 1);
+    float* own = (float*)memory; // [16, LATENT_PITCH]: the keys are done with
 #pragma unroll
     for (int r = 0; r < 2; r++)
     {
         int row = g + r * 8;
         float all = totals[0][row] + totals[1][row] + totals[2][row] + totals[3][row];
-        float* to = parts == 1 ? floats(p.output, token) + (firstHead + row) * RANK : mine + row * LATENT_PITCH;
-        if (parts == 1 && firstHead + row >= p.heads)
+        float* to = TEAMS ? own + row * LATENT_PITCH : whole ? floats(p.output, token) + (firstHead + row) * RANK : mine + row * LATENT_PITCH;
+        if (!TEAMS && whole && firstHead + row >= p.heads)
             continue;
+        float factor = !TEAMS && whole ? 1 / all : 1.0f;
 #pragma unroll
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i += 4)
+#pragma unroll
             for (int e = 0; e < 2; e++)
-                to[warp * 128 + i / 8 * 64 + (2 * q + e) * 8 + i % 8] = parts == 1 ? sums[i][r * 2 + e] / all : sums[i][r * 2 + e];
-        if (parts > 1 && q == 0 && warp == 0)
+                *(float4*)(to + warp * 128 + i / 8 * 64 + (2 * q + e) * 8 + i % 8) = make_float4(
+                    sums[i][r * 2 + e] * factor, sums[i + 1][r * 2 + e] * factor, sums[i + 2][r * 2 + e] * factor, sums[i + 3][r * 2 + e] * factor);
+        if ((TEAMS || !whole) && q == 0 && warp == 0)
             to[RANK] = most[r], to[RANK + 1] = all;
     }
+    if (!TEAMS)
+        return;
+    meet();
+    // Each block adds up its share of the columns over all blocks.
+    for (int item = blockIdx.x % TEAM * (16 * RANK / 4 / TEAM) + threadIdx.x, i = 0; i < 16 * RANK / 4 / TEAM / 128; i++, item += 128)
+    {
+        int row = item / (RANK / 4), column = item % (RANK / 4) * 4;
+        float4 theirs[TEAM], ends[TEAM], sum = make_float4(0, 0, 0, 0);
+        float best = -INFINITY, all = 0;
+#pragma unroll
+        for (int part = 0; part < TEAM; part++)
+        {
+            theirs[part] = peek(own + row * LATENT_PITCH + column, part), ends[part] = peek(own + row * LATENT_PITCH + RANK, part);
+            best = fmaxf(best, ends[part].x);
+        }
+#pragma unroll
+        for (int part = 0; part < TEAM; part++)
+        {
+            float factor = ends[part].x == -INFINITY ? 0.0f : __expf(ends[part].x - best);
+            sum.x += theirs[part].x * factor, sum.y += theirs[part].y * factor, sum.z += theirs[part].z * factor, sum.w += theirs[part].w * factor;
+            all += ends[part].y * factor;
+        }
+        if (whole)
+        {
+            if (firstHead + row < p.heads)
+                *(float4*)(floats(p.output, token) + (firstHead + row) * RANK + column) = make_float4(sum.x / all, sum.y / all, sum.z / all, sum.w / all);
+            continue;
+        }
+        *(float4*)(mine + row * LATENT_PITCH + column) = sum;
+        if (column == 0)
+            mine[row * LATENT_PITCH + RANK] = best, mine[row * LATENT_PITCH + RANK + 1] = all;
+    }
+    meet();
 }
+
+extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p) { attend<false>(p); }
+#if __CUDA_ARCH__ >= 900
+extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(128) attendLatentFew(LatentArguments p) { attend<true>(p); }
+#endif
 
 // Adds the parts of a head up in order: a block per head and token.
 extern "C" __global__ void __launch_bounds__(128) mergeLatent(LatentArguments p)
@@ -254,6 +333,8 @@ extern "C" __global__ void __launch_bounds__(128) mergeLatent(LatentArguments p)
     enter();
     int head = blockIdx.x, token = blockIdx.y, lane = threadIdx.x & 31;
     int limit = *ints(p.batch.positions, token) + 1, size = partSize(limit, 64, 2048), parts = (limit + size - 1) / size;
+    if (p.teams)
+        parts = (parts + TEAM - 1) / TEAM;
     if (parts == 1)
         return;
     int place = token * ((p.heads + 15) / 16) + head / 16;

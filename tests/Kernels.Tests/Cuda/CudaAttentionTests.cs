@@ -104,4 +104,31 @@ public sealed class CudaAttentionTests(CudaDevice device)
         mirror.Near(keys, k, type == ElementType.BF16 ? 1e-3 : 1e-5, "keys");
         mirror.Near(values, v, 1e-6, "values");
     }
+
+    [Theory]
+    [InlineData(6, 2, 64, true, 0)]
+    [InlineData(8, 1, 128, true, 0)]
+    [InlineData(40, 4, 128, false, 0)]
+    [InlineData(16, 1, 64, true, 50)]
+    public void Attention_that_prepares_its_heads_agrees_with_the_naive_twin(int heads, int cacheHeads, int width, bool norms, int window)
+    {
+        using Mirror mirror = device.Open(width, ElementType.BF16);
+        PagedBatch batch = AttentionTests.Batch(mirror.Host, (1, 40), (1, 300), (1, 1), (1, 700), (1, 64), (1, 129), (1, 513));
+        Tensor projected = mirror.Host.Normal(batch.Tokens, (heads + 2 * cacheHeads) * width), table = mirror.Host.Normal(700, width);
+        (Tensor query, Tensor key) = norms ? (mirror.Host.Normal(1, width), mirror.Host.Normal(1, width)) : default;
+        (Tensor keys, Tensor values) = (AttentionTests.Cache(mirror.Host, ElementType.BF16, cacheHeads * width), AttentionTests.Cache(mirror.Host, ElementType.BF16, cacheHeads * width));
+        (Tensor there, Tensor k, Tensor v, PagedBatch where) = (mirror.Up(projected), mirror.Up(keys), mirror.Up(values), mirror.Up(batch));
+        HeadPreparation how = new(heads, cacheHeads, width, mirror.Up(query), mirror.Up(key), 1e-5f, mirror.Up(table));
+        Tensor expected = mirror.Host.Empty(batch.Tokens, heads * width), actual = mirror.Poisoned(batch.Tokens, heads * width);
+        for (int round = 0; round < 2; round++)
+        {
+            mirror.Gpu.PrepareHeads(there, how, k, v, where);
+            mirror.Gpu.PagedAttention(actual, there.Cut(0, heads * width), k, v, where, heads, cacheHeads, 0.05f, window);
+        }
+        mirror.Naive.PrepareHeads(projected, new HeadPreparation(heads, cacheHeads, width, query, key, 1e-5f, table), keys, values, batch);
+        mirror.Naive.PagedAttention(expected, projected.Cut(0, heads * width), keys, values, batch, heads, cacheHeads, 0.05f, window);
+        mirror.Near(expected, actual, 1e-2, $"{heads}/{cacheHeads} x {width}");
+        mirror.Near(keys, k, 1e-3, "keys");
+        mirror.Near(values, v, 1e-6, "values");
+    }
 }

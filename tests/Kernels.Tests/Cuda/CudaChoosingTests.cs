@@ -32,6 +32,33 @@ public sealed class CudaChoosingTests(CudaDevice device)
         }
     }
 
+    [Theory]
+    [InlineData(1, 64, 48, 1)]
+    [InlineData(3, 100, 60, 1)]
+    [InlineData(10, 2048, 128, 1)]
+    [InlineData(31, 2500, 160, 8)]
+    public void A_norm_with_the_router_and_the_choice_agrees_with_the_naive_twin(int tokens, int width, int experts, int groups)
+    {
+        using Mirror mirror = device.Open(width);
+        RoutingRule rule = new(4, groups > 1, groups, (groups + 1) / 2, true, 2.5f, 2);
+        (Weight gpu, Weight naive) = mirror.Weight(ElementType.F32, 1, experts, width);
+        Tensor residual = mirror.Host.Normal(tokens, width), delta = mirror.Host.Normal(tokens, width), gain = mirror.Host.Normal(1, width), bias = mirror.Host.Normal(1, experts, scale: 0.2f);
+        (Tensor normed, Tensor logits, Tensor ids, Tensor gates) = (mirror.Host.Empty(tokens, width), mirror.Host.Empty(tokens, experts), mirror.Host.Empty(tokens, 4, ElementType.I32), mirror.Host.Empty(tokens, 4));
+        (Tensor stream, Tensor normedThere, Tensor logitsThere, Tensor idsThere, Tensor gatesThere) =
+            (mirror.Up(residual), mirror.Poisoned(tokens, width), mirror.Poisoned(tokens, experts), mirror.Up(ids), mirror.Poisoned(tokens, 4));
+        mirror.Gpu.AddRmsNorm(normedThere, stream, mirror.Up(delta), mirror.Up(gain), 1e-5f);
+        mirror.Gpu.Linear(logitsThere, normedThere, gpu);
+        mirror.Gpu.Route(idsThere, gatesThere, logitsThere, mirror.Up(bias), rule);
+        mirror.Naive.AddRmsNorm(normed, residual, delta, gain, 1e-5f);
+        mirror.Naive.Linear(logits, normed, naive);
+        mirror.Naive.Route(ids, gates, logits, bias, rule);
+        mirror.Near(residual, stream, 1e-6, "stream");
+        mirror.Near(normed, normedThere, 1e-5, "norm");
+        mirror.Near(logits, logitsThere, 1e-5, "logits");
+        Bench.Same(ids, mirror.Down(idsThere));
+        mirror.Near(gates, gatesThere, 1e-4, "gates");
+    }
+
     [Fact]
     public void Choices_agree_with_the_naive_twin()
     {

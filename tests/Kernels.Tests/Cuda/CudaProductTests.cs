@@ -4,7 +4,7 @@ namespace XDeepServe.Kernels.Tests.Cuda;
 public sealed class CudaProductTests(CudaDevice device)
 {
     private static readonly (int Tokens, int Rows, int Columns)[] Shapes =
-        [(1, 1, 32), (2, 17, 64), (5, 33, 96), (1, 515, 1024), (8, 48, 512), (13, 16, 544), (31, 130, 416), (33, 129, 224), (70, 200, 96), (150, 300, 512)];
+        [(1, 1, 32), (2, 17, 64), (5, 33, 96), (1, 515, 1024), (8, 48, 512), (13, 16, 544), (31, 130, 416), (33, 129, 224), (70, 200, 96), (150, 300, 512), (3, 40, 2080), (9, 33, 4128)];
 
     public static TheoryData<ElementType, ElementType> Types
     {
@@ -54,6 +54,7 @@ public sealed class CudaProductTests(CudaDevice device)
     [InlineData(ElementType.F32)]
     [InlineData(ElementType.BF16)]
     [InlineData(ElementType.Q8_0)]
+    [InlineData(ElementType.F8)]
     public void Gated_products_agree_with_the_naive_twin(ElementType type)
     {
         foreach ((int tokens, int width, int columns) in new[] { (1, 48, 256), (5, 35, 96), (20, 16, 64), (50, 70, 128) })
@@ -74,6 +75,8 @@ public sealed class CudaProductTests(CudaDevice device)
     [InlineData(ElementType.Q8_0, ElementType.F32)]
     [InlineData(ElementType.BF16, ElementType.BF16)]
     [InlineData(ElementType.Q8_0, ElementType.BF16)]
+    [InlineData(ElementType.F8, ElementType.F32)]
+    [InlineData(ElementType.F8, ElementType.BF16)]
     public void Grouped_products_agree_with_the_naive_twin(ElementType type, ElementType activations)
     {
         foreach ((int tokens, int topK, int experts) in new[] { (1, 2, 5), (9, 3, 4), (40, 4, 7), (70, 2, 3), (300, 4, 9) })
@@ -103,7 +106,7 @@ public sealed class CudaProductTests(CudaDevice device)
     [Fact]
     public void A_matrix_takes_anothers_place_and_its_neighbours_stay()
     {
-        foreach (ElementType type in new[] { ElementType.F32, ElementType.BF16, ElementType.Q8_0 })
+        foreach (ElementType type in new[] { ElementType.F32, ElementType.BF16, ElementType.Q8_0, ElementType.F8 })
         {
             using Mirror mirror = device.Open(9);
             (Weight gpu, Weight naive) = mirror.Weight(type, 3, 70, 96);
@@ -120,7 +123,7 @@ public sealed class CudaProductTests(CudaDevice device)
     [Fact]
     public void A_row_of_few_is_the_same_in_every_batch()
     {
-        foreach (ElementType type in new[] { ElementType.BF16, ElementType.Q8_0 })
+        foreach (ElementType type in new[] { ElementType.BF16, ElementType.Q8_0, ElementType.F8 })
         {
             using Mirror mirror = device.Open(3);
             Weight weight = mirror.Weight(type, 1, 77, 160).Gpu;
