@@ -2,25 +2,13 @@
 // cache head. Keys and values go from the cache straight into registers, 16 bytes a lane: the columns of a key and the numbering
 // of a value's columns are permuted the same way on both sides of a product, so nothing passes through shared memory.
 // Few rows (decode): the block's warps share the keys of one part of the context, parts are merged by whichever block ends
-// last, in order. Many rows (prefill): every warp has 16 rows of its own and walks the whole context. Where a row of each sequence
-// is all there is, clusters of blocks add their parts up in each other's shared memory first.
+// last, in order. Many rows (prefill): every warp has 16 rows of its own and walks the whole context.
 
 #include "Keys.cu"
 
-#define TEAM 8
+#define WARPS 4
 
-// 16 bytes of another block's shared memory.
-__device__ inline float4 peek(const float* mine, int block)
-{
-    float4 v;
-    asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [a]; }"
-        : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(sharedAddress(mine)), "r"(block) : "memory");
-    return v;
-}
-
-__device__ inline void meet() { asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
-
-template <int WIDTH, int WARPS, bool TEAMS>
+template <int WIDTH>
 __device__ void attend(const AttentionArguments& p)
 {
     constexpr int PITCH = WIDTH + 4;
@@ -52,11 +40,11 @@ __device__ void attend(const AttentionArguments& p)
     int firstToken = p.single ? sequence : *ints(p.batch.starts, sequence), tokens = p.single ? 1 : *ints(p.batch.starts, sequence + 1) - firstToken;
     int context = *ints(p.batch.contexts, sequence), rows = tokens * share - tile * 16 * WARPS, firstRow = tile * 16 * WARPS;
     bool shared = rows <= 16 && tile == 0; // warps share the keys
-    int size = partSize(context, context <= 512 ? 64 : 128, 4096), parts = shared ? (context + size - 1) / size : 1;
-    if ((TEAMS ? blockIdx.x / TEAM * TEAM : blockIdx.x) >= parts)
+    int size = partSize(context, 64, 1024), parts = shared ? (context + size - 1) / size : 1;
+    if (blockIdx.x >= parts)
         return;
-    int start = shared ? min(context, (int)blockIdx.x * size) : 0, end = shared ? min(context, start + size) : context;
-    bool newest = own && end == context && start < end;
+    int start = shared ? blockIdx.x * size : 0, end = shared ? min(context, start + size) : context;
+    bool newest = own && end == context;
     if (!shared)
         firstRow += warp * 16, rows -= warp * 16;
     // The lane's two rows: the token's position bounds what it sees; rows that do not exist see nothing.
@@ -91,10 +79,9 @@ __device__ void attend(const AttentionArguments& p)
     if (own)
     {
         // So are the tables.
-        const float* table = floats(p.table, context - 1);
         if (threadIdx.x * 32 < WIDTH)
         {
-            prefetch(table + threadIdx.x * 32);
+            prefetch(floats(p.table, context - 1) + threadIdx.x * 32);
             if (p.queryGain.address)
                 prefetch(floats(p.queryGain, 0) + threadIdx.x * 32), prefetch(floats(p.keyGain, 0) + threadIdx.x * 32);
         }
@@ -156,10 +143,9 @@ __device__ void attend(const AttentionArguments& p)
     {
         float* to = exchange[warp] + (g + r * 8) * PITCH;
 #pragma unroll
-        for (int i = 0; i < WIDTH / 8; i += 4)
-#pragma unroll
+        for (int i = 0; i < WIDTH / 8; i++)
             for (int e = 0; e < 2; e++)
-                *(float4*)(to + i / 8 * 64 + (2 * q + e) * 8 + i % 8) = make_float4(state.sums[i][r * 2 + e], state.sums[i + 1][r * 2 + e], state.sums[i + 2][r * 2 + e], state.sums[i + 3][r * 2 + e]);
+                to[i / 8 * 64 + (2 * q + e) * 8 + i % 8] = state.sums[i][r * 2 + e];
         if (q == 0)
             to[WIDTH] = state.most[r], to[WIDTH + 1] = state.total[r];
     }
@@ -178,70 +164,29 @@ __device__ void attend(const AttentionArguments& p)
         tops[threadIdx.x] = most, totals[threadIdx.x] = total;
     }
     __syncthreads();
-    int place = blockIdx.z * p.cacheHeads + cacheHead, part = blockIdx.x, first = threadIdx.x, apartItems = WARPS * 32;
-    if (TEAMS)
-        parts = (parts + TEAM - 1) / TEAM, part /= TEAM;
-    float* mine = p.partial + ((long long)place * p.parts + part) * 16 * PITCH;
-    if (TEAMS)
-    {
-        // Each block's warps added up where the first warp's state was, then each block adds up its share of the blocks' sums.
-        for (int item = threadIdx.x; item < rows * WIDTH / 4; item += WARPS * 32)
-        {
-            float* at = exchange[0] + item / (WIDTH / 4) * PITCH + item % (WIDTH / 4) * 4;
-            float4 sum = make_float4(0, 0, 0, 0);
-            for (int i = 0; i < WARPS; i++)
-                addScaled(sum, *(const float4*)(at + i * 16 * PITCH), factors[i][item / (WIDTH / 4)]);
-            *(float4*)at = sum;
-        }
-        if (threadIdx.x < 16)
-            *(float4*)(exchange[0] + threadIdx.x * PITCH + WIDTH) = make_float4(tops[threadIdx.x], totals[threadIdx.x], 0, 0);
-        meet();
-        first = blockIdx.x % TEAM * WARPS * 32 + threadIdx.x, apartItems = TEAM * WARPS * 32;
-    }
-    for (int item = first; item < rows * WIDTH / 4; item += apartItems)
+    int place = blockIdx.z * p.cacheHeads + cacheHead;
+    float* mine = p.partial + ((long long)place * p.parts + blockIdx.x) * 16 * PITCH;
+    for (int item = threadIdx.x; item < rows * WIDTH / 4; item += WARPS * 32)
     {
         int row = item / (WIDTH / 4), column = item % (WIDTH / 4) * 4;
         float4 sum = make_float4(0, 0, 0, 0);
-        float most = tops[row], total = totals[row];
-        if (TEAMS)
-        {
-            float4 theirs[TEAM], ends[TEAM];
-#pragma unroll
-            for (int i = 0; i < TEAM; i++)
-                theirs[i] = peek(exchange[0] + row * PITCH + column, i), ends[i] = peek(exchange[0] + row * PITCH + WIDTH, i);
-            most = -INFINITY, total = 0;
-#pragma unroll
-            for (int i = 0; i < TEAM; i++)
-                most = fmaxf(most, ends[i].x);
-#pragma unroll
-            for (int i = 0; i < TEAM; i++)
-            {
-                float factor = ends[i].x == -INFINITY ? 0.0f : __expf(ends[i].x - most);
-                addScaled(sum, theirs[i], factor);
-                total += factor * ends[i].y;
-            }
-        }
-        else
-            for (int i = 0; i < WARPS; i++)
-                addScaled(sum, *(const float4*)(exchange[i] + row * PITCH + column), factors[i][row]);
+        for (int i = 0; i < WARPS; i++)
+            addScaled(sum, *(const float4*)(exchange[i] + row * PITCH + column), factors[i][row]);
         if (parts == 1)
-            storeScaled(floats(p.output, firstToken + row / share) + (cacheHead * share + row % share) * WIDTH + column, sum, 1 / total);
+            storeScaled(floats(p.output, firstToken + row / share) + (cacheHead * share + row % share) * WIDTH + column, sum, 1 / totals[row]);
         else
             *(float4*)(mine + row * PITCH + column) = sum;
-        if (parts > 1 && column == 0)
-            mine[row * PITCH + WIDTH] = most, mine[row * PITCH + WIDTH + 1] = total;
     }
-    if (TEAMS)
-        meet();
     if (parts == 1)
         return;
-    int blocks = TEAMS ? parts * TEAM : parts;
+    if (threadIdx.x < rows)
+        mine[threadIdx.x * PITCH + WIDTH] = tops[threadIdx.x], mine[threadIdx.x * PITCH + WIDTH + 1] = totals[threadIdx.x];
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0)
         arrived = atomicAdd(p.tickets + place, 1);
     __syncthreads();
-    if (arrived != blocks - 1)
+    if (arrived != parts - 1)
         return;
     __threadfence();
     // The last block weighs the parts (a warp per row), then adds them up in order.
@@ -285,10 +230,5 @@ __device__ void attend(const AttentionArguments& p)
         p.tickets[place] = 0;
 }
 
-extern "C" __global__ void __launch_bounds__(128) attend64(AttentionArguments p) { attend<64, 4, false>(p); }
-extern "C" __global__ void __launch_bounds__(128) attend128(AttentionArguments p) { attend<128, 4, false>(p); }
-#if __CUDA_ARCH__ >= 900
-// Blocks small enough to find room beside the product before them.
-extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(64) attendFew64(AttentionArguments p) { attend<64, 2, true>(p); }
-extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(64) attendFew128(AttentionArguments p) { attend<128, 2, true>(p); }
-#endif
+extern "C" __global__ void __launch_bounds__(WARPS * 32) attend64(AttentionArguments p) { attend<64>(p); }
+extern "C" __global__ void __launch_bounds__(WARPS * 32) attend128(AttentionArguments p) { attend<128>(p); }

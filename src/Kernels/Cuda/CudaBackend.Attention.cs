@@ -3,7 +3,7 @@ namespace XDeepServe.Kernels.Cuda;
 public sealed unsafe partial class CudaBackend
 {
     private const int LongestPart = 4096, Team = 8, LatentBytes = 2 * ((64 * 584) + (16 * 608)), MostPlainWidth = 1088, MostLatentQuery = 1024;
-    private readonly Kernel attendPlain, attendItems, attend64, attend128, attendFew64, attendFew128, absorb, release, attendLatent, attendLatentFew, mergeLatent;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, absorb, release, attendLatent, attendLatentFew, mergeLatent;
     private DeviceBuffer? partial, tickets, absorbedQueries;
 
     /// <inheritdoc/>
@@ -19,16 +19,12 @@ public sealed unsafe partial class CudaBackend
         int share = heads / cacheHeads;
         bool single = batch.Tokens == batch.Sequences && share <= 64;
         int tileCount = single ? batch.Sequences : (int)((long)batch.Tokens * share / 64) + batch.Sequences;
-        int parts = Math.Max(Team, Parts(Bound(batch), 128, 4096));
-        bool teams = single && share <= 16 && driver.Architecture >= 90;
-        if (teams)
-            parts = Up(parts, Team) * Team;
+        int parts = Parts(Bound(batch), 64, 1024);
         long places = (long)tileCount * cacheHeads;
         nint sums = Ensure(ref partial, places * parts * 16 * (width + 4) * sizeof(float), "attention over parts of a context");
         nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
         PrepareArguments own = Prepared(query, keys, values, batch);
-        Kernel kernel = width == 64 ? teams ? attendFew64 : attend64 : teams ? attendFew128 : attend128;
-        Launch(kernel, new Grid(parts, cacheHeads, tileCount), teams ? 64 : 128, new AttentionArguments(
+        Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
             output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon));
     }
 

@@ -44,9 +44,9 @@ public sealed unsafe partial class CudaBackend : Backend
         tiles = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tiles", i == 0 ? TileBytes : WideningBytes, kind))];
         restore = [.. kinds.Select(kind => Entry("Tiles.cu", "restore", definitions: kind))];
         (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
-        (attendFew64, attendFew128) = (Entry("Attention.cu", "attendFew64"), Entry("Attention.cu", "attendFew128"));
         (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
-        (attendLatent, attendLatentFew, mergeLatent) = (Entry("Latent.cu", "attendLatent", LatentBytes), Entry("Latent.cu", "attendLatentFew", LatentBytes), Entry("Latent.cu", "mergeLatent"));
+        (attendLatent, attendLatentFew) = (Entry("Latent.cu", "attendLatent", LatentBytes), Entry("Latent.cu", "attendLatentFew", LatentBytes));
+        mergeLatent = Entry("Latent.cu", "mergeLatent");
         (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample", MostResident));
         (countExperts, normAndChoose) = (Entry("Choosing.cu", "countExperts"), Entry("Choosing.cu", "normAndChoose", MostStepBytes));
         products = new ProductKernels(library, splits);

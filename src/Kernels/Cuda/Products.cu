@@ -121,7 +121,7 @@ __device__ inline bool findPairs(const ProductArguments& p, u16* list, int* coun
 template <int FORMAT, int COUNT, bool HALVES, bool GATED, bool GROUPED>
 __device__ void product(const ProductArguments& p)
 {
-    constexpr int PARTS = GATED ? 2 : 1, BATCH = COUNT <= 2 ? DEPTH / 2 : 2;
+    constexpr int PARTS = GATED ? 2 : 1, BATCH = COUNT == 1 ? DEPTH / 2 : COUNT == 2 ? DEPTH : 2;
     typedef Slice<FORMAT> Piece;
     extern __shared__ __align__(16) char memory[]; // [WARPS, DEPTH, PARTS, 2, 32] pieces, then the warps' sums
     __shared__ u16 list[GROUPED ? MOST_PAIRS : 1];
