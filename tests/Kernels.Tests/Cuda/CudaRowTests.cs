@@ -90,6 +90,7 @@ public sealed class CudaRowTests(CudaDevice device)
     [InlineData(ElementType.F32)]
     [InlineData(ElementType.BF16)]
     [InlineData(ElementType.Q8_0)]
+    [InlineData(ElementType.F8)]
     public void Tokens_are_gathered_and_embedded(ElementType type)
     {
         using Mirror mirror = device.Open(6);
