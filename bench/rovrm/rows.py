@@ -44,11 +44,11 @@ def write(name, rows):  # beside the images, which they name; before any run beg
     open(os.path.join(world, name), "w").write("\n".join(rows) + "\n")
 
 
-def train(stage, model, data, folder, seed, steps, tests=(), most=10**9, more=()):
+def train(stage, model, data, folder, seed, steps, tests=(), most=10**9, more=(), rate=""):
     """Trains from a model to folder/final, and tests what it came to."""
     size = min(settings["batch"], most)
     subprocess.run(["rm", "-rf", folder])
-    run([stage, "--model_name_or_path", model, "--train_data", *data, "--output_dir", folder, "--learning_rate", settings[stage + "_rate"],
+    run([stage, "--model_name_or_path", model, "--train_data", *data, "--output_dir", folder, "--learning_rate", rate or settings[stage + "_rate"],
          "--per_device_train_batch_size", str(size), "--max_steps", str(steps), "--seed", str(seed)] + (["--test_data", *tests] if tests else []) + common + list(more), folder)
 
 
@@ -108,7 +108,7 @@ def captions(seed):
 
 def visual(stage, name, model, budget, seed):
     folder = os.path.join(out, f"{name}-{budget}-{seed}".replace(" ", "_"))
-    train(stage, model, [f"{world}/visual.{budget}.{seed}.jsonl"], folder, seed, budgets[str(budget)], judged if stage == "bt" else described, budget // 2)
+    train(stage, model, [f"{world}/visual.{budget}.{seed}.jsonl"], folder, seed, budgets[str(budget)], judged if stage == "bt" else described, budget // 2, rate=settings["visual_rate"] if stage == "bt" else "")
     save(name, budget, seed, folder)
     subprocess.run(["rm", "-rf", folder])
 
