@@ -16,11 +16,11 @@ public sealed unsafe partial class CudaBackend
         if (bytes == 0)
             return;
         driver.Enter();
+        Settle(); // what waits came first
         fixed (T* from = source)
         {
             if (bytes > Transfers.MostBytes)
             {
-                Settle();
                 Flush();
                 driver.CopyUp(destination.Address, from, bytes, stream);
                 // The source may be garbage collected memory: it must be read before this returns.

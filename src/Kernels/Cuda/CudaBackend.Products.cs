@@ -5,6 +5,7 @@ public sealed unsafe partial class CudaBackend
     private const int FewTokens = 32;    // up to here a product reads its weights straight into registers
     private const int FewPairs = 1024;   // up to here a block finds its expert's pairs itself
     private const int TileTokens = 64, TileRows = 128, TileBytes = 3 * (TileTokens + TileRows) * 128;
+    private const int MostProductBytes = 128 << 10; // of blocks of 16 warps
     private const int WideningBytes = 3 * (TileTokens * 128 + TileRows * 64) + 2 * TileRows * 128;
     private readonly Kernel singlesFew, singlesGrouped, singlesMany, group, packRows, addBias;
     private readonly Kernel[] tiles, restore; // by kind of weight: bfloat16, 8-bit blocks, 8-bit floats
@@ -81,7 +82,7 @@ public sealed unsafe partial class CudaBackend
     {
         // Few blocks of many columns: more warps a block keep memory busy. A row's sum depends on the weight's shape alone.
         bool dense = form is ProductForm.Linear or ProductForm.LinearGated;
-        int warps = dense && grid.X <= driver.Processors && arguments.Weight.Stride >= 2048 ? 16 : !dense && arguments.Weight.Stride <= 1024 ? 4 : 8;
+        int warps = dense && grid.X <= driver.Processors && arguments.Weight.Stride >= 2048 && driver.SharedBytes >= MostProductBytes ? 16 : !dense && arguments.Weight.Stride <= 1024 ? 4 : 8;
         (Kernel kernel, int bytes) = products[form, kind, tokens, warps];
         Launch(kernel, grid, 32 * warps, arguments, bytes);
         grouped = dense ? default : arguments.Ids;
