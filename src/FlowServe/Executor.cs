@@ -32,7 +32,7 @@ internal sealed class Executor : IDisposable
     private readonly ConcurrentQueue<(Action Job, long After)> jobs = new(); // run between steps, behind those launched before; short
     private long launchedSteps; // written by the group's thread
     private long ranSteps;
-    private Exception? draftFailure, domainFailure;
+    private Exception? draftFailure;
     private long copied; // ticks spent in jobs
     private volatile bool stopped;
 
@@ -184,29 +184,39 @@ internal sealed class Executor : IDisposable
             launched.Wait();
             return;
         }
-        while (domainFailure is null)
+        while (!launched.Wait(0))
         {
-            if (launched.Wait(0))
-                return;
             try
             {
                 if (others.WaitForPeers())
                     others.Accompany();
             }
-#pragma warning disable CA1031 // Whatever it is: if the domain cannot go on, every step from now on ends with it.
+#pragma warning disable CA1031 // Whatever it is, the domain may get over it.
             catch (Exception failure)
 #pragma warning restore CA1031
             {
-                domainFailure = others.TryRecover(failure) ? null : failure;
+                Await(others, failure);
             }
         }
-        launched.Wait();
+    }
+
+    /// <summary>What a group without work does about a domain that has failed.</summary>
+    private static void Await(IStepDomain others, Exception failure)
+    {
+        try
+        {
+            others.Recover(failure);
+        }
+        catch (IOException)
+        {
+            // Whoever has work for the group hears of it, from the step.
+        }
     }
 
     /// <summary>Runs the layers, hand in hand with the domain's other groups; again from the beginning if one of them dies.</summary>
     private void Forward(IStepDomain others, IReadOnlyList<EmbeddedRows>? embedded)
     {
-        while (domainFailure is null)
+        while (true)
         {
             try
             {
@@ -219,10 +229,9 @@ internal sealed class Executor : IDisposable
             catch (Exception failure)
 #pragma warning restore CA1031
             {
-                domainFailure = others.TryRecover(failure) ? null : failure;
+                others.Recover(failure);
             }
         }
-        throw new IOException($"This group can take no more steps, because its domain has failed: {domainFailure.Message}", domainFailure);
     }
 
     private void Run(StepPlan plan)

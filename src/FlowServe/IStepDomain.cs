@@ -34,10 +34,10 @@ public interface IStepDomain
     void Accompany();
 
     /// <summary>
-    /// After any of the others has thrown, or the step itself has: finds together with those that are left, if it can. A step that
-    /// was interrupted is then run again from its beginning; what it has written into the cache is written again.
+    /// After any of the others has thrown, or the step itself has: finds together with those that are left. A step that was
+    /// interrupted is then run again from its beginning; what it has written into the cache is written again.
     /// </summary>
     /// <param name="failure">What was thrown.</param>
-    /// <returns>False if the group stands alone from now on, and can take no more steps.</returns>
-    bool TryRecover(Exception failure);
+    /// <exception cref="IOException">The step cannot be run; says why. A later one may be: <see cref="WaitForPeers"/> sleeps until then.</exception>
+    void Recover(Exception failure);
 }

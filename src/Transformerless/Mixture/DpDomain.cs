@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Balancing;
@@ -10,7 +12,8 @@ namespace XDeepServe.Transformerless.Mixture;
 /// <summary>
 /// The DP groups that talk to the experts together (paper §5.2), as one of them sees it. Groups enter each step through an
 /// all-gather of their row counts; one without work sleeps until it gets some or another has entered. When a rank dies, the
-/// survivors meet in the next epoch. Stays with the executor's thread, <see cref="Wake"/> excepted.
+/// survivors meet in the next epoch; when no experts are left, the group waits for some to come back, and steps end with an error
+/// if that takes long. Stays with the executor's thread, <see cref="Wake"/> and <see cref="Post"/> excepted.
 /// </summary>
 internal sealed class DpDomain : IStepDomain, IDisposable
 {
@@ -24,9 +27,12 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly MixtureOptions options;
     private readonly MixtureEpoch everybody;
     private readonly MicroBatchChoice choice;
+    private readonly AutoResetEvent bell = new(false); // of a group that takes no steps
     private EpochGroup place;
+    private Exception? stalled; // why this group takes no steps
+    private bool over;          // for good
     private MixtureEpoch? seen; // what all had agreed on when this epoch was last found to hold
-    private Collectives? steps; // null once this group stands alone
+    private Collectives? steps; // null while this group takes no steps
     private StepRecord[] records; // [attention ranks]
 
     /// <summary>Sets the domain up.</summary>
@@ -44,6 +50,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
         choice = new MicroBatchChoice(options.MicroBatches);
         (this.options, this.everybody) = (options, everybody);
         (this.place, this.member, this.exchange, this.backend, this.connect, this.board) = (place, member, exchange, backend, connect, board);
+        Epoch = place.Epoch;
         (steps, records) = Open(place);
     }
 
@@ -60,7 +67,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     public int Recoveries { get; private set; }
 
     /// <summary>Who takes part now.</summary>
-    public MixtureEpoch Epoch => place.Epoch;
+    public MixtureEpoch Epoch { get; private set; }
 
     /// <inheritdoc/>
     public long DispatchedRows => exchange.DispatchedRows;
@@ -78,15 +85,22 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <inheritdoc/>
     public bool WaitForPeers()
     {
+        if (stalled is not null)
+            bell.WaitOne();
         KeepUp();
-        return steps!.WaitForPeer();
+        return steps is { } joined && joined.WaitForPeer();
     }
 
     /// <inheritdoc/>
     public void Wake()
     {
         lock (wakes)
-            steps?.Wake();
+        {
+            if (steps is { } joined)
+                joined.Wake();
+            else
+                bell.Set();
+        }
     }
 
     /// <inheritdoc/>
@@ -96,6 +110,8 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     public bool Enter(int first, int second)
     {
         KeepUp();
+        if (stalled is { } reason)
+            throw reason;
         choice.Observe(exchange.StepTime);
         StepRecord record = new(first, second, choice.Next());
         steps!.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<StepRecord>(ref record)), MemoryMarshal.AsBytes(records.AsSpan()));
@@ -154,7 +170,9 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private void KeepUp()
     {
         Change();
-        if (board.Outdates(everybody, place.Epoch, ref seen))
+        if (over)
+            return;
+        if (board.Outdates(everybody, Epoch, ref seen))
             throw new EpochOverException();
         if (board.Failure is { } failure)
             throw new IOException($"This rank no longer agrees with the others on where experts are: {failure.Message}", failure);
@@ -167,28 +185,42 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     }
 
     /// <inheritdoc/>
-    public bool TryRecover(Exception failure)
+    public void Recover(Exception failure)
     {
-        MixtureEpoch last = place.Epoch;
+        if (ReferenceEquals(failure, stalled))
+            ExceptionDispatchInfo.Throw(failure);
         // First it leaves the old group: whoever has not noticed yet that the epoch is over does so now.
         lock (wakes)
             steps = null;
         place.Dispose();
+        MixtureEpoch? agreed = null;
         EpochGroup? next = failure is PeerLostException or EpochOverException
-            ? EpochGroup.JoinNext(options, exchange.Shape, () => board.Next(everybody, last, Change), epoch => epoch.RankOfAttention(member))
+            ? EpochGroup.JoinNext(
+                options, exchange.Shape, () => agreed = board.Next(everybody, Epoch, Change), epoch => epoch.Experts.Count == 0 ? -1 : epoch.RankOfAttention(member))
             : null;
         if (next is null)
-        {
-            board.Leave();
-            return false;
-        }
+            Stall(failure, agreed);
         lock (wakes)
         {
-            place = next;
+            (place, Epoch, stalled) = (next, next.Epoch, null);
             (steps, records) = Open(next);
         }
         Recoveries++;
-        return true;
+    }
+
+    /// <summary>Takes no steps: until experts are back, if it is for lack of them, else for good.</summary>
+    [DoesNotReturn]
+    private void Stall(Exception failure, MixtureEpoch? agreed)
+    {
+        over = agreed is not { Experts.Count: 0 };
+        if (over)
+            board.Leave();
+        else
+            Epoch = agreed!;
+        stalled = over
+            ? new IOException($"This group can take no more steps, because its domain has failed: {failure.Message}", failure)
+            : new IOException("No experts are left. Steps go on as soon as a worker with experts is back.", failure);
+        throw stalled;
     }
 
     /// <inheritdoc/>
@@ -197,6 +229,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
         lock (wakes)
             steps = null;
         place.Dispose();
+        bell.Dispose();
     }
 
     private (Collectives Steps, StepRecord[] Records) Open(EpochGroup joined)

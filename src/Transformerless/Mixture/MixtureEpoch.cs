@@ -43,18 +43,14 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
     /// <summary>Whether the same members take part.</summary>
     public bool HasMembersOf(MixtureEpoch other) => Attention.SequenceEqual(other.Attention) && Experts.SequenceEqual(other.Experts);
 
-    /// <summary>The epoch that follows when ranks are gone, its layout not yet known; null if all experts are gone, or nobody is left who could go on.</summary>
-    public MixtureEpoch? Without(IReadOnlyCollection<int> lostRanks)
+    /// <summary>The epoch that follows when ranks are gone, its layout not yet known. There may be nobody with experts in it, or nobody with attention.</summary>
+    public MixtureEpoch Without(IReadOnlyCollection<int> lostRanks)
     {
-        int[] attention = [.. Attention.Where((_, rank) => !lostRanks.Contains(rank))];
         int first = Colocated ? 0 : Attention.Count;
-        int[] gone = [.. Enumerable.Range(0, Experts.Count).Where(index => lostRanks.Contains(first + index))];
-        if (gone.Length == Experts.Count)
-            return null;
         return this with
         {
-            Attention = attention,
-            Experts = [.. Experts.Where((_, index) => !gone.Contains(index))],
+            Attention = [.. Attention.Where((_, rank) => !lostRanks.Contains(rank))],
+            Experts = [.. Experts.Where((_, index) => !lostRanks.Contains(first + index))],
             Version = Version + 1,
         };
     }

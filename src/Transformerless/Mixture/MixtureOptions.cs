@@ -49,6 +49,9 @@ public sealed record MixtureOptions
     /// <summary>How long a rank waits for one that lives but does not answer.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>How long a step waits for experts to come back when none are left, before it ends with an error; later ones do not wait.</summary>
+    public TimeSpan ReturnPatience { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>How long a rank waits for the others to start, or to go on without one that is gone.</summary>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
 }

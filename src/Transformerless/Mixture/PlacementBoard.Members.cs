@@ -15,7 +15,7 @@ internal sealed partial class PlacementBoard
         EpochGroup old = place;
         // The old group stays until all are in the next: who else goes meanwhile is seen through it.
         EpochGroup next = EpochGroup.JoinNext(options, null, () => old.Epoch.Without(old.Group.FindLost()), RankIn, stop.Token)
-            ?? throw new IOException("All experts are gone, or those that are left did not meet in time.");
+            ?? throw new IOException("Those that are left did not meet in time.");
         string[] gone = [.. Enumerable.Range(0, old.Epoch.Ranks).Select(old.Epoch.NameOf).Except(Enumerable.Range(0, next.Epoch.Ranks).Select(next.Epoch.NameOf))];
         MoveTo(next);
         if (leads)
@@ -25,7 +25,7 @@ internal sealed partial class PlacementBoard
     /// <summary>A member that is gone and waits to come back, counted from 1; 0 for nobody.</summary>
     private int Knocking()
     {
-        for (int member = 0; member < everybody.Attention.Count && !everybody.Colocated; member++)
+        for (int member = 0; member < everybody.Attention.Count; member++)
             if (place.Epoch.RankOfAttention(member) < 0 && ReturnDoor.IsKnocked(options, experts: false, member))
                 return member + 1;
         for (int member = 0; member < everybody.Experts.Count && !everybody.Colocated; member++)
@@ -52,7 +52,7 @@ internal sealed partial class PlacementBoard
         }
         agreed = false;
         if (leads)
-            options.Log?.Invoke($"{(expert ? "expert" : "attention")}-{member} is back.");
+            options.Log?.Invoke($"{next.NameOf(expert ? next.RankOfExperts(member) : next.RankOfAttention(member))} is back.");
     }
 
     private void MoveTo(EpochGroup next)
@@ -87,6 +87,13 @@ internal sealed partial class PlacementBoard
     /// </summary>
     private void Agree()
     {
+        if (place.Epoch.Experts.Count == 0)
+        {
+            // There is nothing to agree on before somebody with experts comes back.
+            Volatile.Write(ref settled, place.Epoch with { Layout = settled.Layout });
+            agreed = true;
+            return;
+        }
         Collectives all = beats!;
         IReadOnlyList<int> layers = settled.Layout.Layers;
         int first = place.Epoch.Colocated ? 0 : place.Epoch.Attention.Count, mine = experts < 0 ? -1 : place.Epoch.RankOfExperts(experts) - first;

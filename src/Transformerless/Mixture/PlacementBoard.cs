@@ -101,18 +101,24 @@ internal sealed partial class PlacementBoard : IDisposable
     /// <param name="last">The epoch that is over.</param>
     /// <param name="turn">Called while waiting: does what was posted to this rank's thread, if that is the caller; else null.</param>
     /// <param name="cancel">Ends the wait.</param>
-    /// <returns>Null if they do not agree in time. While nobody in the domain has attention, there is no time.</returns>
+    /// <returns>
+    /// Null if they do not agree in time. One without experts if none have come back in time. While nobody in the domain has attention, there is no time.
+    /// </returns>
     public MixtureEpoch? Next(MixtureEpoch domain, MixtureEpoch last, Action? turn, CancellationToken cancel = default)
     {
         Nudge();
         long started = Stopwatch.GetTimestamp();
-        while (failure is null && Stopwatch.GetElapsedTime(started) < options.JoinTimeout)
+        while (failure is null && Stopwatch.GetElapsedTime(started) is var waited && waited < options.JoinTimeout)
         {
             cancel.ThrowIfCancellationRequested();
             turn?.Invoke();
             MixtureEpoch next = PartOf(domain); // not before: what was done then may be older
             if (next.Attention.Count == 0)
                 (started, last) = (Stopwatch.GetTimestamp(), next); // the same members may come back
+            else if (next.Experts.Count == 0 && agreed && waited >= options.ReturnPatience)
+                return next;
+            else if (next.Experts.Count == 0)
+                last = next; // as above
             else if (agreed && next.Version > last.Version && !next.HasMembersOf(last))
                 return next;
             Thread.Sleep(next.Attention.Count == 0 ? 20 : 1);
@@ -276,7 +282,7 @@ internal sealed partial class PlacementBoard : IDisposable
         lastBeat = Stopwatch.GetTimestamp();
         RankRecord own = new()
         {
-            Balance = leads && options.Balancing is not null && Stopwatch.GetElapsedTime(lastBalance) >= period,
+            Balance = leads && options.Balancing is not null && place.Epoch.Experts.Count > 0 && Stopwatch.GetElapsedTime(lastBalance) >= period,
             Admit = leads ? Knocking() : 0,
         };
         if (exchange is not null)

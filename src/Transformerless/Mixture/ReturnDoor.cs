@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using XDeepServe.Xccl;
 using XDeepServe.Xccl.Regions;
@@ -7,12 +8,12 @@ namespace XDeepServe.Transformerless.Mixture;
 
 /// <summary>
 /// How a rank that was started again comes back among the others: it waits in a group of two, the first of the others looks for it at
-/// each beat, and tells it in which epoch all meet.
+/// each beat, and tells it in which epoch all meet. When everybody waits at a door, nobody is left behind them: then all begin anew.
 /// </summary>
 internal static class ReturnDoor
 {
     private const int Host = 0, Guest = 1, MostWords = 1024;
-    private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(5), Look = TimeSpan.FromSeconds(1);
 
     private static RegionGeometry Geometry => new() { Ranks = 2, Slots = 2, SlotBytes = 64, RecordBytes = MostWords * sizeof(int) };
 
@@ -39,15 +40,47 @@ internal static class ReturnDoor
     /// <param name="experts">Whether this member has experts rather than attention.</param>
     /// <param name="member">This member.</param>
     /// <param name="everybody">All that there are when nobody is gone.</param>
+    /// <returns>Where all meet.</returns>
     /// <exception cref="XcclException">Nobody opened in time.</exception>
     public static MixtureEpoch Knock(MixtureOptions options, bool experts, int member, MixtureEpoch everybody)
     {
+        bool looks = !experts && member == everybody.Attention[0]; // whether all others wait, too
+        long started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                return Enter(options, experts, member, everybody, looks ? Look : options.JoinTimeout);
+            }
+            catch (XcclTimeoutException) when (looks && Stopwatch.GetElapsedTime(started) < options.JoinTimeout)
+            {
+                if (Others(everybody).All(other => IsKnocked(options, other.Experts, other.Member)))
+                    return Begin(options, everybody);
+            }
+        }
+    }
+
+    private static MixtureEpoch Enter(MixtureOptions options, bool experts, int member, MixtureEpoch everybody, TimeSpan patience)
+    {
         int[] words = new int[MostWords];
-        using Communicator door = Join(options, experts, member, Guest, options.JoinTimeout, default);
+        using Communicator door = Join(options, experts, member, Guest, patience, default);
         door.Collectives.Broadcast(Host, MemoryMarshal.AsBytes(words.AsSpan()));
         int attention = words[1];
         return everybody with { Version = words[0], Attention = words[2..(2 + attention)], Experts = words[(3 + attention)..(3 + attention + words[2 + attention])] };
     }
+
+    /// <summary>Has everybody begin anew.</summary>
+    private static MixtureEpoch Begin(MixtureOptions options, MixtureEpoch everybody)
+    {
+        MixtureEpoch first = everybody with { Version = everybody.Version + 1 };
+        foreach ((bool experts, int member) in Others(everybody))
+            Invite(options, experts, member, first, default);
+        return first;
+    }
+
+    /// <summary>All but the first member with attention.</summary>
+    private static IEnumerable<(bool Experts, int Member)> Others(MixtureEpoch everybody) =>
+        [.. everybody.Attention.Skip(1).Select(member => (false, member)), .. everybody.Colocated ? [] : everybody.Experts.Select(member => (true, member))];
 
     private static string NameOf(MixtureOptions options, bool experts, int member) => $"{options.Name}_door_{(experts ? 'e' : 'a')}{member}";
 

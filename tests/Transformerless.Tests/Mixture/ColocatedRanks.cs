@@ -11,8 +11,10 @@ internal sealed class ColocatedRanks : IDisposable
 {
     private readonly Checkpoint checkpoint;
     private readonly List<CpuBackend> backends = [];
+    private readonly HashSet<int> gone = [];
+    private readonly MixtureOptions options;
 
-    private ColocatedRanks(string folder) => checkpoint = Checkpoint.Open(folder);
+    private ColocatedRanks(string folder, MixtureOptions options) => (checkpoint, this.options) = (Checkpoint.Open(folder), options);
 
     public List<AttentionRank> Ranks { get; } = [];
 
@@ -20,26 +22,46 @@ internal sealed class ColocatedRanks : IDisposable
 
     public static async Task<ColocatedRanks> Start(string folder, int count, Func<MixtureOptions, MixtureOptions> how)
     {
-        ColocatedRanks group = new(folder);
-        MixtureOptions options = how(new MixtureOptions { Name = $"ep_{Guid.NewGuid():N}" });
+        ColocatedRanks group = new(folder, how(new MixtureOptions { Name = $"ep_{Guid.NewGuid():N}" }));
         for (int rank = 0; rank < count; rank++)
             group.backends.Add(Served.Backend());
-        group.Ranks.AddRange(await Task.WhenAll(group.backends.Select((backend, rank) => Task.Factory.StartNew(
-            () => AttentionRank.JoinColocated(group.checkpoint, backend, new ModelOptions(MaxModelLength: 512), Served.Options, options, rank, count),
-            TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default))));
+        group.Ranks.AddRange(await Task.WhenAll(Enumerable.Range(0, count).Select(rank => group.Join(rank, group.options))));
         for (int rank = 0; rank < count; rank++)
-            group.Shells.Add(new TeShell(group.Ranks[rank].Model, group.backends[rank], null, Served.Options, null, group.Ranks[rank].Domain));
+            group.Shells.Add(group.Shell(rank));
         return group;
+    }
+
+    /// <summary>A rank leaves in the middle of it all.</summary>
+    public void Leave(int rank)
+    {
+        gone.Add(rank);
+        Shells[rank].Dispose();
+        Ranks[rank].Dispose();
+    }
+
+    /// <summary>A rank that has gone is started again.</summary>
+    public async Task Return(int rank)
+    {
+        Ranks[rank] = await Join(rank, options with { Rejoin = true });
+        Shells[rank] = Shell(rank);
+        gone.Remove(rank);
     }
 
     public void Dispose()
     {
-        foreach (TeShell shell in Shells)
-            shell.Dispose();
-        foreach (AttentionRank rank in Ranks)
-            rank.Dispose();
+        int[] here = [.. Enumerable.Range(0, Shells.Count).Where(rank => !gone.Contains(rank))];
+        foreach (int rank in here)
+            Shells[rank].Dispose();
+        foreach (int rank in here)
+            Ranks[rank].Dispose();
         foreach (CpuBackend backend in backends)
             backend.Dispose();
         checkpoint.Dispose();
     }
+
+    private Task<AttentionRank> Join(int rank, MixtureOptions how) => Task.Factory.StartNew(
+        () => AttentionRank.JoinColocated(checkpoint, backends[rank], new ModelOptions(MaxModelLength: 512), Served.Options, how, rank, backends.Count),
+        TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private TeShell Shell(int rank) => new(Ranks[rank].Model, backends[rank], null, Served.Options, null, Ranks[rank].Domain);
 }

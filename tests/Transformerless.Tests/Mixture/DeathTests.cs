@@ -84,20 +84,6 @@ public sealed class DeathTests
     }
 
     [Fact]
-    public async Task When_all_experts_have_gone_every_request_ends_with_an_error_and_so_do_later_ones()
-    {
-        string folder = Served.Folder("qwen3_moe");
-        int[][] prompts = Served.Prompts(folder);
-        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(2, 1), options => options);
-        Generation[] running = [.. prompts.Select((prompt, i) => Served.Ask(ranks.Shells[i % 2], prompt, Tokens, i))];
-        await Busy(ranks.Shells);
-        ranks.Experts[0].Dispose();
-        foreach (Generation generation in running)
-            await Assert.ThrowsAnyAsync<IOException>(() => Served.Read(generation));
-        await Assert.ThrowsAnyAsync<IOException>(() => Served.Read(Served.Ask(ranks.Shells[0], prompts[0], 4, 99)));
-    }
-
-    [Fact]
     public void Experts_without_a_slot_get_free_ones_and_all_else_stays()
     {
         // Rank 1 of three is gone: nobody else had expert 2 of the first layer. Expert 0 has a copy.
