@@ -12,7 +12,7 @@ namespace XDeepServe.Cli;
 internal sealed class ServeCommand : Command
 {
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
-    private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 4A3E:2domains (attention and experts), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
+    private readonly Option<string?> topology = new("--topology") { Description = "Worker processes to start: 2 (colocated), 2xDP (one with two DP groups), 2P2D (prefill and decode), 2EP (ranks that share experts), 4A3E:2domains (attention and experts apart), 1P+2A2E, or a YAML file (default: none, this process does it all)." };
     private readonly Option<string?> reward = ServedJudge.Flag();
     private readonly MixtureFlags mixture;
     private readonly ClusterFlags cluster;
@@ -84,6 +84,8 @@ internal sealed class ServeCommand : Command
 
     private async Task ServeManyAsync(ParseResult result, Topology workers, EngineSettings settings, ServerOptions options, Interruption interruption)
     {
+        if (workers.SharesExperts && settings.Groups > 1)
+            throw new ArgumentException("A worker that shares experts with others is one DP group: name more workers in --topology instead of --data-parallel-size.");
         using FrontModel front = FrontModel.Open(settings);
         ServiceOptions service = cluster.ReadOrOwn(result, "launcher");
         await using XdsServer http = XdsServer.Build(options, ServiceLog.Add);
@@ -136,7 +138,7 @@ internal sealed class ServeCommand : Command
         ];
         if (spec.Cores.Count > 0)
             arguments.AddRange(["--cores", string.Join(',', spec.Cores)]);
-        if (spec.Role is WorkerRole.Attention or WorkerRole.Expert)
+        if (spec.Role is WorkerRole.Attention or WorkerRole.Expert or WorkerRole.Rank)
             arguments.AddRange(mixture.ForWorker(result, workers, spec));
         if (spec.Role == WorkerRole.Frontend)
             arguments.AddRange([.. server.ForWorkers(result), "--port", "0", .. result.GetValue(reward) is { } chosen ? new[] { "--reward-model", chosen } : []]);

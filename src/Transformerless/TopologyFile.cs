@@ -5,7 +5,7 @@ using YamlDotNet.RepresentationModel;
 namespace XDeepServe.Transformerless;
 
 /// <summary>
-/// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend, attention, expert) and, if
+/// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend, attention, expert, rank) and, if
 /// need be, <c>count</c>, <c>groups</c>, <c>cores</c> (0-3,8), <c>device</c>, <c>memory</c> (bytes, or 512MiB) and
 /// <c>block-size</c>; and a mapping <c>autoscale</c> (<see cref="ScalingSection"/>). What is not known is refused.
 /// </summary>

@@ -15,4 +15,6 @@ public enum WorkerRole
     Attention,
     /// <summary>Runs routed experts for attention workers, and nothing else.</summary>
     Expert,
+    /// <summary>Reads prompts and generates with a share of the routed experts; the others are with the other ranks (expert parallelism).</summary>
+    Rank,
 }

@@ -15,52 +15,69 @@ public sealed class ExpertServiceTests : IAsyncDisposable
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("2A2E", true)]
-    [InlineData("4A3E:2domains", false)]
-    [InlineData("1P+2A2E", false)]
-    public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, bool both)
+    [InlineData("2A2E", "expert-1", "attention-1")]
+    [InlineData("4A3E:2domains", "expert-1", null)]
+    [InlineData("1P+2A2E", "expert-1", null)]
+    [InlineData("2EP", "rank-1", "rank-0")]
+    public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, string expert, string? attention)
     {
-        await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", "expert-1=10");
+        await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{expert}=10");
         string whole = await XdsProcess.CompleteAsync(client, 40);
         await XdsProcess.UntilAsync(
             async () =>
             {
                 Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
                 string metrics = await MetricsAsync();
-                return metrics.Contains("\nxds:slow_rank{rank=\"expert-1\"} 1\n", StringComparison.Ordinal) && Value(metrics, "xds:expert_moves_total") > 0;
+                return metrics.Contains($"\nxds:slow_rank{{rank=\"{expert}\"}} 1\n", StringComparison.Ordinal) && Value(metrics, "xds:expert_moves_total") > 0;
             },
             "copies are made and the slow rank is found");
         string told = await MetricsAsync();
-        Assert.Contains("xds:stage_seconds_total{rank=\"expert-0\",stage=\"moe\"}", told, StringComparison.Ordinal);
-        Assert.Contains("xds:stage_seconds_total{rank=\"attention-1\",stage=\"wait\"}", told, StringComparison.Ordinal);
+        bool shared = expert.StartsWith("rank", StringComparison.Ordinal);
+        Assert.Contains($"xds:stage_seconds_total{{rank=\"{(shared ? "rank" : "expert")}-0\",stage=\"moe\"}}", told, StringComparison.Ordinal);
+        Assert.Contains($"xds:stage_seconds_total{{rank=\"{(shared ? "rank" : "attention")}-1\",stage=\"wait\"}}", told, StringComparison.Ordinal);
         Assert.True(Value(told, "xds:expert_move_bytes_total") > 0 && Value(told, "xds:expert_move_stall_seconds_max") > 0);
-        Assert.Contains(Lines(), line => line.Contains("expert-1 is slow", StringComparison.Ordinal));
+        Assert.Contains(Lines(), line => line.Contains($"{expert} is slow", StringComparison.Ordinal));
         using JsonDocument experts = JsonDocument.Parse(await client.GetStringAsync(new Uri("/experts", UriKind.Relative), Cancel));
         Assert.Equal(5, experts.RootElement.GetProperty("layers").GetArrayLength());
         Assert.Equal(32, experts.RootElement.GetProperty("layers")[0].GetProperty("slots").GetArrayLength());
-        Assert.Contains(experts.RootElement.GetProperty("ranks").EnumerateArray(), rank => rank.GetProperty("name").GetString() == "expert-1" && rank.GetProperty("slow").GetBoolean());
+        Assert.Contains(experts.RootElement.GetProperty("ranks").EnumerateArray(), rank => rank.GetProperty("name").GetString() == expert && rank.GetProperty("slow").GetBoolean());
 
         Task<string>[] running = [.. Enumerable.Range(0, 6).Select(_ => XdsProcess.CompleteAsync(client, 60))];
-        await XdsProcess.KillAsync(PidOf("expert-1"), XdsProcess.SigKill);
+        await XdsProcess.KillAsync(PidOf(expert), XdsProcess.SigKill);
         foreach (Task<string> answer in running)
             Assert.StartsWith(whole[..^1], await answer, StringComparison.Ordinal);
         Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
         await XdsProcess.UntilAsync(async () => Value(await MetricsAsync(), "xds:expert_recoveries_total") > 0, "the recovery is told");
-        await XdsProcess.UntilAsync(() => Task.FromResult(Lines().Any(line => line.EndsWith("expert-1 is back.", StringComparison.Ordinal))), "the expert worker comes back");
+        await XdsProcess.UntilAsync(() => Task.FromResult(Lines().Any(line => line.EndsWith($"{expert} is back.", StringComparison.Ordinal))), "the worker comes back");
         Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
-        if (both)
+        if (attention is not null)
         {
             // A worker with attention is one of those that answer: what it had to do is done elsewhere, and it comes back, too.
             running = [.. Enumerable.Range(0, 6).Select(_ => XdsProcess.CompleteAsync(client, 60))];
-            await XdsProcess.KillAsync(PidOf("attention-1"), XdsProcess.SigKill);
+            await XdsProcess.KillAsync(PidOf(attention), XdsProcess.SigKill);
             foreach (Task<string> answer in running)
                 Assert.StartsWith(whole[..^1], await answer, StringComparison.Ordinal);
-            await XdsProcess.UntilAsync(() => Task.FromResult(Lines().Any(line => line.EndsWith("attention-1 is back.", StringComparison.Ordinal))), "the attention worker comes back");
+            await XdsProcess.UntilAsync(() => Task.FromResult(Lines().Any(line => line.EndsWith($"{attention} is back.", StringComparison.Ordinal))), "the attention worker comes back");
             Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
         }
-        await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
-        await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
-        Assert.Equal(0, launcher.ExitCode);
+        await StopAsync();
+    }
+
+    [Theory]
+    [InlineData("1A1E", "expert-0")]
+    [InlineData("2A2E", "expert-0 expert-1")]
+    [InlineData("2EP", "rank-0 rank-1")]
+    [InlineData("1A2E", "attention-0 expert-0 expert-1")]
+    public async Task When_all_that_have_experts_die_the_service_goes_on_by_itself(string topology, string killed)
+    {
+        await StartAsync(topology);
+        string whole = await XdsProcess.CompleteAsync(client, 40);
+        Task<string>[] running = [.. Enumerable.Range(0, 6).Select(_ => XdsProcess.CompleteAsync(client, 300))];
+        await Task.WhenAll(killed.Split(' ').Select(worker => XdsProcess.KillAsync(PidOf(worker), XdsProcess.SigKill)));
+        foreach (Task<string> answer in running)
+            Assert.StartsWith(whole[..^1], await answer, StringComparison.Ordinal);
+        Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 40));
+        await StopAsync();
     }
 
     public async ValueTask DisposeAsync()
@@ -74,6 +91,13 @@ public sealed class ExpertServiceTests : IAsyncDisposable
             await launcher.WaitForExitAsync();
         }
         launcher.Dispose();
+    }
+
+    private async Task StopAsync()
+    {
+        await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
+        await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
+        Assert.Equal(0, launcher.ExitCode);
     }
 
     private Task<string> MetricsAsync() => client.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancel);

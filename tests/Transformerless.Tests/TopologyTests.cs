@@ -14,6 +14,9 @@ public sealed class TopologyTests
     [InlineData("1a2e", "attention-0:1 expert-0:1 expert-1:1")]
     [InlineData("2A1E:2domains", "attention-0:1 attention-1:1 expert-0:1")]
     [InlineData("1P+1A1E", "prefill-0:1 attention-0:1 expert-0:1")]
+    [InlineData("2EP", "rank-0:1 rank-1:1")]
+    [InlineData("1P+1ep", "prefill-0:1 rank-0:1")]
+    [InlineData("1P1A2E", "prefill-0:1 attention-0:1 expert-0:1 expert-1:1")]
     [InlineData("2P3D", "prefill-0:1 prefill-1:1 decode-0:1 decode-1:1 decode-2:1")]
     public void Short_forms_name_their_workers(string text, string workers) =>
         Assert.Equal(workers, string.Join(' ', Topology.Parse(text).Workers.Select(worker => $"{worker.Name}:{worker.Groups}")));
@@ -32,6 +35,8 @@ public sealed class TopologyTests
     [InlineData("0A2E", "between 1 and 256")]
     [InlineData("2A", "is no topology")]
     [InlineData("2A2E:3domains", "3 domains cannot be")]
+    [InlineData("0EP", "between 1 and 256")]
+    [InlineData("2EP:2domains", "is no topology")]
     [InlineData("1P1D2A2E", "is no topology")]
     [InlineData("nowhere.yaml", "is not there")]
     [InlineData("200P100D", "between 1 and 256")]
@@ -146,6 +151,9 @@ public sealed class TopologyTests
     [InlineData("workers:\n  - role: colocated\n    memory: 99999999999GiB", "no amount of memory")]
     [InlineData("workers:\n  - role: prefill", "needs decode workers")]
     [InlineData("workers:\n  - role: frontend", "runs the model")]
+    [InlineData("domains: 2\nworkers:\n  - role: rank", "Domains are of attention workers")]
+    [InlineData("workers:\n  - role: rank\n    groups: 2", "is one DP group")]
+    [InlineData("workers:\n  - role: rank\n  - role: attention\n  - role: expert", "one or the other")]
     public void A_wrong_file_is_told_apart_by_line(string text, string complaint) =>
         Assert.Contains(complaint.Split('.')[0], Assert.Throws<ArgumentException>(() => TopologyFile.Read(text)).Message, StringComparison.Ordinal);
 }

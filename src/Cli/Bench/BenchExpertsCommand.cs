@@ -13,7 +13,7 @@ namespace XDeepServe.Cli.Bench;
 internal sealed class BenchExpertsCommand : Command
 {
     private readonly Option<string?> model = new("--model") { Description = "Folder or GGUF file of a model with experts (default: the embedded nano-moe)." };
-    private readonly Option<string[]> shapes = new("--topologies") { Description = "What to measure: 1 (one engine that has it all), 1A1E, 4A3E:2domains.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["1", "1A1E", "2A2E", "4A2E", "4A2E:2domains"] };
+    private readonly Option<string[]> shapes = new("--topologies") { Description = "What to measure: 1 (one engine that has it all), 2EP, 1A1E, 4A3E:2domains.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["1", "1A1E", "2A2E", "4A2E", "4A2E:2domains"] };
     private readonly Option<int> sequences = new("--sequences") { Description = "Sequences in all.", DefaultValueFactory = _ => 16 };
     private readonly Option<int> tokens = new("--tokens") { Description = "Tokens of each.", DefaultValueFactory = _ => 96 };
 
@@ -32,14 +32,16 @@ internal sealed class BenchExpertsCommand : Command
         Console.WriteLine("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
         foreach (string text in result.GetValue(shapes)!)
         {
-            SplitPlan? plan = Topology.Parse(text).Apart;
-            foreach (int microBatches in plan is null ? [1] : new[] { 1, 2 })
-                await MeasureAsync(path, text, plan, microBatches, result.GetValue(sequences), result.GetValue(tokens), cancel);
+            Topology topology = Topology.Parse(text);
+            if (topology.Count(WorkerRole.Prefill) > 0 || (!topology.SharesExperts && topology.Workers is not [{ Groups: 1 }]))
+                throw new ArgumentException($"{text} cannot be measured here: name 1, or workers that share experts.");
+            foreach (int microBatches in topology.SharesExperts ? new[] { 1, 2 } : [1])
+                await MeasureAsync(path, text, topology, microBatches, result.GetValue(sequences), result.GetValue(tokens), cancel);
         }
         return 0;
     }
 
-    private static async Task MeasureAsync(string path, string name, SplitPlan? plan, int microBatches, int sequences, int tokens, CancellationToken cancel)
+    private static async Task MeasureAsync(string path, string name, Topology topology, int microBatches, int sequences, int tokens, CancellationToken cancel)
     {
         EngineOptions engine = new() { MaxModelLength = 512, MaxSequences = sequences, MaxBatchedTokens = Math.Max(64, sequences) };
         MixtureOptions options = new() { Name = $"bench_{Environment.ProcessId}_{Guid.NewGuid():N}"[..40], MicroBatches = microBatches };
@@ -50,7 +52,7 @@ internal sealed class BenchExpertsCommand : Command
             List<ExpertWorker> experts = [];
             List<AttentionRank> ranks = [];
             List<TeShell> shells = [];
-            if (plan is null)
+            if (!topology.SharesExperts)
             {
                 CpuBackend backend = Backend();
                 Model loaded = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
@@ -60,16 +62,21 @@ internal sealed class BenchExpertsCommand : Command
             }
             else
             {
-                CpuBackend[] backends = [.. Enumerable.Range(0, plan.Attention + plan.Experts).Select(_ => Backend())];
-                Task<ExpertWorker>[] joining = [.. Enumerable.Range(0, plan.Experts).Select(member => Task.Factory.StartNew(
-                    () => ExpertWorker.Join(checkpoint, backends[plan.Attention + member], null, options, plan, member, engine.MaxBatchedTokens), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
-                Task<AttentionRank>[] others = [.. Enumerable.Range(0, plan.Attention).Select(member => Task.Factory.StartNew(
-                    () => AttentionRank.JoinSplit(checkpoint, backends[member], new ModelOptions(MaxModelLength: 512), engine, options, plan, member), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+                SplitPlan? plan = topology.Apart;
+                int attending = plan?.Attention ?? topology.Ranks;
+                ModelOptions model = new(MaxModelLength: 512);
+                CpuBackend[] backends = [.. topology.Workers.Select(_ => Backend())];
+                Task<ExpertWorker>[] joining = [.. Enumerable.Range(0, plan?.Experts ?? 0).Select(member => Task.Factory.StartNew(
+                    () => ExpertWorker.Join(checkpoint, backends[attending + member], null, options, plan!, member, engine.MaxBatchedTokens), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+                Task<AttentionRank>[] others = [.. Enumerable.Range(0, attending).Select(member => Task.Factory.StartNew(
+                    () => plan is not null
+                        ? AttentionRank.JoinSplit(checkpoint, backends[member], model, engine, options, plan, member)
+                        : AttentionRank.JoinColocated(checkpoint, backends[member], model, engine, options, member, attending), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
                 ranks.AddRange(await Task.WhenAll(others));
                 experts.AddRange(await Task.WhenAll(joining));
                 ranks.ForEach(owned.Push);
                 experts.ForEach(owned.Push);
-                for (int member = 0; member < plan.Attention; member++)
+                for (int member = 0; member < attending; member++)
                     shells.Add(new TeShell(ranks[member].Model, backends[member], null, engine, null, ranks[member].Domain));
                 shells.ForEach(owned.Push);
             }
@@ -78,7 +85,7 @@ internal sealed class BenchExpertsCommand : Command
             long start = Stopwatch.GetTimestamp();
             await Task.WhenAll(Enumerable.Range(0, sequences).Select(i => DecodeAsync(shells[i % shells.Count], i, tokens, cancel)));
             double rate = sequences * tokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
-            if (plan is null)
+            if (!topology.SharesExperts)
                 Console.WriteLine($"| {name} | 1 | {rate:F0} | | | | | | | | |");
             else
                 Console.WriteLine($"| {name} | {microBatches} | {rate:F0} | {Stages.Of(ranks, experts).Since(before)} |");
@@ -91,7 +98,7 @@ internal sealed class BenchExpertsCommand : Command
 
         CpuBackend Backend()
         {
-            CpuBackend backend = new(new CpuOptions(Threads: plan is null ? 0 : 1, PinThreads: false)); // all cores for one engine, as many threads as ranks otherwise
+            CpuBackend backend = new(new CpuOptions(Threads: topology.SharesExperts ? 1 : 0, PinThreads: false)); // all cores for one engine, as many threads as ranks otherwise
             owned.Push(backend);
             return backend;
         }
@@ -123,7 +130,8 @@ internal sealed class BenchExpertsCommand : Command
         {
             double rounds = (Rounds - before.Rounds) / 1e6, batches = (Batches - before.Batches) / 1e6;
             double travel = (Travel - before.Travel) / rounds, waiting = (Waiting - before.Waiting) / rounds;
-            return $"{(Work - before.Work) / rounds:F0} | {(Sending - before.Sending) / rounds:F0} | {(A2E - before.A2E) / batches:F0} | {(Queue - before.Queue) / batches:F0} | {(Experts - before.Experts) / batches:F0} | {travel:F0} | {waiting:F0} | {1 - waiting / travel:P0}";
+            string experts = batches == 0 ? "| | " : $"{(A2E - before.A2E) / batches:F0} | {(Queue - before.Queue) / batches:F0} | {(Experts - before.Experts) / batches:F0}"; // ranks with both have them in their waits
+            return $"{(Work - before.Work) / rounds:F0} | {(Sending - before.Sending) / rounds:F0} | {experts} | {travel:F0} | {waiting:F0} | {1 - waiting / travel:P0}";
         }
     }
 }

@@ -20,7 +20,7 @@ internal sealed class WorkerCommand : Command
     private const int Fault = 75;
     private static readonly TimeSpan s_drainPatience = TimeSpan.FromSeconds(30);
     private readonly Argument<string?> model = new("model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe).", Arity = ArgumentArity.ZeroOrOne };
-    private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), frontend (answers clients), attention (without experts) or expert (experts alone).", "colocated", "colocated", "prefill", "decode", "frontend", "attention", "expert");
+    private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), frontend (answers clients), attention (without experts), expert (experts alone) or rank (both, with a share of the experts).", "colocated", "colocated", "prefill", "decode", "frontend", "attention", "expert", "rank");
     private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
     private readonly Option<string?> cores = new("--cores") { Description = "Processor cores to keep to, such as 0-3,8." };
     private readonly Option<bool> standby = new("--standby") { Description = "Load the model, but take no requests before a line comes on standard input: a launcher's spare worker.", Hidden = true };
@@ -78,11 +78,11 @@ internal sealed class WorkerCommand : Command
     /// <summary>Experts take no requests, so they are no part of the service's control plane: rows come and go through XCCL alone.</summary>
     private async Task<int> RunExpertsAsync(ParseResult result, EngineSettings settings, CancellationToken stop)
     {
-        (SplitPlan plan, int member, _, MixtureOptions options) = mixture.Read(result, WorkerRole.Expert);
+        MixtureSettings share = mixture.Read(result, WorkerRole.Expert);
         using Checkpoint checkpoint = Checkpoint.Open(settings.Path, settings.Format, nameRandom: settings.Cuda is not null);
         using Backend backend = settings.Cuda is { } cuda ? new CudaBackend(cuda) : new CpuBackend(settings.Cpu);
         using ExpertWorker worker = await Task.Run(
-            () => ExpertWorker.Join(checkpoint, backend, settings.Model.Quantization, options, plan, member, settings.Engine.MaxBatchedTokens), stop);
+            () => ExpertWorker.Join(checkpoint, backend, settings.Model.Quantization, share.Options, share.Plan!, share.Member, settings.Engine.MaxBatchedTokens), stop);
         while (worker.Failure is null && !stop.IsCancellationRequested)
             await Task.WhenAny(Task.Delay(TimeSpan.FromMilliseconds(200), stop));
         return stop.IsCancellationRequested ? 0 : throw new IOException($"These experts serve no longer: {worker.Failure!.Message}", worker.Failure);
@@ -91,11 +91,13 @@ internal sealed class WorkerCommand : Command
     private async Task<int> ExecuteAsync(ParseResult result, WorkerRole role, EngineSettings settings, ServiceOptions service, CancellationToken stop)
     {
         Func<Checkpoint, Backend, AttentionRank>? join = null;
-        if (role == WorkerRole.Attention)
+        if (role is WorkerRole.Attention or WorkerRole.Rank)
         {
-            (SplitPlan plan, int member, bool prefillElsewhere, MixtureOptions options) = mixture.Read(result, role);
-            join = (checkpoint, backend) => AttentionRank.JoinSplit(checkpoint, backend, settings.Model, settings.Engine, options, plan, member);
-            role = prefillElsewhere ? WorkerRole.Decode : WorkerRole.Colocated; // what it is to those who send requests
+            MixtureSettings share = mixture.Read(result, role);
+            join = (checkpoint, backend) => share.Plan is { } plan
+                ? AttentionRank.JoinSplit(checkpoint, backend, settings.Model, settings.Engine, share.Options, plan, share.Member)
+                : AttentionRank.JoinColocated(checkpoint, backend, settings.Model, settings.Engine, share.Options, share.Member, share.Ranks);
+            role = share.PrefillElsewhere ? WorkerRole.Decode : WorkerRole.Colocated; // what it is to those who send requests
         }
         // The silo starts while the model is loaded.
         Task<ServiceNode> starting = Task.Run(() => ServiceNode.StartAsync(service, ServiceLog.Add, stop), stop);

@@ -52,7 +52,7 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
     public async Task RunAsync(CancellationToken stop)
     {
         TimeSpan delay = s_firstDelay;
-        bool mixed = spec.Role is WorkerRole.Attention or WorkerRole.Expert, again = false;
+        bool mixed = spec.Role is WorkerRole.Attention or WorkerRole.Expert or WorkerRole.Rank, again = false;
         while (!stop.IsCancellationRequested)
         {
             long start = Stopwatch.GetTimestamp();

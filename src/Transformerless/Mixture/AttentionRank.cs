@@ -63,9 +63,10 @@ public sealed class AttentionRank : IDisposable
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
         HeldExperts held = new(checkpoint, backend, model.Quantization, epoch.Layout, rank);
         ExpertCompute compute = new(backend, held, shape, ranks * shape.MaxTokens);
+        ExpertTimes times = new();
         return Join(
-            checkpoint, backend, model, engine, options, epoch, epoch with { Domain = 1 }, rank, shape, held, compute,
-            place => new ColocatedRoute(place.Group, shape, place.Epoch.Layout.SlotsPerRank, compute));
+            checkpoint, backend, model, engine, options, epoch, epoch with { Domain = 1 }, rank, shape, held, compute, times,
+            place => new ColocatedRoute(place.Group, shape, place.Epoch.Layout.SlotsPerRank, compute, times));
     }
 
     /// <summary>Joins a domain of ranks that have attention alone, and its experts.</summary>
@@ -84,7 +85,7 @@ public sealed class AttentionRank : IDisposable
         ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
         return Join(
-            checkpoint, backend, model, engine, options, split.EpochOf(split.DomainOf(member), layout), split.Everybody(layout), member, shape, null, null,
+            checkpoint, backend, model, engine, options, split.EpochOf(split.DomainOf(member), layout), split.Everybody(layout), member, shape, null, null, null,
             place => new SplitRoute(new AttentionSide(place.Group, EpochGroup.SplitOf(place.Epoch, options), shape)));
     }
 
@@ -109,7 +110,7 @@ public sealed class AttentionRank : IDisposable
 
     private static AttentionRank Join(
         Checkpoint checkpoint, Backend backend, ModelOptions model, EngineOptions engine, MixtureOptions options, MixtureEpoch epoch, MixtureEpoch everybody,
-        int member, TokenShape shape, HeldExperts? held, ExpertCompute? compute, Func<EpochGroup, ExchangeRoute> connect)
+        int member, TokenShape shape, HeldExperts? held, ExpertCompute? compute, ExpertTimes? times, Func<EpochGroup, ExchangeRoute> connect)
     {
         (int slices, TimeSpan slice) = options.Balancing is { } balancing ? (balancing.Slices, balancing.Period / balancing.Slices) : (1, TimeSpan.Zero);
         ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member, slices, slice) { Lag = options.Lag };
@@ -118,7 +119,7 @@ public sealed class AttentionRank : IDisposable
         try
         {
             loaded = Model.Load(checkpoint, backend, model with { Experts = layer => new RemoteExperts(exchange, epoch.Layout.PlaceOf(layer)) });
-            board = new PlacementBoard(options, everybody, member, held is null ? -1 : member, exchange, held);
+            board = new PlacementBoard(options, everybody, member, held is null ? -1 : member, exchange, held, times);
             MixtureEpoch now = board.PartOf(epoch);
             EpochGroup place = EpochGroup.Join(options, shape, now, now.RankOfAttention(member), options.JoinTimeout);
             DpDomain domain = new(place, member, exchange, backend, connect, board, options, epoch);

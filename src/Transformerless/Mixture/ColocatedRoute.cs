@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using XDeepServe.Xccl;
 using XDeepServe.Xccl.Tokens;
 
@@ -14,6 +15,7 @@ internal sealed class ColocatedRoute : ExchangeRoute
     private readonly DispatchHandle?[] handles = new DispatchHandle?[2];
     private readonly byte[] received; // [received rows, hidden]
     private readonly byte[] outputs;  // [received rows, topK, hidden]
+    private readonly ExpertTimes times;
     private uint sent, done;
 
     /// <summary>Sets the exchange up.</summary>
@@ -21,8 +23,10 @@ internal sealed class ColocatedRoute : ExchangeRoute
     /// <param name="shape">Shape of the rows.</param>
     /// <param name="slotsPerRank">Slots of each rank.</param>
     /// <param name="compute">This rank's experts; stay the caller's.</param>
-    public ColocatedRoute(Communicator group, TokenShape shape, int slotsPerRank, ExpertCompute compute)
+    /// <param name="times">Gets what its experts take.</param>
+    public ColocatedRoute(Communicator group, TokenShape shape, int slotsPerRank, ExpertCompute compute, ExpertTimes times)
     {
+        this.times = times;
         exchange = new AllToAll(group, shape, slotsPerRank);
         this.compute = compute;
         received = new byte[(long)exchange.MaxReceived * shape.ElementBytes];
@@ -38,7 +42,9 @@ internal sealed class ColocatedRoute : ExchangeRoute
     {
         DispatchHandle handle = handles[done++ % 2]!;
         exchange.EndDispatch(handle, received);
+        long begun = Stopwatch.GetTimestamp();
         compute.Run(parcel.Layer, handle.Batch, received, outputs);
+        times.AddCompute(begun, begun, Stopwatch.GetTimestamp(), compute.Pairs);
         exchange.Combine(handle, outputs, parcel.Gates, parcel.Sums);
     }
 }

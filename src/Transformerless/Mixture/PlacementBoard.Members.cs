@@ -40,9 +40,10 @@ internal sealed partial class PlacementBoard
         bool expert = number >= everybody.Attention.Count;
         int member = expert ? number - everybody.Attention.Count : number;
         MixtureEpoch next = place.Epoch.With(expert, member);
+        bool tells = leads; // whoever comes back may lead then
         try
         {
-            if (leads)
+            if (tells)
                 ReturnDoor.Invite(options, expert, member, next, stop.Token);
             MoveTo(EpochGroup.Join(options, null, next, RankIn(next), AdmitPatience, stop.Token));
         }
@@ -51,7 +52,7 @@ internal sealed partial class PlacementBoard
             return;
         }
         agreed = false;
-        if (leads)
+        if (tells)
             options.Log?.Invoke($"{next.NameOf(expert ? next.RankOfExperts(member) : next.RankOfAttention(member))} is back.");
     }
 

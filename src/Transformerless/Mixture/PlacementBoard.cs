@@ -41,7 +41,7 @@ internal sealed partial class PlacementBoard : IDisposable
     /// <param name="experts">This member with experts; -1 if it is none.</param>
     /// <param name="exchange">This rank's way to the experts, if it has attention; stays the caller's.</param>
     /// <param name="held">This rank's experts, if it has some; stay the caller's.</param>
-    /// <param name="times">What its experts take, if it has nothing else.</param>
+    /// <param name="times">What its experts take, if it has some.</param>
     /// <exception cref="XcclException">A rank did not come in time, or nobody took this one back.</exception>
     public PlacementBoard(MixtureOptions options, MixtureEpoch everybody, int attention, int experts, ExpertExchange? exchange, HeldExperts? held, ExpertTimes? times = null)
     {
@@ -313,7 +313,7 @@ internal sealed partial class PlacementBoard : IDisposable
                 options.Log?.Invoke(line);
         int attending = place.Epoch.Attention.Count;
         Metrics.Ranks = [.. records.Select((record, rank) => new RankStages(
-            place.Epoch.NameOf(rank), record.Stages(rank < attending), rank < attending ? record.Rounds : record.Batches, slow[rank]))];
+            place.Epoch.NameOf(rank), record.Stages(rank < attending, experts: rank >= attending || place.Epoch.Colocated), rank < attending ? record.Rounds : record.Batches, slow[rank]))];
         long longest = records.Max(record => record.LongestStall);
         Metrics.LongestStall = Stopwatch.GetElapsedTime(0, longest);
     }

@@ -22,7 +22,7 @@ internal struct RankRecord
 
     public long Work, Sending, Waiting, Travelling;
 
-    /// <summary>Batches of a rank with experts.</summary>
+    /// <summary>Batches of a rank with experts: rounds, if it has attention, too.</summary>
     public long Batches;
 
     /// <summary>(row, expert) pairs of these batches.</summary>
@@ -44,17 +44,17 @@ internal struct RankRecord
         (Work, Sending, Waiting, Travelling) = (Ticks(times.Work), Ticks(times.Sending), Ticks(times.Waiting), Ticks(times.Travelling));
     }
 
-    /// <summary>Takes over what a rank with experts alone has measured.</summary>
+    /// <summary>Takes over what a rank with experts has measured.</summary>
     public void Take(ExpertTimes times)
     {
         (Batches, Pairs) = (times.Batches, times.Pairs);
         (Arriving, Queueing, Computing, Returning) = (Ticks(times.Travelling), Ticks(times.Queueing), Ticks(times.Computing), Ticks(times.Returning));
     }
 
-    /// <summary>Its stages by name, in seconds; as the paper has them: attention, A2E, MoE, E2A.</summary>
-    public readonly IReadOnlyList<(string Stage, double Seconds)> Stages(bool attention) => attention
-        ? [("attention", Seconds(Work)), ("send", Seconds(Sending)), ("wait", Seconds(Waiting)), ("round_trip", Seconds(Travelling))]
-        : [("a2e", Seconds(Arriving)), ("queue", Seconds(Queueing)), ("moe", Seconds(Computing)), ("e2a", Seconds(Returning))];
+    /// <summary>Its stages by name, in seconds; as the paper has them: attention, A2E, MoE, E2A. A rank that has both computes its experts while it waits.</summary>
+    public readonly IReadOnlyList<(string Stage, double Seconds)> Stages(bool attention, bool experts) => !attention
+        ? [("a2e", Seconds(Arriving)), ("queue", Seconds(Queueing)), ("moe", Seconds(Computing)), ("e2a", Seconds(Returning))]
+        : [("attention", Seconds(Work)), ("send", Seconds(Sending)), ("wait", Seconds(Waiting)), .. experts ? [("moe", Seconds(Computing))] : Array.Empty<(string, double)>(), ("round_trip", Seconds(Travelling))];
 
     public static double Seconds(long ticks) => (double)ticks / Stopwatch.Frequency;
 
