@@ -110,7 +110,8 @@ public sealed class CudaProductTests(CudaDevice device)
         {
             using Mirror mirror = device.Open(9);
             (Weight gpu, Weight naive) = mirror.Weight(type, 3, 70, 96);
-            (Weight otherGpu, Weight otherNaive) = mirror.Weight(type, 2, 70, 96);
+            (Weight otherGpu, Weight otherNaive) = mirror.Weight(type, 2, 70, 96, maker: mirror.Beside);
+            mirror.Beside.Synchronize();
             Tensor input = mirror.Host.Normal(3, 96), ids = mirror.Host.Integers(0, 1, 2), expected = mirror.Host.Empty(3, 70), actual = mirror.Poisoned(3, 70);
             mirror.Naive.Replace(naive, 1, otherNaive, 1);
             mirror.Gpu.Replace(gpu, 1, otherGpu, 1);

@@ -7,6 +7,7 @@ internal sealed unsafe class Mirror : IDisposable
 {
     private readonly Arena arena;
     private readonly List<Weight> weights = [];
+    private Backend? beside;
 
     public Mirror(int seed, CudaBackend gpu)
     {
@@ -20,6 +21,9 @@ internal sealed unsafe class Mirror : IDisposable
     public NaiveBackend Naive => Host.Naive;
 
     public CudaBackend Gpu { get; }
+
+    /// <summary>Another on the same GPU, for what is made while the first works.</summary>
+    public Backend Beside => beside ??= Gpu.Beside();
 
     /// <summary>A copy on the GPU, rows one behind the other.</summary>
     public Tensor Up(Tensor host)
@@ -54,11 +58,11 @@ internal sealed unsafe class Mirror : IDisposable
     }
 
     /// <summary>A random weight in the source type, on the GPU and for the twin.</summary>
-    public (Weight Gpu, Weight Naive) Weight(ElementType type, int groups, int rows, int columns, ElementType? target = null)
+    public (Weight Gpu, Weight Naive) Weight(ElementType type, int groups, int rows, int columns, ElementType? target = null, Backend? maker = null)
     {
         int first = groups * rows / 3;
         WeightSource source = new(type, columns, groups, [Host.Piece(type, first, columns), Host.Piece(type, groups * rows - first, columns)]);
-        Weight gpu = Gpu.Prepare(source, target ?? type), naive = Naive.Prepare(source, target ?? type);
+        Weight gpu = (maker ?? Gpu).Prepare(source, target ?? type), naive = Naive.Prepare(source, target ?? type);
         weights.Add(gpu);
         weights.Add(naive);
         return (gpu, naive);
@@ -87,6 +91,7 @@ internal sealed unsafe class Mirror : IDisposable
         Gpu.Synchronize();
         foreach (Weight weight in weights)
             weight.Dispose();
+        beside?.Dispose();
         arena.Dispose();
         Host.Dispose();
     }

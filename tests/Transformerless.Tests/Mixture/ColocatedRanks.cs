@@ -1,5 +1,5 @@
 using XDeepServe.FlowServe;
-using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
 using XDeepServe.Transformerless.Mixture;
@@ -10,7 +10,7 @@ namespace XDeepServe.Transformerless.Tests.Mixture;
 internal sealed class ColocatedRanks : IDisposable
 {
     private readonly Checkpoint checkpoint;
-    private readonly List<CpuBackend> backends = [];
+    private readonly List<Backend> backends = [];
     private readonly HashSet<int> gone = [];
     private readonly MixtureOptions options;
 
@@ -20,11 +20,11 @@ internal sealed class ColocatedRanks : IDisposable
 
     public List<TeShell> Shells { get; } = [];
 
-    public static async Task<ColocatedRanks> Start(string folder, int count, Func<MixtureOptions, MixtureOptions> how)
+    public static async Task<ColocatedRanks> Start(string folder, int count, Func<MixtureOptions, MixtureOptions> how, Func<Backend>? device = null)
     {
         ColocatedRanks group = new(folder, how(new MixtureOptions { Name = $"ep_{Guid.NewGuid():N}" }));
         for (int rank = 0; rank < count; rank++)
-            group.backends.Add(Served.Backend());
+            group.backends.Add((device ?? Served.Cpu)());
         group.Ranks.AddRange(await Task.WhenAll(Enumerable.Range(0, count).Select(rank => group.Join(rank, group.options))));
         for (int rank = 0; rank < count; rank++)
             group.Shells.Add(group.Shell(rank));
@@ -54,7 +54,7 @@ internal sealed class ColocatedRanks : IDisposable
             Shells[rank].Dispose();
         foreach (int rank in here)
             Ranks[rank].Dispose();
-        foreach (CpuBackend backend in backends)
+        foreach (Backend backend in backends)
             backend.Dispose();
         checkpoint.Dispose();
     }

@@ -2,7 +2,9 @@ using System.Runtime.ExceptionServices;
 using System.Text.Json.Nodes;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Speculating;
+using XDeepServe.Kernels;
 using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels.Cuda;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
 
@@ -32,7 +34,21 @@ internal static class Served
         return Path.Combine(folder!.FullName, "models", model);
     }
 
-    public static CpuBackend Backend() => new(new CpuOptions(Threads: 1, PinThreads: false));
+    public static Backend Cpu() => new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false));
+
+    /// <summary>The GPU, of which every rank has a stream of its own; skips the test where there is none.</summary>
+    public static Backend Gpu()
+    {
+        try
+        {
+            return new CudaBackend(new CudaOptions(CacheFolder: Path.Combine(Path.GetTempPath(), "xds-kernels")));
+        }
+        catch (CudaException absence)
+        {
+            Assert.Skip(absence.Message);
+            throw;
+        }
+    }
 
     /// <summary>The reference's prompts where there are some, each also cut at odd places so that there are more than engines.</summary>
     public static int[][] Prompts(string folder)
@@ -51,10 +67,10 @@ internal static class Served
     public static async Task<int[][]> Colocated(string folder, int[][] prompts, int tokens) => (await Colocated(folder, prompts, tokens, Options)).Tokens;
 
     /// <summary>The same with other settings, and what was proposed meanwhile.</summary>
-    public static async Task<(int[][] Tokens, SpeculationMetrics? Proposed)> Colocated(string folder, int[][] prompts, int tokens, EngineOptions options)
+    public static async Task<(int[][] Tokens, SpeculationMetrics? Proposed)> Colocated(string folder, int[][] prompts, int tokens, EngineOptions options, Func<Backend>? device = null)
     {
         using Checkpoint checkpoint = Checkpoint.Open(folder);
-        using CpuBackend backend = Backend();
+        using Backend backend = (device ?? Cpu)();
         using Model model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512, Drafts: options.Speculation is not null));
         using TeShell shell = new(model, backend, null, options);
         return (await Ask([shell], prompts, tokens), shell.Metrics[0].Speculation);

@@ -1,5 +1,5 @@
 using XDeepServe.FlowServe;
-using XDeepServe.Kernels.Cpu;
+using XDeepServe.Kernels;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
 using XDeepServe.Transformerless.Mixture;
@@ -10,7 +10,7 @@ namespace XDeepServe.Transformerless.Tests.Mixture;
 internal sealed class SplitRanks : IDisposable
 {
     private readonly Checkpoint checkpoint;
-    private readonly List<CpuBackend> backends = [];
+    private readonly List<Backend> backends = [];
     private readonly HashSet<int> gone = [];
     private readonly SplitPlan plan;
     private readonly MixtureOptions options;
@@ -28,12 +28,12 @@ internal sealed class SplitRanks : IDisposable
 
     public List<TeShell> Shells { get; } = [];
 
-    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how, int slowExpert = -1, int slowAttention = -1, EngineOptions? engine = null)
+    public static async Task<SplitRanks> Start(string folder, SplitPlan plan, Func<MixtureOptions, MixtureOptions> how, int slowExpert = -1, int slowAttention = -1, EngineOptions? engine = null, Func<Backend>? device = null)
     {
         MixtureOptions options = how(new MixtureOptions { Name = $"ma_{Guid.NewGuid():N}" });
         SplitRanks ranks = new(folder, plan, options, engine ?? Served.Options);
         for (int rank = 0; rank < plan.Attention + plan.Experts; rank++)
-            ranks.backends.Add(Served.Backend());
+            ranks.backends.Add((device ?? Served.Cpu)());
         Task<ExpertWorker>[] experts = [.. Enumerable.Range(0, plan.Experts).Select(member => Long(() => ranks.Expert(member, Lagging(member == slowExpert))))];
         Task<AttentionRank>[] attention = [.. Enumerable.Range(0, plan.Attention).Select(member => Long(() => ranks.Attend(member, Lagging(member == slowAttention))))];
         ranks.Experts.AddRange(await Task.WhenAll(experts));
@@ -74,7 +74,7 @@ internal sealed class SplitRanks : IDisposable
         for (int member = 0; member < Shells.Count; member++)
             if (!gone.Contains(member))
                 Attention[member].Dispose();
-        foreach (CpuBackend backend in backends)
+        foreach (Backend backend in backends)
             backend.Dispose();
         checkpoint.Dispose();
     }
