@@ -87,6 +87,7 @@ internal sealed class ServeCommand : Command
         if (workers.SharesExperts && settings.Groups > 1)
             throw new ArgumentException("A worker that shares experts with others is one DP group: name more workers in --topology instead of --data-parallel-size.");
         using FrontModel front = FrontModel.Open(settings);
+        mixture.Check(result, workers, front.Config);
         ServiceOptions service = cluster.ReadOrOwn(result, "launcher");
         await using XdsServer http = XdsServer.Build(options, ServiceLog.Add);
         ServiceNode? node = null;

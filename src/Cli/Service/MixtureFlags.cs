@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Models;
 using XDeepServe.Transformerless;
 using XDeepServe.Transformerless.Mixture;
 
@@ -15,7 +16,8 @@ internal sealed class MixtureFlags
     private readonly Option<bool> rejoin = new("--rejoin") { Description = "Come back into a service that goes on without this worker, instead of starting with the others." };
     private readonly Option<int> microBatches = new("--micro-batches") { Description = "Micro-batches of a step where experts are on other workers, too: 1, 2, or 0 to go by measured times." };
     private readonly Option<int> redundant = new("--redundant-experts") { Description = "Slots of each worker with experts for copies of busy experts, which follow the load (EPLB)." };
-    private readonly Option<string> algorithm = EngineFlags.Choice("--eplb-algorithm", "How copies are chosen: time-sliced (the paper's) or global (DeepSeek's; moves experts, too).", "time-sliced", "time-sliced", "global");
+    private readonly Option<string> algorithm = EngineFlags.Choice("--eplb-algorithm", "How copies are chosen: time-sliced (the paper's), or DeepSeek's, which move experts, too: global, or hierarchical (the model's groups of experts stay on one node each).", "time-sliced", "time-sliced", "global", "hierarchical");
+    private readonly Option<int> nodes = new("--eplb-nodes") { Description = "Nodes for hierarchical: neighbouring workers share one, evenly.", DefaultValueFactory = _ => 1 };
     private readonly Option<double> period = new("--eplb-period") { Description = "Seconds between two looks at the load.", DefaultValueFactory = _ => 60 };
     private readonly Option<double> threshold = new("--eplb-threshold") { Description = "Nothing is moved while the mean load is at least this share of the largest.", DefaultValueFactory = _ => 0.9 };
     private readonly Option<int> least = new("--eplb-least-tokens") { Description = "Nothing is moved while steps have fewer tokens for each worker with experts.", DefaultValueFactory = _ => 128 };
@@ -30,7 +32,7 @@ internal sealed class MixtureFlags
             command.Options.Add(option);
     }
 
-    private IReadOnlyList<Option> Shared => [microBatches, redundant, algorithm, period, threshold, least, lag];
+    private IReadOnlyList<Option> Shared => [microBatches, redundant, algorithm, nodes, period, threshold, least, lag];
 
     /// <summary>A launched worker's flags.</summary>
     public IEnumerable<string> ForWorker(ParseResult result, Topology topology, WorkerSpec spec)
@@ -45,6 +47,16 @@ internal sealed class MixtureFlags
             "--member", number.ToString(CultureInfo.InvariantCulture),
             .. GivenFlags.Of(result, Shared),
         ];
+    }
+
+    /// <summary>Checks what a launcher's workers will be told, before any is started.</summary>
+    /// <exception cref="ArgumentException">It cannot be.</exception>
+    public void Check(ParseResult result, Topology topology, ModelConfig config)
+    {
+        int ranks = topology.Apart?.Experts ?? topology.Ranks;
+        _ = Lag(result, "");
+        if (ranks > 0)
+            new MixtureOptions { Name = "", Balancing = Balancing(result, ranks) }.For(config, ranks);
     }
 
     /// <summary>Reads the flags.</summary>
@@ -81,13 +93,16 @@ internal sealed class MixtureFlags
             throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"--eplb-period must be between 0.1 and 86400 seconds, not {seconds}."));
         if (!(share is >= 0 and <= 1))
             throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"--eplb-threshold must be between 0 and 1, not {share}."));
+        if (result.GetValue(nodes) < 1 || (result.GetValue(nodes) > 1 && result.GetValue(algorithm) != "hierarchical"))
+            throw new ArgumentException($"--eplb-nodes is at least 1, and goes with --eplb-algorithm hierarchical, not {result.GetValue(algorithm)}.");
         if (result.GetValue(least) < 0)
             throw new ArgumentException($"--eplb-least-tokens must not be negative, and is {result.GetValue(least)}.");
         return slots == 0 ? null : new BalancerOptions
         {
             Ranks = experts,
             Redundant = slots,
-            Algorithm = result.GetValue(algorithm) == "global" ? BalancingAlgorithm.Global : BalancingAlgorithm.TimeSliced,
+            Algorithm = Enum.Parse<BalancingAlgorithm>(result.GetValue(algorithm)!.Replace("-", "", StringComparison.Ordinal), ignoreCase: true),
+            Nodes = result.GetValue(nodes),
             Period = TimeSpan.FromSeconds(seconds),
             Threshold = share,
             LeastTokensPerRank = result.GetValue(least),

@@ -45,4 +45,19 @@ public sealed record BalancerOptions
 
     /// <summary>Nothing is moved while steps have fewer tokens for each rank: small batches gain less than the moves cost.</summary>
     public int LeastTokensPerRank { get; init; } = 128;
+
+    /// <summary>Whether groups of experts can be dealt to nodes evenly.</summary>
+    /// <param name="experts">Experts of a layer.</param>
+    public bool HasEvenNodes(int experts) =>
+        Groups >= 1 && Nodes >= 1 && experts % Groups == 0 && Groups % Nodes == 0 && Ranks % Nodes == 0;
+
+    /// <summary>Checks the settings against a model.</summary>
+    /// <param name="experts">Experts of a layer.</param>
+    /// <exception cref="ArgumentException">They do not go together; says which.</exception>
+    public void Validate(int experts)
+    {
+        if (Algorithm == BalancingAlgorithm.Hierarchical && !HasEvenNodes(experts))
+            throw new ArgumentException(
+                $"Hierarchical balancing needs groups that divide {experts} experts, and nodes that divide both groups and ranks, not {Groups} groups, {Nodes} nodes and {Ranks} ranks. Choose the global algorithm.");
+    }
 }

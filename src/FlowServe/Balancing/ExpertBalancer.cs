@@ -12,8 +12,7 @@ public static class ExpertBalancer
     public static ExpertPlacement[] Rebalance(ExpertLoad load, BalancerOptions options, IReadOnlyList<ExpertPlacement>? current = null)
     {
         ExpertPlacement plain = ExpertPlacement.Plain(load.Experts, options.Ranks, options.Redundant);
-        if (options.Algorithm == BalancingAlgorithm.Hierarchical)
-            CheckHierarchy(load.Experts, options);
+        options.Validate(load.Experts);
         ExpertPlacement[] result = new ExpertPlacement[load.Layers];
         for (int layer = 0; layer < result.Length; layer++)
         {
@@ -103,13 +102,5 @@ public static class ExpertBalancer
         return options.Algorithm == BalancingAlgorithm.Global
             ? DeepSeekPacking.Place(weights, plain.Slots.Length, 1, 1, options.Ranks)
             : DeepSeekPacking.Place(weights, plain.Slots.Length, options.Groups, options.Nodes, options.Ranks);
-    }
-
-    private static void CheckHierarchy(int experts, BalancerOptions options)
-    {
-        (int groups, int nodes, int ranks) = (options.Groups, options.Nodes, options.Ranks);
-        if (groups < 1 || nodes < 1 || experts % groups != 0 || groups % nodes != 0 || ranks % nodes != 0)
-            throw new ArgumentException(
-                $"Hierarchical balancing needs groups that divide {experts} experts, and nodes that divide both groups and ranks, not {groups} groups, {nodes} nodes and {ranks} ranks. Choose the global algorithm.");
     }
 }

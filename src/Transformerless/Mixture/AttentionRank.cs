@@ -53,11 +53,12 @@ public sealed class AttentionRank : IDisposable
     /// <param name="options">How ranks share experts.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="ranks">Ranks.</param>
-    /// <exception cref="ArgumentException">The model has no experts.</exception>
+    /// <exception cref="ArgumentException">The model has no experts, or they cannot be balanced as asked.</exception>
     /// <exception cref="XcclException">A rank did not come in time; the message names it.</exception>
     public static AttentionRank JoinColocated(Checkpoint checkpoint, Backend backend, ModelOptions model, EngineOptions engine, MixtureOptions options, int rank, int ranks)
     {
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        options = options.For(config, ranks);
         int[] members = [.. Enumerable.Range(0, ranks)];
         MixtureEpoch epoch = new(0, members, members, ExpertLayout.Plain(config, ranks, options.Redundant), Colocated: true);
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
@@ -77,11 +78,12 @@ public sealed class AttentionRank : IDisposable
     /// <param name="options">How ranks share experts.</param>
     /// <param name="split">Who is what.</param>
     /// <param name="member">This rank among those with attention.</param>
-    /// <exception cref="ArgumentException">The model has no experts.</exception>
+    /// <exception cref="ArgumentException">The model has no experts, or they cannot be balanced as asked.</exception>
     /// <exception cref="XcclException">A rank did not come in time; the message names it.</exception>
     public static AttentionRank JoinSplit(Checkpoint checkpoint, Backend backend, ModelOptions model, EngineOptions engine, MixtureOptions options, SplitPlan split, int member)
     {
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        options = options.For(config, split.Experts);
         ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
         return Join(

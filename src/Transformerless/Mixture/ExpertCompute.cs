@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
@@ -9,6 +10,9 @@ namespace XDeepServe.Transformerless.Mixture;
 /// <summary>Runs a rank's experts on rows that have come through an exchange. One thread at a time; allocates nothing while it runs.</summary>
 internal sealed class ExpertCompute : IDisposable
 {
+    /// <summary>Pairs of the larger batch that is measured before the rank begins.</summary>
+    public const int ManyPairs = 64;
+
     private const int MostPairs = 4096; // at once; more are run in parts
     private readonly Backend backend;
     private readonly HeldExperts held;
@@ -70,6 +74,33 @@ internal sealed class ExpertCompute : IDisposable
         }
         if (count > 0)
             Run(experts, count, target);
+    }
+
+    /// <summary>
+    /// Measures what a batch takes where nothing keeps the rank from its work, before it begins: with one pair and with
+    /// <see cref="ManyPairs"/>, the mean of all layers, each in its turn as while serving.
+    /// </summary>
+    public (TimeSpan One, TimeSpan Many) Measure()
+    {
+        backend.Upload<float>(rows.Take(1), [.. Enumerable.Range(0, hidden).Select(i => MathF.Sin(i))]);
+        int many = Math.Min(ManyPairs, hostIds.Length);
+        float[] target = new float[many * hidden];
+        Pass(many); // warms up
+        (TimeSpan One, TimeSpan Many) taken = (Pass(1), Pass(many));
+        Pairs = 0;
+        return taken;
+
+        TimeSpan Pass(int count)
+        {
+            IReadOnlyList<int> layers = ExpertShelf.LayersOf(held.Shelf.Config);
+            int slots = held.Slots(0).Length;
+            for (int pair = 0; pair < count; pair++)
+                (hostOrigins[pair], hostIds[pair], targets[pair]) = (0, pair % slots, pair);
+            long begun = Stopwatch.GetTimestamp();
+            foreach (int layer in layers)
+                Run(held.Shelf[layer], count, target);
+            return Stopwatch.GetElapsedTime(begun) / layers.Count;
+        }
     }
 
     /// <inheritdoc/>

@@ -31,15 +31,12 @@ public sealed class ExpertLayout
     public ExpertPlacement this[int place] => placements[place];
 
     /// <summary>One slot for each expert, as even as it gets.</summary>
-    /// <param name="config">The model.</param>
+    /// <param name="config">The model; it has experts.</param>
     /// <param name="ranks">Ranks that hold experts.</param>
     /// <param name="redundant">Empty slots of each rank beside those for its experts.</param>
-    /// <exception cref="ArgumentException">The model has no experts.</exception>
     public static ExpertLayout Plain(ModelConfig config, int ranks, int redundant = 0)
     {
-        if (config.Experts is not { } experts)
-            throw new ArgumentException("The model has no experts: attention and experts cannot be apart. Serve it colocated.");
-        ExpertPlacement plain = ExpertPlacement.Plain(experts.Count, ranks, redundant);
+        ExpertPlacement plain = ExpertPlacement.Plain(config.Experts!.Count, ranks, redundant);
         IReadOnlyList<int> layers = ExpertShelf.LayersOf(config);
         return new ExpertLayout(layers, [.. layers.Select(_ => plain)]);
     }

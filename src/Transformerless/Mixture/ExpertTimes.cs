@@ -25,6 +25,9 @@ public sealed class ExpertTimes
     /// <summary>Giving answers away.</summary>
     public TimeSpan Returning => Stopwatch.GetElapsedTime(0, Volatile.Read(ref returning));
 
+    /// <summary>What a batch of one pair, and one of many, took before the rank began; zero if that was not measured.</summary>
+    public (TimeSpan One, TimeSpan Many) Alone { get; init; }
+
     internal void AddTravel(uint microseconds) => Interlocked.Add(ref travelMicroseconds, microseconds);
 
     internal void AddCompute(long arrived, long begun, long ended, long morePairs)

@@ -29,12 +29,13 @@ public sealed class ExpertWorker : IDisposable
     private ExpertWorker(HeldExperts held, ExpertCompute compute, TimeSpan lag)
     {
         (this.held, this.compute, this.lag) = (held, compute, lag);
+        Times = new ExpertTimes { Alone = compute.Measure() };
         computing = new Thread(Compute) { IsBackground = true, Name = "expert-compute" };
         returning = new Thread(Return) { IsBackground = true, Name = "expert-return" };
     }
 
     /// <summary>What the streams take.</summary>
-    public ExpertTimes Times { get; } = new();
+    public ExpertTimes Times { get; }
 
     /// <summary>Bytes of the experts' weights.</summary>
     public long WeightBytes => held.Shelf.WeightBytes;
@@ -62,6 +63,7 @@ public sealed class ExpertWorker : IDisposable
     public static ExpertWorker Join(Checkpoint checkpoint, Backend backend, ElementType? quantization, MixtureOptions options, SplitPlan split, int member, int mostRows)
     {
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+        options = options.For(config, split.Experts);
         ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
         TokenShape shape = AttentionRank.ShapeFor(config, mostRows, options);
         HeldExperts held = new(checkpoint, backend, quantization, layout, member);

@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Models;
 using XDeepServe.Xccl.Tokens;
 using XDeepServe.Xccl.Waiting;
 
@@ -19,7 +20,7 @@ public sealed record MixtureOptions
     /// <summary>Slots of each rank beside those for its own experts: for copies of busy ones.</summary>
     public int Redundant { get; init; }
 
-    /// <summary>How copies follow the load while serving; null to leave experts where they are. Its ranks and slots are not looked at.</summary>
+    /// <summary>How copies follow the load while serving; null to leave experts where they are. Its ranks, slots and groups are not looked at: they follow from who is there and from the model.</summary>
     public BalancerOptions? Balancing { get; init; }
 
     /// <summary>This rank was started again: it asks the others to take it back, instead of starting with them.</summary>
@@ -54,4 +55,17 @@ public sealed record MixtureOptions
 
     /// <summary>How long a rank waits for the others to start, or to go on without one that is gone.</summary>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Settings for a model, whose router says which experts belong together; in one without groups each expert is one.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="ranks">Ranks with experts.</param>
+    /// <exception cref="ArgumentException">The model has no experts, or they cannot be balanced so; says what to do.</exception>
+    public MixtureOptions For(ModelConfig config, int ranks)
+    {
+        if (config.Experts is not { } experts)
+            throw new ArgumentException("The model has no experts that workers could share. Serve it colocated.");
+        BalancerOptions? balancing = Balancing is null ? null : Balancing with { Ranks = ranks, Groups = experts.Rule.Groups > 1 ? experts.Rule.Groups : experts.Count };
+        balancing?.Validate(experts.Count);
+        return this with { Balancing = balancing };
+    }
 }

@@ -30,6 +30,9 @@ internal struct RankRecord
 
     public long Arriving, Queueing, Computing, Returning;
 
+    /// <summary>What a batch of one pair, and one of <see cref="ExpertCompute.ManyPairs"/>, took before the rank began.</summary>
+    public long OneAlone, ManyAlone;
+
     /// <summary>Bytes of experts that were loaded while serving.</summary>
     public long LoadedBytes;
 
@@ -48,6 +51,7 @@ internal struct RankRecord
     public void Take(ExpertTimes times)
     {
         (Batches, Pairs) = (times.Batches, times.Pairs);
+        (OneAlone, ManyAlone) = (Ticks(times.Alone.One), Ticks(times.Alone.Many));
         (Arriving, Queueing, Computing, Returning) = (Ticks(times.Travelling), Ticks(times.Queueing), Ticks(times.Computing), Ticks(times.Returning));
     }
 

@@ -33,6 +33,8 @@ internal static class Rebalancing
         ExpertLoad load = Gather(all, place.Epoch.Ranks, layout, asked.Slices, exchange, cancel);
         int experts = layout[0].Experts;
         BalancerOptions options = asked with { Ranks = layout.Ranks, Redundant = Math.Max(0, layout.SlotsPerRank - ((experts + layout.Ranks - 1) / layout.Ranks)) };
+        if (!options.HasEvenNodes(experts))
+            options = options with { Nodes = 1 }; // ranks are gone, and what is left of the nodes is uneven
         ExpertPlacement[] current = [.. Enumerable.Range(0, layout.Layers.Count).Select(layer => layout[layer])], next = current;
         if (ExpertBalancer.IsWorthwhile(load, current, stepTokens, options))
         {

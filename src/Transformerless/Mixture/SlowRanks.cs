@@ -4,7 +4,8 @@ namespace XDeepServe.Transformerless.Mixture;
 
 /// <summary>
 /// Finds ranks that keep others waiting for no good reason: their batches take far longer than those of the other ranks of their
-/// kind, without being larger, for two beats. Needs two ranks of a kind. Knows nothing of time but what it is told.
+/// kind, without being larger, for two beats. The only rank with experts is compared with what its batches took before it began; the
+/// only one with attention with nobody, because what its steps take depends on the contexts. Knows nothing of time but what it is told.
 /// </summary>
 /// <param name="names">Names of the ranks.</param>
 /// <param name="attention">Ranks with attention: the first of them; the others have experts.</param>
@@ -12,6 +13,7 @@ internal sealed class SlowRanks(IReadOnlyList<string> names, int attention)
 {
     private const double Factor = 2;         // times what others take
     private const double LeastExcess = 0.002; // seconds of a batch beyond that
+    private const double AloneFactor = 3, AloneExcess = 0.005; // the same where nobody has the same work at the same time
     private const double MostRows = 1.5;      // times the rows of others: more rows may take longer
     private const int FewestBatches = 8;      // of a beat: fewer say little
     private const int BeatsToTurn = 2;
@@ -39,19 +41,29 @@ internal sealed class SlowRanks(IReadOnlyList<string> names, int attention)
         {
             (int first, int end) = rank < attention ? (0, attention) : (attention, means.Length);
             (double Seconds, double Rows)[] others = [.. Enumerable.Range(first, end - first).Where(other => other != rank).Select(other => means[other]).OfType<(double, double)>()];
-            if (means[rank] is not { } own || others.Length == 0)
+            bool alone = end - first == 1;
+            if (means[rank] is not { } own || (alone ? records[rank].OneAlone == 0 : others.Length == 0))
                 continue;
-            double usual = Median(others.Select(other => other.Seconds));
-            bool suspect = own.Seconds > (Factor * usual) + LeastExcess && own.Rows <= (MostRows * Median(others.Select(other => other.Rows))) + 1;
+            double usual = alone ? Expected(records[rank], own.Rows) : Median(others.Select(other => other.Seconds));
+            bool suspect = alone
+                ? own.Seconds > (AloneFactor * usual) + AloneExcess
+                : own.Seconds > (Factor * usual) + LeastExcess && own.Rows <= (MostRows * Median(others.Select(other => other.Rows))) + 1;
             suspicions[rank] = suspect == slow[rank] ? 0 : suspicions[rank] + 1;
             if (suspicions[rank] < BeatsToTurn)
                 continue;
             (slow[rank], suspicions[rank]) = (suspect, 0);
             string what = rank < attention ? "a step's own work" : "a batch";
             string now = suspect ? "is slow" : "keeps up again";
-            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{names[rank]} {now}: {what} takes {own.Seconds * 1000:0.0} ms there and {usual * 1000:0.0} ms elsewhere; all ranks that share experts with it wait for it."));
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{names[rank]} {now}: {what} takes {own.Seconds * 1000:0.0} ms there and {usual * 1000:0.0} ms {(alone ? "by itself" : "elsewhere")}; all ranks that share experts with it wait for it."));
         }
         return lines;
+    }
+
+    /// <summary>Seconds of a batch of so many pairs, on the line through the two that were measured; more take no longer than that.</summary>
+    private static double Expected(RankRecord rank, double pairs)
+    {
+        double one = RankRecord.Seconds(rank.OneAlone), many = Math.Max(one, RankRecord.Seconds(rank.ManyAlone));
+        return one + ((many - one) * Math.Max(0, pairs - 1) / (ExpertCompute.ManyPairs - 1));
     }
 
     private static (double, double)? Mean(long ticks, long rows, long batches) =>

@@ -1,4 +1,6 @@
 using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Models;
+using XDeepServe.Models.Loading;
 using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Transformerless.Tests.Mixture;
@@ -12,6 +14,7 @@ public sealed class BalancingTests
     [InlineData("nano-moe", 2, BalancingAlgorithm.TimeSliced)]
     [InlineData("deepseek_v3", 4, BalancingAlgorithm.TimeSliced)]
     [InlineData("qwen3_moe", 2, BalancingAlgorithm.Global)]
+    [InlineData("deepseek_v3", 4, BalancingAlgorithm.Hierarchical)]
     public async Task Experts_that_move_among_ranks_change_no_token(string family, int ranks, BalancingAlgorithm algorithm)
     {
         string folder = Served.Folder(family);
@@ -54,12 +57,30 @@ public sealed class BalancingTests
         Assert.All(metrics.Layers, layer => Assert.Equal(layer.Before, layer.After));
     }
 
+    [Fact]
+    public void Groups_of_experts_are_the_models()
+    {
+        MixtureOptions options = new() { Name = "", Balancing = new BalancerOptions { Ranks = 1, Algorithm = BalancingAlgorithm.Hierarchical, Nodes = 2 } };
+        (ModelConfig grouped, ModelConfig plain) = (Config("deepseek_v3"), Config("mixtral"));
+        Assert.True(grouped.Experts!.Rule.Groups > 1);
+        Assert.Equal((4, grouped.Experts.Rule.Groups), (options.For(grouped, 4).Balancing!.Ranks, options.For(grouped, 4).Balancing!.Groups));
+        Assert.Equal(plain.Experts!.Count, options.For(plain, 4).Balancing!.Groups);
+        Assert.Contains("3 ranks", Assert.Throws<ArgumentException>(() => options.For(grouped, 3)).Message, StringComparison.Ordinal);
+        Assert.Contains("no experts", Assert.Throws<ArgumentException>(() => options.For(plain with { Experts = null }, 2)).Message, StringComparison.Ordinal);
+    }
+
+    private static ModelConfig Config(string family)
+    {
+        using Checkpoint checkpoint = Checkpoint.Open(Served.Folder(family));
+        return ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
+    }
+
     private static MixtureOptions Balanced(MixtureOptions options, BalancingAlgorithm algorithm) => options with
     {
         Redundant = 2,
         MaxTokens = 20,
         Beat = TimeSpan.FromMilliseconds(20),
-        Balancing = new BalancerOptions { Ranks = 1, Algorithm = algorithm, Period = TimeSpan.FromMilliseconds(60), Slices = 3, Threshold = 1, LeastTokensPerRank = 0 },
+        Balancing = new BalancerOptions { Ranks = 1, Algorithm = algorithm, Nodes = algorithm == BalancingAlgorithm.Hierarchical ? 2 : 1, Period = TimeSpan.FromMilliseconds(60), Slices = 3, Threshold = 1, LeastTokensPerRank = 0 },
     };
 
     /// <summary>Asks the same until experts were moved three times meanwhile.</summary>

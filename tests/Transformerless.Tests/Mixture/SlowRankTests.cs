@@ -64,6 +64,50 @@ public sealed class SlowRankTests
         }
     }
 
+    [Fact]
+    public async Task The_only_expert_rank_is_named_if_it_sleeps()
+    {
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        ConcurrentQueue<string> log = new();
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(1, 1), options => options with { Beat = TimeSpan.FromMilliseconds(250), Log = log.Enqueue }, slowExpert: 0);
+        await Until(ranks, prompts, "expert-0");
+        Assert.Contains(log, line => line.StartsWith("expert-0 is slow: a batch takes 1", StringComparison.Ordinal) && line.Contains("by itself", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_only_expert_rank_is_compared_with_what_its_batches_took_before_it_began()
+    {
+        SlowRanks watch = new(["attention-0", "expert-0"], 1);
+        RankRecord[] records = new RankRecord[2];
+        Assert.Empty(Beat(12, 10)); // nothing is known of it
+        Assert.Empty(Beat(12, 10));
+        (records[1].OneAlone, records[1].ManyAlone) = (Ticks(0.2), Ticks(1.46)); // 0.02 ms more for each pair
+        Assert.Empty(Beat(0.4, 10));
+        Assert.Empty(Beat(20, 1000)); // larger batches take longer
+        Assert.Empty(Beat(20, 1000));
+        Assert.Empty(Beat(5, 10)); // a busy machine
+        Assert.Empty(Beat(5, 10));
+        Assert.Empty(Beat(10.4, 10));
+        Assert.StartsWith("expert-0 is slow: a batch takes 10.4 ms there and 0.4 ms by itself", Assert.Single(Beat(10.4, 10)), StringComparison.Ordinal);
+        Assert.True(watch[1] && !watch[0]);
+        Assert.Empty(Beat(0.4, 10));
+        Assert.StartsWith("expert-0 keeps up again", Assert.Single(Beat(0.4, 10)), StringComparison.Ordinal);
+
+        IReadOnlyList<string> Beat(double milliseconds, int pairs)
+        {
+            records[0].Steps += 20;
+            records[0].Rows += 20 * pairs;
+            records[0].Work += 20 * Ticks(50);
+            records[1].Batches += 20;
+            records[1].Pairs += 20 * pairs;
+            records[1].Computing += 20 * Ticks(milliseconds);
+            return watch.Observe(records);
+        }
+
+        static long Ticks(double milliseconds) => (long)(milliseconds * Stopwatch.Frequency / 1000);
+    }
+
     private static async Task Until(SplitRanks ranks, int[][] prompts, string name)
     {
         MixtureMetrics metrics = ranks.Attention[0].Metrics;
