@@ -83,6 +83,7 @@ public sealed class Scheduler
                     Free(sequence);
                     continue;
                 }
+                sequence.Fetched = Math.Max(0, computed - sequence.Computed);
                 sequence.Computed = Math.Max(sequence.Computed, computed);
                 if (sequence.CachedTokens < 0)
                     sequence.CachedTokens = sequence.Computed;
@@ -210,8 +211,9 @@ public sealed class Scheduler
     private int Schedule(StepPlan plan, Sequence sequence, int count, int drafts = 0, ReadOnlySpan<int> proposed = default)
     {
         bool samples = Samples(sequence, count), reads = !samples && sequence.Computed + count == sequence.Length;
-        plan.Add(new PlannedWork(sequence, sequence.Computed, count + drafts, samples, Admitted: !sequence.OnDevice, reads, drafts, Next(sequence, count, drafts)), proposed);
+        plan.Add(new PlannedWork(sequence, sequence.Computed, count + drafts, samples, Admitted: !sequence.OnDevice, reads, drafts, Next(sequence, count, drafts), sequence.Fetched), proposed);
         sequence.OnDevice = true;
+        sequence.Fetched = 0;
         sequence.Drafted = 0;
         sequence.Computed += count + drafts;
         sequence.Length += samples ? 1 + drafts : 0; // at most: what is not accepted is taken back

@@ -65,6 +65,9 @@ public sealed class Sequence
     /// <summary>Tokens to compute before the next can be sampled; 0 when all the new ones are on their way.</summary>
     public int Wanted => Length < Limit ? Length - Computed : 0;
 
+    /// <summary>Positions that were brought from elsewhere since its last step.</summary>
+    public int Fetched { get; internal set; }
+
     /// <summary>Prompt tokens found in the prefix cache at first admission.</summary>
     public int CachedTokens { get; internal set; } = -1;
 

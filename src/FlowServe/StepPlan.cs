@@ -12,7 +12,9 @@ namespace XDeepServe.FlowServe;
 /// <param name="Reads">Whether something other than a token is read behind the last of them.</param>
 /// <param name="Drafts">How many of the positions, the last ones, hold proposed tokens: a token is sampled behind each, and before the first.</param>
 /// <param name="Next">Tokens to propose behind this step.</param>
-public readonly record struct PlannedWork(Sequence Sequence, int Start, int Count, bool Samples, bool Admitted, bool Reads = false, int Drafts = 0, int Next = 0)
+/// <param name="Fetched">Positions before the first computed that were brought from elsewhere since the sequence's last step, the last of them.</param>
+public readonly record struct PlannedWork(
+    Sequence Sequence, int Start, int Count, bool Samples, bool Admitted, bool Reads = false, int Drafts = 0, int Next = 0, int Fetched = 0)
 {
     /// <summary>Tokens before the (last) sampled one, proposed ones included: its index in the sequence.</summary>
     public int Length => Start + Count;

@@ -64,10 +64,8 @@ public sealed class ExpertServiceTests : IAsyncDisposable
     }
 
     [Theory]
-    [InlineData("1A1E", "expert-0")]
     [InlineData("2A2E", "expert-0 expert-1")]
     [InlineData("2EP", "rank-0 rank-1")]
-    [InlineData("1A2E", "attention-0 expert-0 expert-1")]
     public async Task When_all_that_have_experts_die_the_service_goes_on_by_itself(string topology, string killed)
     {
         await StartAsync(topology);

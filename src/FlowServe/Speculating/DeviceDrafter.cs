@@ -56,6 +56,14 @@ internal abstract class DeviceDrafter : Speculation
     /// <summary>Whether few shapes are better than few rows.</summary>
     protected bool FewShapes => backend.Records;
 
+    /// <summary>Hears of each sequence of a step, before any rows are added.</summary>
+    /// <param name="plan">The step.</param>
+    /// <param name="place">The sequence's place in it.</param>
+    /// <param name="settled">How many of its rows stand.</param>
+    protected virtual void Follow(StepPlan plan, int place, int settled)
+    {
+    }
+
     /// <summary>Adds the rows of a sequence that the drafter must see.</summary>
     /// <param name="batch">Receives them.</param>
     /// <param name="plan">The step.</param>
@@ -92,6 +100,7 @@ internal abstract class DeviceDrafter : Speculation
             int settled = work.Count;
             if (work.Samples)
                 settled += plan.Results.Accepted[sampled++] - work.Drafts;
+            Follow(plan, place, settled);
             // Who decodes and is not to draft goes without; prompts are always read, so that drafting can begin behind them.
             if (!work.Reads && (work.Next > 0 || !work.Decodes))
                 Add(batch, plan, place, row, settled);

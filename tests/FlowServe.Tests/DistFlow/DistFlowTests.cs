@@ -61,6 +61,30 @@ public sealed class DistFlowTests
     }
 
     [Fact]
+    public async Task A_draft_model_reads_prompts_that_were_computed_elsewhere()
+    {
+        using Pair pair = new("nano-moe", 16, 32, speculation: new SpeculationOptions { Method = SpeculationMethod.DraftModel, Tokens = 3, DisableBySequences = 1000 });
+        using TestEngine plain = new("nano-moe");
+        int[][] prompts = [.. new[] { 5, 64, 33, 17, 300, 97 }.Select((length, i) => plain.Prompt(length, i))];
+        int[][] expected = new int[prompts.Length][];
+        for (int i = 0; i < prompts.Length; i++)
+            expected[i] = await plain.Tokens(prompts[i], TestEngine.Greedy(40));
+        SpeculationMetrics there = pair.Decode.Metrics.Speculation!;
+        for (int i = 0; i < 4; i++)
+            Assert.Equal(expected[i], await pair.RunAsync(prompts[i], TestEngine.Greedy(40)));
+        await pair.Idle();
+        Assert.Equal(4, pair.Target.Metrics.Transfers);
+        // The draft model is the model itself: what it has seen whole it drafts right.
+        Assert.Equal(there.DraftTokens, there.AcceptedTokens);
+        Assert.True(there.Drafts > 30);
+        // More than there is room for in a step; some of it is in the prefix cache, where it was seen. Until it has read all, it drafts badly.
+        int[][] answers = await Task.WhenAll(prompts.Select(prompt => pair.RunAsync(prompt, TestEngine.Greedy(40))));
+        Assert.Equal(expected, answers);
+        await pair.Idle();
+        Assert.InRange((double)there.AcceptedTokens / there.DraftTokens, 0.7, 1);
+    }
+
+    [Fact]
     public async Task A_ticket_whose_hold_is_gone_or_whose_owner_is_not_there_only_costs_computing()
     {
         using Pair pair = new("qwen3", 16, 16);
