@@ -68,7 +68,7 @@ public sealed class CommandTests
     [InlineData("3 nodes and 2 ranks", "serve", "--topology", "2EP", "--redundant-experts", "2", "--eplb-algorithm", "hierarchical", "--eplb-nodes", "3")]
     [InlineData("--eplb-nodes", "serve", "--topology", "2EP", "--redundant-experts", "2", "--eplb-nodes", "2")]
     [InlineData("--data-parallel-size", "serve", "--topology", "2EP", "--data-parallel-size", "2")]
-    [InlineData("--autoscale", "serve", "--topology", "2EP", "--autoscale", "1:2")]
+    [InlineData("find together once", "serve", "--topology", "2EP", "--autoscale", "1:2")]
     [InlineData("is not an IP address", "serve", "--host", "nowhere.invalid")]
     [InlineData("holds 32 positions", "generate", "--prompt", "a", "--num-gpu-blocks-override", "2")]
     [InlineData("max-num-batched-tokens", "generate", "--prompt", "a", "--max-num-batched-tokens", "3")]
