@@ -36,7 +36,8 @@ public sealed class RunTests
     {
         using TinyModel tiny = new();
         using CancellationTokenSource stop = new();
-        Assert.False(new Run(tiny.Settings(tiny.Pairs(20)), _ => { }).Train("bt", new Canceller(stop, 2), stop.Token));
+        Assert.False(new Run(tiny.Settings(tiny.Pairs(20)) with { ReportTo = "tensorboard" }, _ => { }).Train("bt", new Canceller(stop, 2), stop.Token));
+        Assert.True(Directory.EnumerateFiles(tiny.At("out/runs"), "*tfevents*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length) > 100, "TensorBoard's events are written");
         Assert.Equal([2], new Checkpoints(tiny.At("out"), 2).Steps);
     }
 
