@@ -1,3 +1,4 @@
+using System.Globalization;
 using TorchSharp;
 using XDeepServe.Models;
 using static TorchSharp.torch;
@@ -16,12 +17,13 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
 {
     private static readonly string[] Served = ["llama", "qwen2", "qwen3", "mistral"];
 
-    // TorchSharp has no root mean square norm; libtorch's own is one pass where separate operations are eight, each over singles.
-    private readonly jit.CompilationUnit fused = jit.compile("""
-        def norm(rows, weight, epsilon: float):
-            return torch.rms_norm(rows, [weight.size(0)], weight, epsilon)
+    // TorchSharp has no root mean square norm; libtorch's own is one pass where separate operations are eight, each over singles. Epsilon stands in
+    // the text: TorchSharp lets go of a number handed to a script before the script has read it, if garbage is collected in that moment.
+    private readonly jit.CompilationUnit fused = jit.compile(string.Create(CultureInfo.InvariantCulture, $"""
+        def norm(rows, weight):
+            return torch.rms_norm(rows, [weight.size(0)], weight, {config.Epsilon:E9})
 
-        """);
+        """));
 
     private readonly VisionTower? eye = config.Images is { } shape ? new VisionTower(shape, weights) : null;
 
@@ -163,5 +165,5 @@ public sealed class Decoder(ModelConfig config, TrainedWeights weights, LoraSett
         return adapted;
     }
 
-    private Tensor Norm(Tensor input, string name) => (Tensor)fused.invoke("norm", input, weights[name], config.Epsilon);
+    private Tensor Norm(Tensor input, string name) => (Tensor)fused.invoke("norm", input, weights[name]);
 }
