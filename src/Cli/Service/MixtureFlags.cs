@@ -4,6 +4,7 @@ using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Models;
 using XDeepServe.Transformerless;
 using XDeepServe.Transformerless.Mixture;
+using XDeepServe.Xccl.Tokens;
 
 namespace XDeepServe.Cli.Service;
 
@@ -15,6 +16,8 @@ internal sealed class MixtureFlags
     private readonly Option<int> member = new("--member") { Description = "This worker's number among those of its role, from 0." };
     private readonly Option<bool> rejoin = new("--rejoin") { Description = "Come back into a service that goes on without this worker, instead of starting with the others." };
     private readonly Option<int> microBatches = new("--micro-batches") { Description = "Micro-batches of a step where experts are on other workers, too: 1, 2, or 0 to go by measured times." };
+    private readonly Option<string> dispatchWire = EngineFlags.Choice("--dispatch-wire", "Rows on their way to experts elsewhere; float32 keeps every bit.", "float32", "float32", "bfloat16", "int8");
+    private readonly Option<string> combineWire = EngineFlags.Choice("--combine-wire", "Rows on their way back.", "float32", "float32", "bfloat16", "int8");
     private readonly Option<int> redundant = new("--redundant-experts") { Description = "Slots of each worker with experts for copies of busy experts, which follow the load (EPLB)." };
     private readonly Option<string> algorithm = EngineFlags.Choice("--eplb-algorithm", "How copies are chosen: time-sliced (the paper's), or DeepSeek's, which move experts, too: global, or hierarchical (the model's groups of experts stay on one node each).", "time-sliced", "time-sliced", "global", "hierarchical");
     private readonly Option<int> nodes = new("--eplb-nodes") { Description = "Nodes for hierarchical: neighbouring workers share one, evenly.", DefaultValueFactory = _ => 1 };
@@ -32,7 +35,7 @@ internal sealed class MixtureFlags
             command.Options.Add(option);
     }
 
-    private IReadOnlyList<Option> Shared => [microBatches, redundant, algorithm, nodes, period, threshold, least, lag];
+    private IReadOnlyList<Option> Shared => [microBatches, dispatchWire, combineWire, redundant, algorithm, nodes, period, threshold, least, lag];
 
     /// <summary>A launched worker's flags.</summary>
     public IEnumerable<string> ForWorker(ParseResult result, Topology topology, WorkerSpec spec)
@@ -76,6 +79,8 @@ internal sealed class MixtureFlags
             Rejoin = result.GetValue(rejoin),
             Redundant = result.GetValue(redundant),
             MicroBatches = result.GetValue(microBatches),
+            DispatchWire = WireOf(result.GetValue(dispatchWire)!),
+            CombineWire = WireOf(result.GetValue(combineWire)!),
             Balancing = Balancing(result, topology.Apart?.Experts ?? topology.Ranks),
             Lag = Lag(result, Topology.NameOf(role, number)),
             Log = line => Console.Error.WriteLine($"xds: {line}"),
@@ -108,6 +113,13 @@ internal sealed class MixtureFlags
             LeastTokensPerRank = result.GetValue(least),
         };
     }
+
+    private static WireType WireOf(string name) => name switch
+    {
+        "bfloat16" => WireType.BF16,
+        "int8" => WireType.I8,
+        _ => WireType.F32,
+    };
 
     private TimeSpan Lag(ParseResult result, string name)
     {

@@ -28,6 +28,8 @@ public sealed class BalancingTests
     [Theory]
     [InlineData("nano-moe", 2, 2, 1)]
     [InlineData("mixtral", 4, 3, 2)]
+    [InlineData("deepseek_v3", 3, 2, 1)]
+    [InlineData("qwen3_moe", 1, 2, 1)]
     [InlineData("deepseek_v2", 4, 3, 2)]
     public async Task Experts_that_move_among_expert_ranks_change_no_token(string family, int attention, int experts, int domains)
     {

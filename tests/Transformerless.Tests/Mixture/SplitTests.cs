@@ -1,5 +1,6 @@
 using XDeepServe.FlowServe;
 using XDeepServe.Transformerless.Mixture;
+using XDeepServe.Xccl.Tokens;
 
 namespace XDeepServe.Transformerless.Tests.Mixture;
 
@@ -51,6 +52,19 @@ public sealed class SplitTests
         Assert.Equal(expected[0], await Served.Read(Served.Ask(ranks.Shells[^1], prompts[0], 40, 0)));
         Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, 40));
         Assert.All(ranks.Attention, rank => Assert.True(rank.SplitSteps > 0));
+    }
+
+    [Theory]
+    [InlineData(WireType.BF16)]
+    [InlineData(WireType.I8)]
+    public async Task Rows_may_travel_in_fewer_bits(WireType wire)
+    {
+        string folder = Served.Folder("nano-moe");
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, 1);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(2, 2), options => options with { DispatchWire = wire, CombineWire = wire });
+        int[][] actual = await Served.Ask(ranks.Shells, prompts, 1);
+        Assert.True(Enumerable.Range(0, prompts.Length).Count(i => actual[i][0] == expected[i][0]) > prompts.Length * 2 / 3);
     }
 
     [Theory]
