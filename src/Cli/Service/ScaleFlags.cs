@@ -27,6 +27,8 @@ internal sealed class ScaleFlags
             return GivenFlags.Of(result, [idle, spares]).Any() ? throw new ArgumentException("--scale-in-after and --standby-workers go with --autoscale; a topology file has 'in-after' and 'standby' for them.") : topology;
         if (topology.Scaling.Count > 0)
             throw new ArgumentException("The topology file says how the number of workers follows the load: leave --autoscale out, or 'autoscale' there.");
+        if (topology.SharesExperts)
+            throw new ArgumentException("Workers that share experts find together once: --autoscale is for topologies without them.");
         string[] parts = text.Split(':');
         if (parts.Length != 2 || !TryCount(parts[0], out int fewest) || !TryCount(parts[1], out int most) || fewest > most)
             throw new ArgumentException($"--autoscale takes the fewest and the most workers of each role, such as 1:3, not '{text}'.");
