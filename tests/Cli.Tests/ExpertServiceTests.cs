@@ -18,10 +18,9 @@ public sealed class ExpertServiceTests : IAsyncDisposable
     [InlineData("2A2E", "expert-1", "attention-1")]
     [InlineData("4A3E:2domains", "expert-1", null)]
     [InlineData("1P+2A2E", "expert-1", null)]
-    [InlineData("2EP", "rank-1", "rank-0")]
     public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, string expert, string? attention)
     {
-        await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{expert}=20");
+        await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{expert}=10");
         string whole = await XdsProcess.CompleteAsync(client, 40);
         await XdsProcess.UntilAsync(
             async () =>
