@@ -98,6 +98,9 @@ internal sealed record ChatPrompt
         return ContinueFinalMessage ? CutAfterFinal(text, messages) : text;
     }
 
+    /// <summary>Ids of a rendered prompt.</summary>
+    public int[] Encode(Tokenizer tokenizer, string text) => ParseSpecial ? tokenizer.Encode(text, AddSpecialTokens) : tokenizer.EncodeQuoted(text, AddSpecialTokens);
+
     /// <summary>Ids of a rendered prompt with its images in place.</summary>
     /// <exception cref="ApiException">400 where the text holds the image's token itself.</exception>
     public (int[] Ids, PromptImage[] Images) Place(int[] ids, ServedModel model)

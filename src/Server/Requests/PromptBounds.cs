@@ -8,22 +8,25 @@ namespace XDeepServe.Server.Requests;
 internal sealed class PromptBounds(ServedModel model, CommonFields common, string promptField)
 {
     /// <summary>Ids of a conversation.</summary>
+    /// <param name="chat">The conversation.</param>
+    /// <param name="text">Its text, rendered.</param>
     /// <exception cref="ApiException">400 for a server without a tokenizer, or a text that cannot fit.</exception>
-    public int[] Encode(ChatPrompt chat) => Encode(chat.Render(model), chat.AddSpecialTokens, quoted: !chat.ParseSpecial);
+    public int[] Encode(ChatPrompt chat, string text) => Encode(text, tokenizer => chat.Encode(tokenizer, text));
 
     /// <summary>Ids of a text.</summary>
     /// <param name="text">The text.</param>
     /// <param name="addSpecialTokens">Whether the tokens that the model wants around a text are added.</param>
-    /// <param name="quoted">Whether special tokens in it may be marked as text.</param>
     /// <exception cref="ApiException">400 for a server without a tokenizer, or a text that cannot fit.</exception>
-    public int[] Encode(string text, bool addSpecialTokens, bool quoted = false)
+    public int[] Encode(string text, bool addSpecialTokens) => Encode(text, tokenizer => tokenizer.Encode(text, addSpecialTokens));
+
+    private int[] Encode(string text, Func<Tokenizer, int[]> split)
     {
         if (model.Tokenizer is not { } tokenizer)
         {
             throw ApiException.BadRequest($"This server works on token ids only; give '{promptField}' as token ids.", promptField);
         }
         RefuseHopeless(tokenizer, text);
-        return Check(quoted ? tokenizer.EncodeQuoted(text, addSpecialTokens) : tokenizer.Encode(text, addSpecialTokens));
+        return Check(split(tokenizer));
     }
 
     /// <summary>Checks and shortens a prompt's ids.</summary>

@@ -39,7 +39,7 @@ internal sealed class PrefillJob(ServerState state, LoadedModel model, JsonField
     /// <summary>Adds a conversation with its images.</summary>
     public void Add(ChatPrompt chat)
     {
-        (int[] ids, Models.Images.PromptImage[] images) = chat.Place(Bounds.Encode(chat), Served);
+        (int[] ids, Models.Images.PromptImage[] images) = chat.Place(Bounds.Encode(chat, chat.Render(Served)), Served);
         _prompts.Add(new Prompt(Bounds.Check(ids), null, 1) { Images = images });
     }
 

@@ -75,7 +75,7 @@ internal sealed class GenerateRoutes(ServerState state, ErrorGate errors, ILogge
         {
             throw ApiException.BadRequest("'truncate_prompt_tokens' could cut an image; leave it out of requests with images.", "truncate_prompt_tokens");
         }
-        (int[] ids, PromptImage[] images) = request.Prompt.Place(bounds.Encode(text, request.Prompt.AddSpecialTokens, quoted: !request.Prompt.ParseSpecial), model.Served);
+        (int[] ids, PromptImage[] images) = request.Prompt.Place(bounds.Encode(request.Prompt, text), model.Served);
         ids = bounds.Check(ids);
         Job job = CreateJob(context, model, name, request.Common, "chatcmpl-", "messages");
         job.Prompts.Add(new Prompt(ids, text, bounds.NewTokens(ids.Length, model.Defaults.MaxTokens)) { Images = images });

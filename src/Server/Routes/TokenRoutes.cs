@@ -30,8 +30,7 @@ internal sealed class TokenRoutes(ServerState state)
         if (fields.Find("messages") is not null)
         {
             ChatPrompt prompt = ChatPrompt.Read(fields, model, state.Options);
-            string text = prompt.Render(model);
-            (ids, _) = prompt.Place(prompt.ParseSpecial ? tokenizer.Encode(text, prompt.AddSpecialTokens) : tokenizer.EncodeQuoted(text, prompt.AddSpecialTokens), model);
+            (ids, _) = prompt.Place(prompt.Encode(tokenizer, prompt.Render(model)), model);
         }
         else
         {

@@ -24,7 +24,7 @@ public sealed class Batch
         Examples = examples;
         Sequence[] sequences = [.. examples.SelectMany(example => example.Sequences)];
         int longest = sequences.Max(sequence => sequence.Ids.Length);
-        // cuDNN plans attention anew for each length that it meets, which takes longer than a step.
+        // The first step at a length that was not met before takes several times as long as the next.
         int length = device.type == DeviceType.CUDA ? (longest + LengthUnit - 1) / LengthUnit * LengthUnit : longest;
         long[] ids = new long[sequences.Length * length];
         long[] targets = new long[ids.Length];
