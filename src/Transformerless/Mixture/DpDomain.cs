@@ -27,7 +27,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly MixtureOptions options;
     private readonly MixtureEpoch everybody;
     private readonly MicroBatchChoice choice;
-    private readonly AutoResetEvent bell = new(false); // of a group that takes no steps
+    private AutoResetEvent? bell = new(false); // of a group that takes no steps; null behind its end, which the board's thread may outlive
     private EpochGroup place;
     private Exception? stalled; // why this group takes no steps
     private bool over;          // for good
@@ -86,7 +86,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     public bool WaitForPeers()
     {
         if (stalled is not null)
-            bell.WaitOne();
+            bell!.WaitOne();
         KeepUp();
         return steps is { } joined && joined.WaitForPeer();
     }
@@ -99,7 +99,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
             if (steps is { } joined)
                 joined.Wake();
             else
-                bell.Set();
+                bell?.Set();
         }
     }
 
@@ -227,9 +227,12 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     public void Dispose()
     {
         lock (wakes)
+        {
             steps = null;
+            bell?.Dispose();
+            bell = null;
+        }
         place.Dispose();
-        bell.Dispose();
     }
 
     private (Collectives Steps, StepRecord[] Records) Open(EpochGroup joined)
