@@ -16,21 +16,27 @@ public static class Rankings
             IReadOnlyList<double> strengths = await RoundRobinAsync(count, compare).ConfigureAwait(false);
             return Enumerable.Range(0, count).MaxBy(index => strengths[index]);
         }
-        List<int> left = [.. Enumerable.Range(0, count)];
+        IReadOnlyList<int> left = [.. Enumerable.Range(0, count)];
         while (left.Count > 1)
         {
-            if (tournament == Tournament.Linear)
-            {
-                int loser = await compare(left[0], left[1]).ConfigureAwait(false) >= 0.5 ? 1 : 0;
-                left.RemoveAt(loser);
-                continue;
-            }
-            int[] winners = await Task.WhenAll(left.Chunk(2).Select(async pair =>
-                pair.Length == 1 || await compare(pair[0], pair[1]).ConfigureAwait(false) >= 0.5 ? pair[0] : pair[1])).ConfigureAwait(false);
-            left = [.. winners];
+            IReadOnlyList<(int First, int Second)> meetings = Meetings(tournament, left);
+            left = Winners(left, meetings, await Task.WhenAll(meetings.Select(pair => compare(pair.First, pair.Second))).ConfigureAwait(false));
         }
         return left[0];
     }
+
+    /// <summary>Who meets whom next; in a knock-out an odd one out waits.</summary>
+    /// <param name="tournament">Linear or knock-out.</param>
+    /// <param name="left">Candidates that have not lost; at least 2.</param>
+    public static IReadOnlyList<(int First, int Second)> Meetings(Tournament tournament, IReadOnlyList<int> left)
+        => tournament == Tournament.Linear ? [(left[0], left[1])] : [.. left.Chunk(2).Where(pair => pair.Length == 2).Select(pair => (pair[0], pair[1]))];
+
+    /// <summary>Who is left after meetings, in the old order. Of equals the first one stays.</summary>
+    /// <param name="left">Who was left before.</param>
+    /// <param name="meetings">Who met whom.</param>
+    /// <param name="firstIsBetter">For each meeting the probability that its first is better.</param>
+    public static IReadOnlyList<int> Winners(IReadOnlyList<int> left, IReadOnlyList<(int First, int Second)> meetings, IEnumerable<double> firstIsBetter)
+        => [.. left.Except(meetings.Zip(firstIsBetter, (pair, better) => better >= 0.5 ? pair.Second : pair.First))];
 
     /// <summary>Compares everyone with everyone and fits a Bradley-Terry model.</summary>
     /// <returns>For each candidate its strength (<see cref="BradleyTerry.Fit"/>).</returns>

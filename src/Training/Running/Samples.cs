@@ -2,6 +2,7 @@ using System.Text.Json;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
 using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Ranking;
 
 namespace XDeepServe.Training.Running;
 
@@ -41,15 +42,19 @@ public sealed class Samples
     /// <param name="judge">Compares answers.</param>
     public SampleReport Pick(Judge judge)
     {
-        int[][] left = [.. questions.Select(question => Enumerable.Range(0, question.Responses.Count).ToArray())];
+        IReadOnlyList<int>[] left = [.. questions.Select(question => Enumerable.Range(0, question.Responses.Count).ToArray())];
         HashSet<int> tooLong = [];
-        while (left.Any(places => places.Length > 1))
+        while (left.Any(places => places.Count > 1))
         {
-            (int Question, int[] Pair)[] meetings = [.. left.SelectMany((places, question) => places.Chunk(2).Where(pair => pair.Length == 2).Select(pair => (question, pair)))];
-            IReadOnlyList<Verdict> verdicts = judge.Run([.. meetings.Select(meeting => questions[meeting.Question].Pair(meeting.Pair[0], meeting.Pair[1]))]);
-            tooLong.UnionWith(meetings.Zip(verdicts).Where(met => met.Second.ChosenIsBetter is null).Select(met => met.First.Question));
-            ILookup<int, int> winners = meetings.Zip(verdicts).ToLookup(met => met.First.Question, met => met.First.Pair[met.Second.ChosenIsBetter < 0.5 ? 1 : 0]);
-            left = [.. left.Select((places, question) => places.Length == 1 ? places : [.. winners[question], .. places.Length % 2 == 1 ? places[^1..] : []])];
+            IReadOnlyList<(int First, int Second)>[] meetings = [.. left.Select(places => Rankings.Meetings(Tournament.KnockOut, places))];
+            Queue<Verdict> verdicts = new(judge.Run([.. questions.Zip(meetings).SelectMany(met => met.Second.Select(pair => met.First.Pair(pair.First, pair.Second)))]));
+            for (int question = 0; question < left.Length; question++)
+            {
+                Verdict[] own = [.. meetings[question].Select(_ => verdicts.Dequeue())];
+                if (own.Any(verdict => verdict.ChosenIsBetter is null))
+                    tooLong.Add(question);
+                left[question] = Rankings.Winners(left[question], meetings[question], own.Select(verdict => verdict.ChosenIsBetter ?? 0.5));
+            }
         }
         return new SampleReport(questions.Count, tooLong.Count, questions.SelectMany(question => question.Merits.Keys).Distinct().ToDictionary(name => name, Sum));
 
