@@ -13,11 +13,16 @@ namespace XDeepServe.FlowServe;
 /// <param name="blockSize">Positions in a block.</param>
 internal sealed class PrefixFeed(int blocks, int blockSize)
 {
+    /// <summary>Names that a turn looks at: a turn's length does not depend on what the tiers hold.</summary>
+    internal const int SweepNames = 64;
+
     private static readonly TimeSpan s_sweepInterval = TimeSpan.FromSeconds(1);
     private readonly int stride = Math.Max(1, blockSize / PrefixChain.Span);
     private readonly ulong[] names = new ulong[blocks * Math.Max(1, blockSize / PrefixChain.Span)]; // [blocks, stride] of the beginnings that end in a block; 0: none
-    private readonly Dictionary<ulong, ulong> below = []; // by name: the hash of a block that only the tiers have
-    private int room;
+    private readonly Dictionary<ulong, int> places = []; // of names in below
+    private (ulong Name, ulong Hash)[] below = []; // the first of them: beginnings whose last block only the tiers have, by its hash
+    private int cursor; // what is before it was looked at in this round
+    private bool sweeping;
     private long sweptAt;
 
     /// <summary>The names.</summary>
@@ -35,7 +40,8 @@ internal sealed class PrefixFeed(int blocks, int blockSize)
             ulong name = PrefixChain.Next(before == 0 ? sequence.SaltHash : names[Slot(sequence, before)], sequence.Keys.Slice(before, PrefixChain.Span));
             names[Slot(sequence, end)] = name;
             Set.Add(name);
-            below.Remove(name);
+            if (places.TryGetValue(name, out int known))
+                Forget(known);
         }
     }
 
@@ -43,9 +49,9 @@ internal sealed class PrefixFeed(int blocks, int blockSize)
     /// <param name="kept">Blocks.</param>
     public void Reserve(int kept)
     {
-        room = kept * stride;
-        below.EnsureCapacity(room);
-        Set.Reserve(blocks * stride + room);
+        below = new (ulong, ulong)[kept * stride];
+        places.EnsureCapacity(below.Length);
+        Set.Reserve(blocks * stride + below.Length);
     }
 
     /// <summary>The index does not know a block any more.</summary>
@@ -56,35 +62,64 @@ internal sealed class PrefixFeed(int blocks, int blockSize)
     {
         foreach (ref ulong name in names.AsSpan(block * stride, stride))
         {
-            if (name != 0 && kept && below.Count < room)
-                below[name] = hash;
-            else if (name != 0)
+            if (name != 0 && !(kept && Keep(name, hash)))
                 Set.Remove(name);
             name = 0;
         }
     }
 
-    /// <summary>Forgets, once a second, what the tiers have lost.</summary>
+    /// <summary>Forgets what the tiers have lost: some names a turn, all of them once a second if there are turns enough.</summary>
     public void Sweep(CacheTiers tiers)
     {
-        if (below.Count == 0 || Stopwatch.GetElapsedTime(sweptAt) < s_sweepInterval)
-            return;
-        sweptAt = Stopwatch.GetTimestamp();
-        foreach ((ulong name, ulong hash) in below)
+        if (!sweeping)
         {
-            if (tiers.Holds(hash))
-                continue;
-            Set.Remove(name);
-            below.Remove(name);
+            if (Stopwatch.GetElapsedTime(sweptAt) < s_sweepInterval)
+                return;
+            (cursor, sweptAt) = (0, Stopwatch.GetTimestamp());
         }
+        for (int looked = 0; looked < SweepNames && cursor < places.Count; looked++)
+        {
+            if (tiers.Holds(below[cursor].Hash))
+            {
+                cursor++;
+                continue;
+            }
+            Set.Remove(below[cursor].Name);
+            Forget(cursor);
+        }
+        sweeping = cursor < places.Count;
     }
 
     /// <summary>The index knows nothing any more.</summary>
     public void Clear()
     {
         Array.Clear(names);
-        below.Clear();
+        places.Clear();
+        sweeping = false;
         Set.Clear();
+    }
+
+    /// <returns>False if there is no room.</returns>
+    private bool Keep(ulong name, ulong hash)
+    {
+        if (places.ContainsKey(name))
+            return true;
+        int place = places.Count;
+        if (place == below.Length)
+            return false;
+        places.Add(name, place);
+        below[place] = (name, hash);
+        return true;
+    }
+
+    /// <summary>The last takes the place of one that is below no more. Where that is before the cursor, the last waits for the next round.</summary>
+    private void Forget(int place)
+    {
+        places.Remove(below[place].Name);
+        if (place == places.Count)
+            return;
+        below[place] = below[places.Count];
+        places[below[place].Name] = place;
     }
 
     private int Slot(Sequence sequence, int end) =>
