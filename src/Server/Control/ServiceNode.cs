@@ -257,6 +257,7 @@ public sealed class ServiceNode : IAsyncDisposable
             });
             // Nothing here is placed by the load that silos tell each other of every second.
             silo.Configure<DeploymentLoadPublisherOptions>(load => load.DeploymentLoadPublisherRefreshTime = TimeSpan.FromMinutes(5));
+            silo.Services.AddSingleton<ILifecycleParticipant<ISiloLifecycle>, JoinTurn>();
             silo.AddPlacementDirector<OwnSilo, OwnSiloDirector>();
             if (options.Redis is { } redis)
             {
