@@ -62,9 +62,10 @@ def save(name, budget, seed, folder):
         else:
             row |= {f"described_{kind}": line[kind] for kind in ("coverage", "hallucination")}
     with lock:
-        open(table, "a").write(json.dumps(row) + "\n")
-        done.add((name, budget, seed))
-        print(json.dumps(row), flush=True)
+        if (name, budget, seed) not in done:
+            open(table, "a").write(json.dumps(row) + "\n")
+            done.add((name, budget, seed))
+            print(json.dumps(row), flush=True)
 
 
 judged, described, textual, captioned = ([test.replace("=", f"={world}/") for test in settings["tests"][kind]] for kind in ("judged", "described", "textual", "caption"))

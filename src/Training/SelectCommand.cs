@@ -16,6 +16,7 @@ internal sealed class SelectCommand : Command
     private readonly Option<int> keep = new("--keep") { Description = "How many to keep.", Required = true };
     private readonly Option<FileInfo> report = new("--report") { Description = "Where what was found is written as JSON: the rows kept, the best first, and what vouches for the plan.", Required = true };
     private readonly Option<FileInfo?> scores = new("--scores") { Description = "Write all scores as CSV." };
+    private readonly Option<FileInfo?> plot = new("--plot") { Description = "Draw how the scores lie and how the plan's error fell, as SVG." };
     private readonly Option<double> regularisation = new("--regularisation") { Description = "As a share of the mean cost.", DefaultValueFactory = _ => new SinkhornSettings().Regularisation };
     private readonly Option<int> memory = new("--memory") { Description = "GiB of distances to hold; what does not fit is computed again in each pass.", DefaultValueFactory = _ => 4 };
     private readonly Option<string> device = new("--device") { Description = "auto, cpu or cuda.", DefaultValueFactory = _ => "auto" };
@@ -23,7 +24,7 @@ internal sealed class SelectCommand : Command
 
     public SelectCommand() : base("select", "Selects preference pairs by entropic transport between gradient features, on a GPU where there is one.")
     {
-        foreach (Option option in new Option[] { candidates, targets, keep, report, scores, regularisation, memory, device, libtorch })
+        foreach (Option option in new Option[] { candidates, targets, keep, report, scores, plot, regularisation, memory, device, libtorch })
             Options.Add(option);
         Validators.Add(result =>
         {
@@ -50,6 +51,8 @@ internal sealed class SelectCommand : Command
         found.WriteJson(result.GetValue(report)!.FullName);
         if (result.GetValue(scores) is { } table)
             found.WriteCsv(table.FullName);
+        if (result.GetValue(plot) is { } picture)
+            SelectionPlot.Write(picture.FullName, found);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"kept {found.Kept.Length} of {found.Candidates}; transport: cost {found.Plan!.Cost:F4}, regularisation {found.Plan.Regularisation:G3}, L1 marginal error {found.Plan.MarginalError:E1} after {found.Plan.Passes} passes"));
         return 0;
     }

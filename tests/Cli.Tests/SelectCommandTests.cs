@@ -18,12 +18,13 @@ public sealed class SelectCommandTests : IDisposable
         foreach (string method in (string[])["ot", "distance", "less", "pds", "pds-centroid", "pds-max"])
         {
             (int code, string output, string errors) = await CommandTests.Run("select", "--method", method, "--candidates", At("candidates"), "--targets", At("targets"),
-                "--keep", "2", "--pairs", At("pairs"), "--out", At("selected"), "--report", At("report"), "--scores", At("scores"));
+                "--keep", "2", "--pairs", At("pairs"), "--out", At("selected"), "--report", At("report"), "--scores", At("scores"), "--plot", At("plot.svg"));
             Assert.True(code == 0, errors);
             Assert.Contains("kept 2 of 4", output, StringComparison.Ordinal);
             Assert.Equal(["0", "2"], File.ReadLines(At("selected")).Select(line => JsonElement.Parse(line).GetProperty("prompt").GetString()));
             Assert.Equal([0, 2], JsonElement.Parse(await File.ReadAllTextAsync(At("report"), TestContext.Current.CancellationToken)).GetProperty("kept").EnumerateArray().Select(row => row.GetInt32()));
             Assert.Equal(5, File.ReadLines(At("scores")).Count());
+            Assert.Equal(method == "ot", System.Xml.Linq.XDocument.Load(At("plot.svg")).Descendants().Any(element => element.Name.LocalName == "circle"));
         }
     }
 

@@ -20,7 +20,7 @@ public sealed class RovrmTests
         Assert.Equal(8, Selected("textual").Length);
         Assert.All(Selected("textual"), line => Assert.Contains(line, File.ReadAllLines(scenes.At("textual.train.jsonl"))));
         Assert.Equal(10, File.ReadAllLines(scenes.At("whole/selection/textual/targets.jsonl")).Length); // the captions that were selected
-        Assert.True(File.Exists(scenes.At("whole/selection/caption/scores.png")));
+        Assert.True(File.Exists(scenes.At("whole/selection/caption/selection.svg")));
         Assert.InRange(JsonElement.Parse(File.ReadAllText(scenes.At("whole/selection/caption/report.json"))).GetProperty("kept").GetArrayLength(), 10, 10);
 
         // Stopped in the second phase, and in a selection.

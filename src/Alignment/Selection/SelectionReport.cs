@@ -42,6 +42,7 @@ public sealed record SelectionReport
         regularisation = Plan?.Regularisation,
         transport_cost = Plan?.Cost,
         passes = Plan?.Passes,
+        errors = Plan?.Errors.Select(error => new { pass = error.Pass, regularisation = error.Regularisation, error = error.Error }),
         mean_score = Scores.Average(),
         mean_kept_score = Kept.Average(row => Scores[row]),
         kept = Kept,

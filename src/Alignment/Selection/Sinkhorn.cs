@@ -22,7 +22,17 @@ public sealed record SinkhornSettings
 /// <param name="Regularisation">ε, in the unit of the costs.</param>
 /// <param name="MarginalError">Σ_j |Σ_i γ_ij − 1/m|, relative to a total mass of 1; the row sums are exact.</param>
 /// <param name="Passes">Passes over the costs.</param>
-public sealed record TransportPlan(double[] RowCosts, double Cost, double Regularisation, double MarginalError, int Passes);
+public sealed record TransportPlan(double[] RowCosts, double Cost, double Regularisation, double MarginalError, int Passes)
+{
+    /// <summary>How far the row sums were off before each pass that measured it, in the passes' order.</summary>
+    public IReadOnlyList<PassError> Errors { get; init; } = [];
+}
+
+/// <summary>How far the row sums of a plan were off before a pass.</summary>
+/// <param name="Pass">From 1; the first pass over the costs takes their mean and measures nothing.</param>
+/// <param name="Regularisation">ε then, in the unit of the costs.</param>
+/// <param name="Error">Σ_i |Σ_j γ_ij − 1/n|, relative to a total mass of 1.</param>
+public readonly record struct PassError(int Pass, double Regularisation, double Error);
 
 /// <summary>Passes over transport costs between uniform measures, wherever these lie: a row's potential needs its own costs alone, a column's those of all rows.</summary>
 public abstract class TransportPasses : IDisposable
@@ -83,14 +93,21 @@ public static class Sinkhorn
             return new TransportPlan(new double[over.Rows], 0, 0, 0, 1);
         double target = settings.Regularisation * mean;
         int passes = 1;
+        List<PassError> errors = [];
         for (double epsilon = Math.Max(mean, target); ; epsilon = Math.Max(epsilon / 2, target))
         {
             bool last = epsilon <= target;
-            for (int pass = 0; passes < settings.MostPasses && (last || pass < WarmPasses); pass++, passes++)
-                if (over.Pass(epsilon, measure: pass > 0) < settings.Tolerance)
+            for (int pass = 0; passes < settings.MostPasses && (last || pass < WarmPasses); pass++)
+            {
+                double error = over.Pass(epsilon, measure: pass > 0);
+                passes++;
+                if (pass > 0)
+                    errors.Add(new PassError(passes, epsilon, error));
+                if (error < settings.Tolerance)
                     break;
+            }
             if (last || passes >= settings.MostPasses)
-                return over.Finish(epsilon, passes);
+                return over.Finish(epsilon, passes) with { Errors = errors };
         }
     }
 }

@@ -20,6 +20,7 @@ internal sealed class SelectCommand : Command
     private readonly Option<string?> output = new("--out") { Description = "Where they go." };
     private readonly Option<string?> report = new("--report") { Description = "Write what was found as JSON." };
     private readonly Option<string?> scores = new("--scores") { Description = "Write all scores as CSV." };
+    private readonly Option<string?> plot = new("--plot") { Description = "Draw how the scores lie and how the plan's error fell, as SVG." };
     private readonly Option<double> regularisation = new("--regularisation") { Description = "Of entropic transport, as a share of the mean cost.", DefaultValueFactory = _ => new SinkhornSettings().Regularisation };
     private readonly Option<double> tolerance = new("--tolerance") { Description = "Relative L1 error of the marginals at which it stops.", DefaultValueFactory = _ => new SinkhornSettings().Tolerance };
     private readonly Option<int> passes = new("--passes") { Description = "Passes over the costs at most.", DefaultValueFactory = _ => new SinkhornSettings().MostPasses };
@@ -29,7 +30,7 @@ internal sealed class SelectCommand : Command
 
     public SelectCommand() : base("select", "Selects preference pairs by their features (gradients, or what xds represent wrote): those that teach what the target pairs teach.")
     {
-        foreach (Option option in new Option[] { method, candidates, targets, keep, pairs, output, report, scores, regularisation, tolerance, passes, memory, threads, seed })
+        foreach (Option option in new Option[] { method, candidates, targets, keep, pairs, output, report, scores, plot, regularisation, tolerance, passes, memory, threads, seed })
             Options.Add(option);
         Validators.Add(result =>
         {
@@ -52,6 +53,8 @@ internal sealed class SelectCommand : Command
             found.WriteJson(json);
         if (result.GetValue(scores) is { } table)
             found.WriteCsv(table);
+        if (result.GetValue(plot) is { } picture)
+            SelectionPlot.Write(picture, found);
         Line($"kept {found.Kept.Length} of {found.Candidates} by {result.GetValue(method)}: mean score {found.Kept.Average(row => found.Scores[row]):F4}, of all {found.Scores.Average():F4} ({(found.LowerIsBetter ? "lower" : "higher")} is better)");
         if (found.Plan is { } plan)
             Line($"transport: cost {plan.Cost:F4}, regularisation {plan.Regularisation:G3}, L1 marginal error {plan.MarginalError:E1} after {plan.Passes} passes");

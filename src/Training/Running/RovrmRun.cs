@@ -83,7 +83,7 @@ public sealed class RovrmRun(RovrmSettings settings, Action<string> tell)
         }
         report.WriteJson(Path.Combine(folder, "report.json"));
         report.WriteCsv(Path.Combine(folder, "scores.csv"));
-        Plots.Histogram(Path.Combine(folder, "scores.png"), report);
+        SelectionPlot.Write(Path.Combine(folder, "selection.svg"), report);
         Write(selected, report.Kept.Select(row => candidates[row]));
         tell($"selecting {phase.Name} pairs: kept {report.Kept.Length} of {candidates.Length}{(report.Plan is { } plan ? $", L1 marginal error {plan.MarginalError:E1}" : "")}");
         return selected;
