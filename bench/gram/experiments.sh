@@ -2,7 +2,7 @@
 # GRAM beside other reward models, on one GPU: experiments.sh PART TRAINER DATA BASES OUT LIBTORCH
 #   base NAME    a language model pre-trained here, into BASES: clean (the shape of BASES/nano, documentation alone) or large (82 M, documentation and replies)
 #   rates        learning rates of both kinds of model, by the validation prompts, into OUT/rates
-#   table BASE   five kinds of model from that base, SEEDS of them (1 2 3)
+#   table BASE   kinds of model from that base (ROWS), SEEDS of them (1 2 3)
 #   adapt        the models of base nano, taught harmlessness with 50 to 2,000 labels
 # DATA is the folder that the program beside this file wrote, with docs.jsonl of corpus.py and replies.jsonl (each answer of unlabelled as a conversation). PARALLEL runs go at once (3). A run that is there is not made again.
 set -uo pipefail
@@ -16,7 +16,7 @@ smooth="--label_smoothing 0.1 --smoothing_form pytorch"
 run() { # NAME STAGE ARGUMENTS...: into OUT/NAME
   [ ! -f "$out/$1/done" ] || return 0
   local begun=$SECONDS
-  if "$trainer" "${@:2}" --output_dir "$out/$1" --libtorch "$libtorch" --device cuda --bf16 true --save_total_limit 1 --logging_steps 20 --per_device_eval_batch_size 32 >"$out/$1.log" 2>&1; then
+  if "$trainer" "${@:2}" --output_dir "$out/$1" --libtorch "$libtorch" --device cuda --bf16 true --save_steps 1000000 --save_total_limit 1 --logging_steps 20 --per_device_eval_batch_size 32 >"$out/$1.log" 2>&1; then
     rm -rf "$out/$1"/checkpoint-*
     touch "$out/$1/done"
     echo "$1: $((SECONDS - begun)) s"
@@ -52,22 +52,37 @@ rates)
   echo "gram $(best gram) bt $(best bt)" | tee "$out/rates" ;;
 table)
   read -r _ judging _ scoring <"$out/rates"
-  own="--train_data $data/train.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32"
-  drop() { [ "$base" = nano ] || echo "rm -rf $out/$base-$1-$seed/final"; } # only what is adapted later is kept
+  most="--max_samples 12000"
+  steps="--max_length 2048 --per_device_train_batch_size 16 --gradient_accumulation_steps 2" # of 32
+  own="--train_data $data/train.jsonl.gz $most $steps" even="--train_data $data/train-balanced.jsonl.gz $steps"
+  learn() { # NAME STAGE MODEL ARGUMENTS...: only what is adapted or tuned further is kept
+    echo -n "run $base-$1-$seed $2 --model_name_or_path $3 $4 --seed $seed; "
+    case $base-$1 in nano-bt | nano-judge | nano-gram | *-first*) ;; *) echo -n "rm -rf $out/$base-$1-$seed/final; " ;; esac
+  }
   for seed in ${SEEDS:-1 2 3}; do
-    for row in ${ROWS:-bt judge gram smooth}; do
+    first=$out/$base-first-$seed/final more=$out/$base-first-more-$seed/final
+    for row in ${ROWS:-bt judge gram smooth}; do # a line is one chain of runs
       case $row in
-        bt) echo "run $base-bt-$seed bt --model_name_or_path $bases/$base $own --learning_rate $scoring --seed $seed $tests; $(drop bt)" ;;
-        smooth) echo "run $base-smooth-$seed bt --model_name_or_path $bases/$base $own --learning_rate $scoring $smooth --seed $seed $tests; rm -rf $out/$base-smooth-$seed/final" ;;
-        judge) echo "run $base-judge-$seed gram --model_name_or_path $bases/$base $own --learning_rate $judging $smooth --seed $seed $tests; $(drop judge)" ;;
-        gram) # with the first stage; "plain" is without smoothing
-          first=$out/$base-first-$seed
-          echo "run $base-first-$seed gram-pretrain --model_name_or_path $bases/$base --train_data $data/unlabelled.jsonl.gz --max_samples 12000 --max_length 2048 --per_device_train_batch_size 32 --learning_rate 3e-4 --seed $seed; run $base-gram-$seed gram --model_name_or_path $first/final $own --learning_rate $judging $smooth --seed $seed $tests; run $base-plain-$seed gram --model_name_or_path $first/final $own --learning_rate $judging --seed $seed $tests; rm -rf $first/final $out/$base-plain-$seed/final; $(drop gram)" ;;
+        bt) learn bt bt "$bases/$base" "$own --learning_rate $scoring $tests" ;;
+        smooth) learn smooth bt "$bases/$base" "$own --learning_rate $scoring $smooth $tests" ;;
+        judge) learn judge gram "$bases/$base" "$own --learning_rate $judging $smooth $tests" ;;
+        gram) # both stages
+          learn first gram-pretrain "$bases/$base" "--train_data $data/unlabelled.jsonl.gz $most $steps --learning_rate 3e-4"
+          learn gram gram "$first" "$own --learning_rate $judging $smooth $tests" ;;
+        plain) learn plain gram "$first" "$own --learning_rate $judging $tests" ;; # without smoothing; behind gram
+        more) # four times as much of the first stage, two passes of the second
+          learn first-more gram-pretrain "$bases/$base" "--train_data $data/unlabelled.jsonl.gz --num_train_epochs 3 $steps --learning_rate 3e-4"
+          learn more gram "$more" "$own --num_train_epochs 2 --learning_rate $judging $smooth $tests" ;;
+        even) # as many pairs whose better answer is longer as shorter; behind gram
+          learn even gram "$first" "$even --num_train_epochs 2 --learning_rate $judging $smooth $tests" ;;
+        even-judge) learn even-judge gram "$bases/$base" "$even --num_train_epochs 2 --learning_rate $judging $smooth $tests" ;;
+        even-bt) learn even-bt bt "$bases/$base" "$even --num_train_epochs 2 --learning_rate $scoring $tests" ;;
       esac
+      echo
     done
   done | xargs -P "${PARALLEL:-3}" -I{} bash -c '{}' ;;
 adapt)
-  for seed in 1 2 3; do
+  for seed in ${SEEDS:-1 2 3}; do
     for kind in bt judge gram; do
       stage=gram; [ $kind != bt ] || stage=bt
       for labels in 50 200 500 1000 2000; do

@@ -5,19 +5,21 @@
 # DATA is the folder that bench/gram wrote, BASE a language model, JUDGE a trained judge to adapt; PARALLEL says how many run at once.
 set -uo pipefail
 part=$1 trainer=$2 data=$3 base=$4 judge=$5 out=$6 libtorch=${7:-}
-common=(--bf16 true --save_total_limit 1 --logging_steps 20 ${libtorch:+--libtorch "$libtorch"})
+common=(--bf16 true --save_steps 1000000 --logging_steps 20 ${libtorch:+--libtorch "$libtorch" --device cuda})
 mkdir -p "$out"
 
 train() { # name, then the trainer's arguments; a run that is done is not run again
-  [ -f "$out/$1/test.jsonl" ] || "$trainer" "${@:2}" --output_dir "$out/$1" --resume_from_checkpoint true "${common[@]}" >"$out/$1.log" 2>&1 || { echo "$1 failed: $(tail -1 "$out/$1.log")"; return; }
-  [ "$part" = models ] || rm -rf "$out/$1"/checkpoint-* "$out/$1/final"
+  [ -f "$out/$1/done" ] || "$trainer" "${@:2}" --output_dir "$out/$1" "${common[@]}" >"$out/$1.log" 2>&1 || { echo "$1 failed: $(tail -1 "$out/$1.log")"; return; }
+  rm -rf "$out/$1"/checkpoint-*
+  [ "$part" = models ] || rm -rf "$out/$1/final"
+  touch "$out/$1/done"
   tail -1 "$out/$1/test.jsonl"
 }
 
 if [ "$part" = models ]; then
   for stage in lrhp bt; do
     train "${stage/bt/lrhp-bt}" $stage --model_name_or_path "$base" --train_data "$data/lrhp-train.jsonl.gz" --learning_rate 1e-4 --num_train_epochs 2 --max_length 1024 \
-      --per_device_train_batch_size 32 --seed 1 --test_data pairs="$data/validation.jsonl.gz" pairs="$data/lrhp-test.jsonl.gz" &
+      --per_device_train_batch_size 16 --gradient_accumulation_steps 2 --seed 1 --test_data pairs="$data/validation.jsonl.gz" pairs="$data/lrhp-test.jsonl.gz" &
   done
   wait
   exit
@@ -40,4 +42,4 @@ for seed in 1 2 3; do
   done
 done
 wait
-cat "$out"/*/test.jsonl >"$out/lines.jsonl"
+cat "$out"/{bt,gram}-*/test.jsonl >"$out/lines.jsonl"

@@ -150,6 +150,8 @@ public sealed class DataTests : IDisposable
         }
         string zipped = Write("pairs.jsonl.gz", Encoding.UTF8.GetBytes("""{"prompt":"a","chosen":"b","rejected":"c"}"""));
         byte[] good = File.ReadAllBytes(zipped);
+        File.WriteAllBytes(zipped, good[..^4]); // cut where all its lines are whole
+        Assert.Contains($"{zipped}: not a whole gzip file", Assert.Throws<DataException>(() => PreferenceData.Pairs(zipped, new DataCounts()).Count()).Message, StringComparison.Ordinal);
         good[12] ^= 0xFF;
         File.WriteAllBytes(zipped, good);
         Assert.Contains(zipped, Assert.Throws<DataException>(() => PreferenceData.Pairs(zipped, new DataCounts()).Count()).Message, StringComparison.Ordinal);

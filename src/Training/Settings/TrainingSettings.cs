@@ -215,7 +215,7 @@ public sealed record TrainingSettings
         Require(ModelNameOrPath.Length > 0, "model_name_or_path is missing: name the model to begin with.");
         Require(OutputDir.Length > 0, "output_dir is missing: name a folder for checkpoints and the final model.");
         Require(TrainData.Count > 0, "train_data is missing: name the files to learn from.");
-        Require(LearningRate is > 0 and < 10, "learning_rate must be greater than 0, such as 1e-5.");
+        Require(LearningRate is > 0 and < 10, "learning_rate must be greater than 0 and less than 10, such as 1e-5.");
         Require(WarmupRatio is >= 0 and <= 1, "warmup_ratio must be from 0 to 1.");
         Require(NumTrainEpochs > 0 && double.IsFinite(NumTrainEpochs), "num_train_epochs must be greater than 0.");
         Require(MaxSteps >= 0 && EvalSteps >= 0 && SaveSteps >= 0 && MaxSamples >= 0 && EarlyStoppingPatience >= 0 && LoraR >= 0, "max_steps, eval_steps, save_steps, max_samples, early_stopping_patience and lora_r must not be negative.");
