@@ -11,6 +11,7 @@ public sealed class RedisServiceTests : IAsyncDisposable
     private readonly List<Process> processes = [];
     private readonly List<HttpClient> clients = [];
     private readonly string name = $"test{Guid.NewGuid():N}";
+    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("xds-redis-");
     private Process? redis;
     private int redisPort;
 
@@ -29,12 +30,16 @@ public sealed class RedisServiceTests : IAsyncDisposable
         string whole = await XdsProcess.CompleteAsync(one, 24);
         Assert.Equal(whole, await XdsProcess.CompleteAsync(two, 24));
 
-        // A decode worker dies under load; another joins by hand; its requests go on there.
+        // A decode worker dies under load; another joins by hand, which first gets the model from the prefill worker; its requests go on there.
         Task<string>[] running = [.. Enumerable.Range(0, 4).Select(index => XdsProcess.CompleteAsync(index % 2 == 0 ? one : two, 24))];
         await XdsProcess.KillAsync(decode.Id, XdsProcess.SigKill);
-        Worker("decode", "d1");
+        string fetched = Path.Combine(folder.FullName, "model");
+        WorkerOf(fetched, "decode", "d1", "--fetch-model");
         foreach (Task<string> answer in running)
             Assert.Equal(whole, await answer);
+
+        Assert.Equal([fetched], Directory.GetFileSystemEntries(folder.FullName));
+        Assert.Contains(lines, line => line.Contains("from p0", StringComparison.Ordinal));
 
         // A front end dies under load: the other one's requests do not notice.
         running = [.. Enumerable.Range(0, 4).Select(_ => XdsProcess.CompleteAsync(two, 24))];
@@ -55,6 +60,7 @@ public sealed class RedisServiceTests : IAsyncDisposable
             await process.WaitForExitAsync(CancellationToken.None);
             process.Dispose();
         }
+        folder.Delete(recursive: true);
     }
 
     private async Task StartRedisAsync()
@@ -79,11 +85,13 @@ public sealed class RedisServiceTests : IAsyncDisposable
         return (client, Worker("frontend", $"f{port}", "--port", $"{port}"));
     }
 
-    private Process Worker(string role, string worker, params string[] more)
+    private Process Worker(string role, string worker, params string[] more) => WorkerOf(XdsProcess.Tiny, role, worker, more);
+
+    private Process WorkerOf(string model, string role, string worker, params string[] more)
     {
         Process process = XdsProcess.Start(
             Keep,
-            ["worker", XdsProcess.Tiny, "--skip-tokenizer-init", "--role", role, "--name", worker, "--cluster", $"redis://127.0.0.1:{redisPort}", "--service-name", name, "--threads", "1", .. more]);
+            ["worker", model, "--skip-tokenizer-init", "--role", role, "--name", worker, "--cluster", $"redis://127.0.0.1:{redisPort}", "--service-name", name, "--threads", "1", .. more]);
         processes.Add(process);
         return process;
     }

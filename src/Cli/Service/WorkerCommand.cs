@@ -23,6 +23,7 @@ internal sealed class WorkerCommand : Command
     private readonly Option<string> role = EngineFlags.Choice("--role", "What it does: prefill, decode, colocated (both), frontend (answers clients), attention (without experts), expert (experts alone) or rank (both, with a share of the experts).", "colocated", "colocated", "prefill", "decode", "frontend", "attention", "expert", "rank");
     private readonly Option<string?> name = new("--name") { Description = "Names the worker; unique within the service (default: role, host and process)." };
     private readonly Option<string?> cores = new("--cores") { Description = "Processor cores to keep to, such as 0-3,8." };
+    private readonly Option<bool> fetch = new("--fetch-model") { Description = "Where the model's folder is not there, get its files from a running worker of the service." };
     private readonly Option<bool> standby = new("--standby") { Description = "Load the model, but take no requests before a line comes on standard input: a launcher's spare worker.", Hidden = true };
     private readonly Option<string?> reward = ServedJudge.Flag();
     private readonly TaskCompletionSource called = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -36,7 +37,7 @@ internal sealed class WorkerCommand : Command
     public WorkerCommand() : base("worker", "Runs one process of a service: xds worker --role decode --cluster redis://host:port.")
     {
         Arguments.Add(model);
-        foreach (Option option in new Option[] { role, name, cores, untilEof, standby, reward })
+        foreach (Option option in new Option[] { role, name, cores, fetch, untilEof, standby, reward })
             Options.Add(option);
         mixture = new MixtureFlags(this, launches: false);
         cluster = new ClusterFlags(this);
@@ -63,6 +64,8 @@ internal sealed class WorkerCommand : Command
             _ = ListenAsync(stop);
         try
         {
+            if (result.GetValue(fetch) && !Path.Exists(settings.Path))
+                await FetchAsync(settings.Path, service, stop.Token);
             if (mine == WorkerRole.Expert)
                 return await RunExpertsAsync(result, settings, stop.Token);
             return mine == WorkerRole.Frontend
@@ -73,6 +76,13 @@ internal sealed class WorkerCommand : Command
         {
             return 0;
         }
+    }
+
+    /// <summary>Gets the model from the service, as a member that is gone again before this worker joins.</summary>
+    private static async Task FetchAsync(string folder, ServiceOptions service, CancellationToken stop)
+    {
+        await using ServiceNode node = await ServiceNode.StartAsync(service, ServiceLog.Add, stop);
+        await node.FetchModelAsync(folder, line => Console.Error.WriteLine($"{service.Worker}: {line}"), stop);
     }
 
     /// <summary>Experts take no requests, so they are no part of the service's control plane: rows come and go through XCCL alone.</summary>
@@ -110,7 +120,7 @@ internal sealed class WorkerCommand : Command
             Volatile.Write(ref node, await starting);
             if (result.GetValue(standby))
                 await called.Task.WaitAsync(stop);
-            Task<string?> over = node.Join(role, loaded.Shell, settings.Name);
+            Task<string?> over = node.Join(role, loaded.Shell, settings.Path);
             if (await over.WaitAsync(stop) is { } fault)
             {
                 await Console.Error.WriteLineAsync($"xds: {service.Worker} ends: {fault}.");

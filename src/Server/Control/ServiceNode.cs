@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.DependencyInjection;
@@ -14,6 +15,7 @@ using XDeepServe.Server.Control.Executor;
 using XDeepServe.Server.Control.Frontend;
 using XDeepServe.Server.Control.Grains;
 using XDeepServe.Server.Control.Messages;
+using XDeepServe.Server.Control.Weights;
 using XDeepServe.Transformerless;
 
 namespace XDeepServe.Server.Control;
@@ -29,6 +31,7 @@ public sealed class ServiceNode : IAsyncDisposable
     private volatile TaskExecutor? _executor;
     private Task _joining = Task.CompletedTask;
     private DistFlow? _flow;
+    private ModelShare? _share;
 
     private ServiceNode(IHost host, ServiceOptions options, IPEndPoint endPoint) => (_host, _options, EndPoint) = (host, options, endPoint);
 
@@ -85,7 +88,7 @@ public sealed class ServiceNode : IAsyncDisposable
     /// <summary>Makes this process's engine a Task Executor of the service.</summary>
     /// <param name="role">What it does.</param>
     /// <param name="shell">The engine, which calls <see cref="Published"/>; stays the caller's.</param>
-    /// <param name="model">Names the model.</param>
+    /// <param name="model">The model's folder or GGUF file: names it, and is where other hosts' workers may get it from.</param>
     /// <returns>Ends when the Task Executor was told to retire (null), or cannot go on: then with the reason, and this process must end without waiting for the engine.</returns>
     public Task<string?> Join(WorkerRole role, TeShell shell, string model)
     {
@@ -97,7 +100,7 @@ public sealed class ServiceNode : IAsyncDisposable
             Role = role,
             Pid = Environment.ProcessId,
             Host = Dns.GetHostName(),
-            Model = model,
+            Model = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(model))),
             Groups = shell.Metrics.Count,
             RequestLimit = shell.Options.QueueLimit + shell.Options.MaxSequences * shell.Metrics.Count,
             CacheBlocks = shell.CacheBlocks,
@@ -108,7 +111,8 @@ public sealed class ServiceNode : IAsyncDisposable
         };
         IGrainFactory grains = _host.Services.GetRequiredService<IGrainFactory>();
         _flow = new DistFlow(shell, info.Id, (owner, link, cancel) => grains.GetGrain<ITaskExecutor>(owner).Link(link).WaitAsync(cancel));
-        TaskExecutor executor = new(info, shell, _flow, _options, Log);
+        _share = new ModelShare(model, _options.Address);
+        TaskExecutor executor = new(info, shell, _flow, _share, _options, Log);
         _host.Services.GetRequiredService<ExecutorSlot>().Fill(executor);
         _executor = executor;
         _joining = KeepJoinedAsync(executor);
@@ -130,6 +134,40 @@ public sealed class ServiceNode : IAsyncDisposable
                 await _host.Services.GetRequiredService<IClusterMembershipService>().TryKill(ExecutorId.SiloOf(seen.Info.Id)).ConfigureAwait(false);
             }
         }
+    }
+
+    /// <summary>Brings the files of the service's model to this host, from whichever Task Executor has the least to do, or the next one if that ends.</summary>
+    /// <param name="folder">The folder that is to be there.</param>
+    /// <param name="say">Told what happens.</param>
+    /// <param name="cancel">Gives up; what has come stays for the next time.</param>
+    /// <exception cref="IOException">Nobody has them, or this host cannot take them; says what to do.</exception>
+    public async Task FetchModelAsync(string folder, Action<string> say, CancellationToken cancel)
+    {
+        folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
+        using ModelFetch fetch = new(folder);
+        string trouble = "no worker that has them has joined";
+        long moved = Stopwatch.GetTimestamp(), before = 0;
+        while (!Directory.Exists(folder))
+        {
+            try
+            {
+                foreach (ExecutorInfo member in await Cluster.Members().ConfigureAwait(false))
+                {
+                    trouble = await TryFetchAsync(fetch, member, say, cancel).ConfigureAwait(false) ?? trouble;
+                }
+            }
+            catch (Exception failure) when (Unreachable.Is(failure) && !cancel.IsCancellationRequested)
+            {
+                trouble = failure.Message;
+            }
+            (moved, before) = fetch.Received > before ? (Stopwatch.GetTimestamp(), fetch.Received) : (moved, before);
+            if (Stopwatch.GetElapsedTime(moved) > _options.PlacementPatience)
+            {
+                throw new IOException($"The files of the service's model could not be fetched into {folder}: {trouble}. What has come lies beside it and is used the next time.");
+            }
+            await Task.Delay(s_retryInterval, cancel).ConfigureAwait(false);
+        }
+        say($"the model is in {folder}, {fetch.Received >> 20} MiB of it fetched just now");
     }
 
     /// <summary>Asks the cluster whether a role needs a worker more or less; this process sees to it.</summary>
@@ -188,6 +226,10 @@ public sealed class ServiceNode : IAsyncDisposable
                 // Heart-beats that are not answered say it too.
             }
         }
+        if (_share is { } share)
+        {
+            await share.DisposeAsync().ConfigureAwait(false);
+        }
         _flow?.Dispose();
     }
 
@@ -206,6 +248,26 @@ public sealed class ServiceNode : IAsyncDisposable
     private ICluster Cluster => _host.Services.GetRequiredService<ClusterPlace>().Grain;
 
     private ILogger Log => _host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("XDeepServe.Control");
+
+    /// <returns>What went wrong; null if nothing did.</returns>
+    private async Task<string?> TryFetchAsync(ModelFetch fetch, ExecutorInfo member, Action<string> say, CancellationToken cancel)
+    {
+        try
+        {
+            if (await _host.Services.GetRequiredService<IGrainFactory>().GetGrain<ITaskExecutor>(member.Id).Offer().ConfigureAwait(false) is not { } offer)
+            {
+                return null;
+            }
+            say($"fetching {member.Model}, {offer.Files.Sum(file => file.Bytes) >> 20} MiB, from {member.Name}");
+            await fetch.RunAsync(offer, cancel).ConfigureAwait(false);
+            return null;
+        }
+        catch (Exception failure) when ((failure is HttpRequestException || Unreachable.Is(failure)) && !cancel.IsCancellationRequested)
+        {
+            say($"{member.Name} does not give the model: {failure.Message}");
+            return $"{member.Name}: {failure.Message}";
+        }
+    }
 
     /// <summary>Says again and again that it is here: the cluster grain may have begun a new life.</summary>
     private async Task KeepJoinedAsync(TaskExecutor executor)

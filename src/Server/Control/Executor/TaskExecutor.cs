@@ -1,11 +1,13 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using Orleans.Runtime;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.DistFlow;
 using XDeepServe.Server.Control.Grains;
 using XDeepServe.Server.Control.Messages;
+using XDeepServe.Server.Control.Weights;
 using XDeepServe.Server.Metrics;
 
 namespace XDeepServe.Server.Control.Executor;
@@ -18,6 +20,7 @@ internal sealed class TaskExecutor
 {
     private readonly TeShell _shell;
     private readonly DistFlow _flow;
+    private readonly ModelShare _share;
     private readonly ServiceOptions _options;
     private readonly ILogger _log;
     private readonly ConcurrentDictionary<string, Outbox> _outboxes = new();
@@ -29,8 +32,8 @@ internal sealed class TaskExecutor
     private volatile bool _draining;
 
     /// <summary>A Task Executor. Its engine must call <see cref="Flush"/> when a DP group has turned.</summary>
-    public TaskExecutor(ExecutorInfo info, TeShell shell, DistFlow flow, ServiceOptions options, ILogger log) =>
-        (Info, _shell, _flow, _options, _log) = (info, shell, flow, options, log);
+    public TaskExecutor(ExecutorInfo info, TeShell shell, DistFlow flow, ModelShare share, ServiceOptions options, ILogger log) =>
+        (Info, _shell, _flow, _share, _options, _log) = (info, shell, flow, share, options, log);
 
     /// <summary>What it is.</summary>
     public ExecutorInfo Info { get; }
@@ -177,6 +180,20 @@ internal sealed class TaskExecutor
         new EngineText(text, prefix, modelName, ("worker", Info.Name), ("role", Info.Role.ToString().ToLowerInvariant())).Write(_shell);
         WorkerText.Write(text, Info, _flow.Metrics);
         return text.ToString();
+    }
+
+    /// <summary>Where the files of its model can be fetched.</summary>
+    /// <exception cref="OrleansException">They are not there any more.</exception>
+    public async Task<ModelOffer?> OfferAsync()
+    {
+        try
+        {
+            return await _share.OfferAsync().ConfigureAwait(false);
+        }
+        catch (IOException failure)
+        {
+            throw new OrleansException($"its files cannot be read: {failure.Message}");
+        }
     }
 
     /// <summary>How its experts fare, as JSON; null if it shares none, or another tells it.</summary>

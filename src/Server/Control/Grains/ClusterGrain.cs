@@ -64,6 +64,9 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
         });
     }
 
+    public Task<ExecutorInfo[]> Members() =>
+        Task.FromResult<ExecutorInfo[]>([.. _members.Values.OrderBy(tracked => tracked.Member.Report.Requests).Select(tracked => tracked.Info)]);
+
     public Task<ScaleAnswer> Scale(ScaleQuestion question)
     {
         if (!_loads.TryGetValue(question.Role, out RoleLoad? load))

@@ -16,6 +16,9 @@ internal interface ICluster : IGrainWithStringKey
     /// <returns>All Task Executors.</returns>
     Task<ClusterUpdate> Watch(IFrontEnd frontEnd, string frontEndId);
 
+    /// <summary>All Task Executors, those with the least to do first.</summary>
+    Task<ExecutorInfo[]> Members();
+
     /// <summary>Decides whether a role needs a worker more or less, from what heart-beats told; whoever asks does it.</summary>
     Task<ScaleAnswer> Scale(ScaleQuestion question);
 

@@ -49,6 +49,10 @@ internal interface ITaskExecutor : IGrainWithStringKey
     [AlwaysInterleave]
     Task<string> Metrics(string prefix, string modelName);
 
+    /// <summary>Where the files of its model can be fetched; null if it is about to end.</summary>
+    [AlwaysInterleave]
+    Task<ModelOffer?> Offer();
+
     /// <summary>How its experts fare, as JSON; null if it shares none, or another tells it.</summary>
     [AlwaysInterleave]
     Task<string?> Experts();

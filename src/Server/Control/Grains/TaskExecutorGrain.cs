@@ -44,6 +44,8 @@ internal sealed class TaskExecutorGrain(ExecutorSlot slot) : Grain, ITaskExecuto
 
     public Task<string> Metrics(string prefix, string modelName) => Task.FromResult(Executor.Metrics(prefix, modelName));
 
+    public Task<ModelOffer?> Offer() => Executor.OfferAsync();
+
     public Task<string?> Experts() => Task.FromResult(Executor.Experts);
 
     public Task<bool> ResetPrefixCache() => Executor.ResetPrefixCacheAsync();
