@@ -28,7 +28,7 @@ for place, one in enumerate(read("scienceqa")):
             files[f"visual.{end}"].append({"prompt": f"<image>\n{question}", "image": f"images/{one['image']}", **pair})
             files[f"caption.{end}"].append({"prompt": f"{one['caption']}\n{question}", **pair})
 prompts = {one["id"]: one["prompt"] for one in read("alpaca_eval.prompts")}
-texts = {(one["prompt"], one["generator"]): one["text"] for one in read("alpaca_eval.responses") if len(one["text"]) < 700 and len(prompts[one["prompt"]]) < 300}
+texts = {(one["prompt"], one["generator"]): one["text"] for one in read("alpaca_eval.responses") if 0 < len(one["text"].strip()) < 700 and len(prompts[one["prompt"]]) < 300}
 short = sorted(texts)
 draw.shuffle(short)
 files["replies.train"] = [{"prompt": prompts[prompt], "completion": texts[prompt, generator]} for prompt, generator in short[:12000]]

@@ -26,16 +26,13 @@ internal sealed class SelectCommand : Command
     {
         foreach (Option option in new Option[] { candidates, targets, keep, report, scores, plot, regularisation, memory, device, libtorch })
             Options.Add(option);
-        Validators.Add(result =>
-        {
-            if (result.GetValue(keep) < 1 || result.GetValue(memory) < 0 || result.GetValue(regularisation) is not > 0)
-                result.AddError("--keep must be at least 1, --memory not negative, --regularisation greater than 0.");
-        });
         SetAction((parsed, cancel) => Task.Run(() => Run(parsed, cancel), CancellationToken.None));
     }
 
     private int Run(ParseResult result, CancellationToken cancel)
     {
+        if (result.GetValue(keep) < 1 || result.GetValue(memory) < 0 || result.GetValue(regularisation) is not > 0)
+            throw new TrainingException("--keep must be at least 1, --memory not negative, --regularisation greater than 0.");
         Torch.Load(result.GetValue(libtorch)!);
         using FeatureFile from = FeatureFile.Open(result.GetValue(candidates)!.FullName), to = FeatureFile.Open(result.GetValue(targets)!.FullName);
         SelectionSettings settings = new() { Keep = result.GetValue(keep), Memory = result.GetValue(memory) * Gibibyte, Sinkhorn = new SinkhornSettings { Regularisation = result.GetValue(regularisation) } };

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Transport;
 using static TorchSharp.torch;
@@ -43,9 +44,22 @@ public sealed class TransportTests : IDisposable
             Assert.InRange(block[row, row].item<float>(), 0, 1e-6f);
     }
 
+    [Fact]
+    public async Task The_command_selects_with_its_defaults_and_draws_what_it_found()
+    {
+        Write("from", 30, 1).Dispose();
+        Write("to", 20, 2).Dispose();
+        string[] arguments = ["--candidates", At("from"), "--targets", At("to"), "--keep", "7", "--report", At("report.json"), "--plot", At("plot.svg"), "--device", "cpu"];
+        Assert.Equal(0, await new SelectCommand().Parse(arguments).InvokeAsync(cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(7, JsonElement.Parse(await File.ReadAllTextAsync(At("report.json"), TestContext.Current.CancellationToken)).GetProperty("kept").GetArrayLength());
+        Assert.True(File.Exists(At("plot.svg")));
+    }
+
+    private string At(string name) => Path.Combine(folder, name);
+
     private FeatureFile Write(string name, int rows, int seed)
     {
-        string path = Path.Combine(folder, name);
+        string path = At(name);
         Random random = new(seed);
         float[] row = new float[Columns];
         using (FeatureWriter writer = new(path, Columns, 3))

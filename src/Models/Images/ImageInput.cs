@@ -66,8 +66,9 @@ public sealed class ImageInput
                 throw new ImageException("A data URL's image is not valid base64.");
             }
         }
-        if (new FileInfo(file) is { Exists: true, Length: > MostBytes and { } length })
-            throw new ImageException($"{file} has {length} bytes; at most {MostBytes} can be taken.");
+        // Devices and pipes, which need not end, have 0 bytes too.
+        if (new FileInfo(file) is { Exists: true, Length: 0 or > MostBytes } odd)
+            throw new ImageException($"{file} has {odd.Length} bytes; an image of 1 to {MostBytes} can be taken.");
         try
         {
             return Processor.Process(File.ReadAllBytes(file));

@@ -44,6 +44,15 @@ internal static class PngGuard
         }
     }
 
+    /// <summary>Width and height as the file's first chunk tells them; null if it does not, or if they are none of PNG's.</summary>
+    public static (int Width, int Height)? Size(ReadOnlySpan<byte> file)
+    {
+        if (file.Length < Signature + ChunkHead + 8 || !file.Slice(Signature + 4, 4).SequenceEqual("IHDR"u8))
+            return null;
+        int width = BinaryPrimitives.ReadInt32BigEndian(file[(Signature + ChunkHead)..]), height = BinaryPrimitives.ReadInt32BigEndian(file[(Signature + ChunkHead + 4)..]);
+        return width > 0 && height > 0 ? (width, height) : null;
+    }
+
     // Rows with their filter bytes; an interlaced image has up to two rows for one.
     private static long Unpacked(ReadOnlySpan<byte> header)
     {

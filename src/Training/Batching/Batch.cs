@@ -12,7 +12,7 @@ public sealed class Batch
     /// <summary>What a position without a target holds.</summary>
     public const long Unlearned = -100;
 
-    private const int LengthUnit = 128; // tokens that lengths are rounded up to on a GPU
+    private const int LengthUnit = 32; // tokens that lengths are rounded up to on a GPU
 
     /// <summary>Makes a batch.</summary>
     /// <param name="examples">At least one, each of as many sequences.</param>

@@ -49,7 +49,7 @@ public sealed class Descriptions
         using DisposeScope scope = NewDisposeScope();
         using IDisposable unrecorded = no_grad();
         Batch batch = stage.Batch(opened, network.Weights.Device);
-        Tensor ids = batch.Ids;
+        Tensor ids = batch.Ids.narrow(1, 0, opened[0].Length); // a batch may be padded
         List<int>[] answers = [.. opened.Select(_ => new List<int>())];
         bool[] ended = new bool[opened.Count];
         for (int length = 0; length < Longest && ended.Contains(false); length++)
