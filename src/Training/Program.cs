@@ -3,6 +3,7 @@ using System.ComponentModel;
 using System.Reflection;
 using System.Runtime.InteropServices;
 using XDeepServe.Alignment.Data;
+using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
 using XDeepServe.Training.Running;
 using XDeepServe.Training.Settings;
@@ -12,7 +13,7 @@ namespace XDeepServe.Training;
 /// <summary>The trainer's command line: a command for each stage, a flag for each setting.</summary>
 internal static class Program
 {
-    private static async Task<int> Main(string[] arguments)
+    internal static async Task<int> Main(string[] arguments)
     {
         RootCommand root = new("Trains language models and reward models. Every stage takes the same settings, from a YAML file, from flags, or both.");
         foreach (string stage in Run.Stages)
@@ -30,7 +31,7 @@ internal static class Program
             await Console.Error.WriteLineAsync($"xds-train: {what}{advice}").ConfigureAwait(false);
             return 1;
         }
-        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or IOException or UnauthorizedAccessException)
+        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or ImageException or IOException or UnauthorizedAccessException)
         {
             await Console.Error.WriteLineAsync($"xds-train: {failure.Message}").ConfigureAwait(false);
             return 1;

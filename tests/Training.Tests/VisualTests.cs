@@ -131,4 +131,15 @@ public sealed class VisualTests
         foreach (string name in loaded.Weights.Names)
             Assert.Equal(name.StartsWith("vision_tower.", StringComparison.Ordinal) || name.StartsWith("multi_modal_projector.", StringComparison.Ordinal), (loaded.Weights[name] == trained.Weights[name]).all().item<bool>());
     }
+
+    [Theory]
+    [InlineData(100)] // cut off
+    [InlineData(0)]
+    public async Task A_bad_image_ends_the_command_with_its_name_and_no_more(int bytes)
+    {
+        using SceneModel scenes = new(pairs: 3);
+        string image = scenes.At("images/000001.png");
+        await File.WriteAllBytesAsync(image, (await File.ReadAllBytesAsync(image, TestContext.Current.CancellationToken))[..bytes], TestContext.Current.CancellationToken);
+        Assert.Equal(1, await Program.Main(["bt", "--model_name_or_path", scenes.Folder, "--from_scratch", "true", "--train_data", scenes.At("visual.train.jsonl"), "--output_dir", scenes.At("out"), "--max_steps", "2", "--max_length", "256", "--device", "cpu"]));
+    }
 }

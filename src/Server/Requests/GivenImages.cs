@@ -81,7 +81,7 @@ internal sealed class GivenImages(ServedModel model, ServerOptions options)
         }
         byte[] bytes = Encoding.ASCII.GetBytes(url[(comma + 1)..]);
         OperationStatus status = Base64.DecodeFromUtf8InPlace(bytes, out int length);
-        return status == OperationStatus.Done && length > 0
+        return status == OperationStatus.Done
             ? bytes[..length]
             : throw ApiException.BadRequest($"'{name}' is not valid base64 behind its comma.", name);
     }
