@@ -164,10 +164,10 @@ for seed in map(int, seeds.split(",")):
         write(f"visual.{budget}.{seed}.jsonl", shuffled[:budget])
 
     def rows(rank, name, model, needs, stage="bt", sizes=[int(budget) for budget in budgets], seed=seed):
-        return [Job((rank, seed, size), f"{name} {size} {seed}", lambda size=size: visual(stage, name, model, size, seed), needs) for size in sizes if (name, size, seed) not in done]
+        return [Job((rank, size, seed), f"{name} {size} {seed}", lambda size=size: visual(stage, name, model, size, seed), needs) for size in sizes if (name, size, seed) not in done]
 
     def prepared(rank, name, action, wanted, needs):  # a model that rows begin with, made if any of them is missing
-        job = Job((rank, seed, 0), f"{name} {seed}", action, needs)
+        job = Job((rank, 0, seed), f"{name} {seed}", action, needs)
         rest = wanted([job])
         if rest:
             jobs.extend([job, *rest])
@@ -184,7 +184,7 @@ for seed in map(int, seeds.split(",")):
             return first + more
 
         def later(rank, name, action, after, needs, seed=seed):
-            job = Job((rank, seed, 0), f"{name} {seed}", action, needs)
+            job = Job((rank, 0, seed), f"{name} {seed}", action, needs)
             rest = after([job])
             return [job, *rest] if rest else []
 
