@@ -20,7 +20,7 @@ public sealed class MarginTests
     {
         (float[][] features, double[] margins) = Examples(count, columns, seed: 3);
         const double penalty = 0.7;
-        MarginPredictor fitted = RidgeRegression.Fit(features, margins, penalty);
+        MarginPredictor fitted = RidgeRegression.Fit(features, margins, Alone(count), penalty);
         double[] weights = fitted.Layers[0].Weights[0];
         double[][] rows = [.. features.Select(row => row.Select((value, i) => (value - fitted.Mean[i]) / fitted.Scale[i]).ToArray())];
         // The gradient of sum (x w + b - y)^2 + n lambda |w|^2 is zero.
@@ -32,26 +32,37 @@ public sealed class MarginTests
     }
 
     [Theory]
-    [InlineData(30, 6)]
-    [InlineData(15, 25)]
-    public void Ridge_chooses_the_penalty_that_foretells_left_out_examples_best(int count, int columns)
+    [InlineData(30, 6, 1)]
+    [InlineData(15, 25, 1)]
+    [InlineData(30, 6, 5)]
+    [InlineData(15, 25, 4)]
+    public void Ridge_chooses_the_penalty_that_foretells_left_out_prompts_best(int count, int columns, int together)
     {
         (float[][] features, double[] margins) = Examples(count, columns, seed: 5, noise: 4);
+        string[] prompts = [.. Enumerable.Range(0, count).Select(index => $"{index / together}")];
+        if (together > 1) // what a prompt's examples share
+        {
+            float[][] shared = Examples(count, columns, seed: 6).Features;
+            margins = [.. margins.Select((margin, index) => margin + 3 * (index / together % 3))];
+            features = [.. features.Select((row, index) => row.Select((value, column) => value * 0.2f + shared[index / together][column]).ToArray())];
+        }
         double[] penalties = [1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3];
         // Standardised once with all examples, as the closed form does; the mean is fitted anew each time.
-        double[] errors = [.. penalties.Select(penalty => Enumerable.Range(0, count).Sum(left =>
+        MarginPredictor all = RidgeRegression.Fit(features, margins, prompts, 1);
+        float[][] standard = [.. features.Select(row => row.Select((value, i) => (float)((value - all.Mean[i]) / all.Scale[i])).ToArray())];
+        double[] errors = [.. penalties.Select(penalty => prompts.Distinct().Sum(prompt =>
         {
-            MarginPredictor all = RidgeRegression.Fit(features, margins, penalty);
-            float[][] standard = [.. features.Select(row => row.Select((value, i) => (float)((value - all.Mean[i]) / all.Scale[i])).ToArray())];
-            double predicted = LeaveOut(standard, margins, left, penalty * count);
-            return (predicted - margins[left]) * (predicted - margins[left]);
+            int[] left = [.. Enumerable.Range(0, count).Where(index => prompts[index] == prompt)];
+            return LeaveOut(standard, margins, left, penalty * count).Zip(left, (predicted, index) => (predicted - margins[index]) * (predicted - margins[index])).Sum();
         }))];
         double best = penalties[Array.IndexOf(errors, errors.Min())];
-        Assert.Equal(RidgeRegression.Fit(features, margins, best).Layers[0].Weights[0], RidgeRegression.Fit(features, margins).Layers[0].Weights[0]);
+        Assert.Equal(RidgeRegression.Fit(features, margins, prompts, best).Layers[0].Weights[0], RidgeRegression.Fit(features, margins, prompts).Layers[0].Weights[0]);
     }
 
-    // Gradient descent on the problem without one example: a twin that shares nothing with the closed form.
-    private static double LeaveOut(float[][] rows, double[] margins, int left, double lambda)
+    private static string[] Alone(int count) => [.. Enumerable.Range(0, count).Select(index => $"{index}")];
+
+    // Gradient descent on the problem without some examples: a twin that shares nothing with the closed form.
+    private static double[] LeaveOut(float[][] rows, double[] margins, int[] left, double lambda)
     {
         int columns = rows[0].Length;
         double[] weights = new double[columns];
@@ -62,7 +73,7 @@ public sealed class MarginTests
             double slopeBias = 0;
             for (int i = 0; i < rows.Length; i++)
             {
-                if (i == left)
+                if (left.Contains(i))
                     continue;
                 double residual = bias - margins[i];
                 for (int j = 0; j < columns; j++)
@@ -75,7 +86,7 @@ public sealed class MarginTests
             for (int j = 0; j < columns; j++)
                 weights[j] -= step * slope[j];
         }
-        return bias + rows[left].Zip(weights, (x, w) => x * w).Sum();
+        return [.. left.Select(index => bias + rows[index].Zip(weights, (x, w) => x * w).Sum())];
     }
 
     [Fact]
@@ -103,10 +114,10 @@ public sealed class MarginTests
         (float[][] features, double[] margins) = Examples(240, 4, seed: 9);
         double[] curved = [.. features.Select(row => Math.Abs(row[0]) * 4 + row[2])];
         string[] clusters = [.. Enumerable.Range(0, 240).Select(index => $"{index / 3}")];
-        Assert.True(MarginReport.CrossValidate(features, margins, clusters, (some, labels) => RidgeRegression.Fit(some, labels)) is { Pearson: > 0.98, Spearman: > 0.98 } line && line.Error < 0.05 * line.MeanError);
+        Assert.True(MarginReport.CrossValidate(features, margins, clusters, (some, labels, prompts) => RidgeRegression.Fit(some, labels, prompts)) is { Pearson: > 0.98, Spearman: > 0.98 } line && line.Error < 0.05 * line.MeanError);
         NetworkSettings settings = new() { Hidden = 16, Epochs = 300, LearningRate = 1e-2 };
-        MarginReport network = MarginReport.CrossValidate(features, curved, clusters, (some, labels) => SmallNetwork.Fit(some, labels, settings));
-        MarginReport straight = MarginReport.CrossValidate(features, curved, clusters, (some, labels) => RidgeRegression.Fit(some, labels));
+        MarginReport network = MarginReport.CrossValidate(features, curved, clusters, (some, labels, _) => SmallNetwork.Fit(some, labels, settings));
+        MarginReport straight = MarginReport.CrossValidate(features, curved, clusters, (some, labels, prompts) => RidgeRegression.Fit(some, labels, prompts));
         Assert.True(network.Error < 0.5 * straight.Error, $"{network} {straight}");
 
         string path = Path.GetTempFileName();
@@ -125,14 +136,15 @@ public sealed class MarginTests
         (float[][] features, double[] margins) = Examples(60, 3, seed: 1);
         // The label depends on the prompt alone and cannot be foretold from other prompts, but could be remembered.
         string[] clusters = [.. Enumerable.Range(0, 60).Select(index => $"{index % 12}")];
-        MarginReport.CrossValidate(features, margins, clusters, (some, labels) =>
+        MarginReport.CrossValidate(features, margins, clusters, (some, labels, prompts) =>
         {
             HashSet<string> seen = [.. some.Select(row => clusters[Array.IndexOf(features, row)])];
             Assert.InRange(seen.Count, 9, 10); // of 12 prompts in 5 folds
             Assert.Equal(seen.Count * 5, some.Count);
-            return RidgeRegression.Fit(some, labels);
+            Assert.Equal(some.Select(row => clusters[Array.IndexOf(features, row)]), prompts);
+            return RidgeRegression.Fit(some, labels, prompts);
         });
-        Assert.Throws<DataException>(() => MarginReport.CrossValidate(features, margins, [.. clusters.Select(_ => "one")], (some, labels) => RidgeRegression.Fit(some, labels)));
+        Assert.Throws<DataException>(() => MarginReport.CrossValidate(features, margins, [.. clusters.Select(_ => "one")], (some, labels, prompts) => RidgeRegression.Fit(some, labels, prompts)));
     }
 
     [Fact]

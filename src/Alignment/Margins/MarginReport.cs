@@ -12,12 +12,12 @@ public sealed record MarginReport(int Pairs, double Error, double MeanError, dou
     /// <param name="features">One for each pair.</param>
     /// <param name="margins">Their labels.</param>
     /// <param name="clusters">Which prompt each belongs to.</param>
-    /// <param name="fit">Fits a predictor.</param>
+    /// <param name="fit">Fits a predictor to features, labels and their prompts.</param>
     /// <param name="folds">Folds; fewer where there are fewer prompts.</param>
     /// <exception cref="Data.DataException">There are fewer than two prompts.</exception>
     public static MarginReport CrossValidate(
         IReadOnlyList<float[]> features, IReadOnlyList<double> margins, IReadOnlyList<string> clusters,
-        Func<IReadOnlyList<float[]>, IReadOnlyList<double>, MarginPredictor> fit, int folds = 5)
+        Func<IReadOnlyList<float[]>, IReadOnlyList<double>, IReadOnlyList<string>, MarginPredictor> fit, int folds = 5)
     {
         string[] prompts = [.. clusters.Distinct().Order(StringComparer.Ordinal)];
         new Random(1).Shuffle(prompts);
@@ -31,7 +31,7 @@ public sealed record MarginReport(int Pairs, double Error, double MeanError, dou
         {
             int[] seen = [.. Enumerable.Range(0, margins.Count).Where(index => fold[clusters[index]] != part)];
             double[] labels = [.. seen.Select(index => margins[index])];
-            MarginPredictor predictor = fit([.. seen.Select(index => features[index])], labels);
+            MarginPredictor predictor = fit([.. seen.Select(index => features[index])], labels, [.. seen.Select(index => clusters[index])]);
             double mean = labels.Average();
             foreach (int index in Enumerable.Range(0, margins.Count).Where(index => fold[clusters[index]] == part))
             {

@@ -4,7 +4,8 @@ namespace XDeepServe.Alignment.Margins;
 
 /// <summary>
 /// Linear regression with a penalty λ ‖w‖² in closed form, over features or over examples, whichever are fewer. λ is the one of a grid with
-/// the least squared error when each example is left out, which the closed form gives without fitting again: eᵢ / (1 − Hᵢᵢ − 1/n).
+/// the least squared error when each prompt's examples are left out together, which the closed form gives without fitting again:
+/// (I − H − 1/n)⁻¹ e over the rows of the prompt. Examples of one prompt are alike: left out one by one they would foretell each other.
 /// </summary>
 public static class RidgeRegression
 {
@@ -13,11 +14,16 @@ public static class RidgeRegression
     /// <summary>Fits.</summary>
     /// <param name="features">At least three of one length.</param>
     /// <param name="margins">One for each.</param>
+    /// <param name="clusters">Which prompt each belongs to; examples of a single prompt are left out one by one.</param>
     /// <param name="penalty">λ divided by the number of examples; null to choose.</param>
-    public static MarginPredictor Fit(IReadOnlyList<float[]> features, IReadOnlyList<double> margins, double? penalty = null)
+    public static MarginPredictor Fit(IReadOnlyList<float[]> features, IReadOnlyList<double> margins, IReadOnlyList<string> clusters, double? penalty = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(features.Count, 3);
         ArgumentOutOfRangeException.ThrowIfNotEqual(margins.Count, features.Count);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(clusters.Count, features.Count);
+        int[][] prompts = [.. Enumerable.Range(0, clusters.Count).GroupBy(index => clusters[index]).Select(group => group.ToArray())];
+        if (prompts.Length == 1)
+            prompts = [.. prompts[0].Select(index => new[] { index })];
         MarginPredictor standard = MarginPredictor.Standardising("ridge", features);
         double[][] rows = standard.StandardiseAll(features);
         int columns = standard.Mean.Length;
@@ -28,36 +34,37 @@ public static class RidgeRegression
         (double[] Weights, double Error) best = ((double[])[], double.PositiveInfinity);
         foreach (double candidate in penalty is { } given ? [given] : Grid)
         {
-            (double[] Weights, double Error) found = Solve(rows, targets, products, overExamples, candidate * rows.Length);
+            (double[] Weights, double Error) found = Solve(rows, targets, products, prompts, overExamples, candidate * rows.Length);
             if (found.Error < best.Error)
                 best = found;
         }
         return standard with { Layers = [new MarginLayer([best.Weights], [centre])] };
     }
 
-    private static (double[] Weights, double Error) Solve(double[][] rows, double[] targets, double[][] products, bool overExamples, double lambda)
+    private static (double[] Weights, double Error) Solve(double[][] rows, double[] targets, double[][] products, int[][] prompts, bool overExamples, double lambda)
     {
         Cholesky factor = new([.. products.Select((row, i) => row.Select((value, j) => i == j ? value + lambda : value).ToArray())]);
         double[] weights = overExamples ? Combine(rows, factor.Solve(targets)) : factor.Solve(Combine(rows, targets));
         double error = 0;
-        double[] unit = new double[rows.Length];
-        for (int i = 0; i < rows.Length; i++)
+        foreach (int[] prompt in prompts)
         {
-            double left; // 1 - H_ii
-            if (overExamples)
-            {
-                unit[i] = 1;
-                left = lambda * TensorPrimitives.SumOfSquares<double>(factor.Forward(unit));
-                unit[i] = 0;
-            }
-            else
-            {
-                left = 1 - TensorPrimitives.SumOfSquares<double>(factor.Forward(rows[i]));
-            }
-            double residual = (targets[i] - TensorPrimitives.Dot<double>(rows[i], weights)) / Math.Max(left - 1.0 / rows.Length, 1e-12);
-            error += residual * residual;
+            // I - H is λ (K + λ)⁻¹ over examples, and I - X (XᵀX + λ)⁻¹ Xᵀ over features.
+            double[][] halves = [.. prompt.Select(i => factor.Forward(overExamples ? Unit(rows.Length, i) : rows[i]))];
+            double[][] left = Products(halves);
+            for (int i = 0; i < prompt.Length; i++)
+                for (int j = 0; j <= i; j++)
+                    left[i][j] = (overExamples ? lambda * left[i][j] : (i == j ? 1 : 0) - left[i][j]) - 1.0 / rows.Length + (i == j ? 1e-9 : 0);
+            double[] residuals = [.. prompt.Select(i => targets[i] - TensorPrimitives.Dot<double>(rows[i], weights))];
+            error += TensorPrimitives.SumOfSquares<double>(new Cholesky(left).Solve(residuals));
         }
         return (weights, error);
+    }
+
+    private static double[] Unit(int length, int place)
+    {
+        double[] unit = new double[length];
+        unit[place] = 1;
+        return unit;
     }
 
     private static double[] Combine(double[][] rows, double[] shares)

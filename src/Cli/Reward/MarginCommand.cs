@@ -52,12 +52,13 @@ internal sealed class MarginCommand : Command
         double[] margins = [.. labelled.Select((pair, index) => pair.Margin ?? throw new DataException($"{path}: pair {index + 1} has no 'margin', and no 'score_chosen' and 'score_rejected'."))];
         if (rows.Length < 20)
             throw new DataException($"{path}: {rows.Length} labelled pairs are too few; give at least 20.");
-        Func<IReadOnlyList<float[]>, IReadOnlyList<double>, MarginPredictor> fit = result.GetValue(method) == "mlp"
-            ? (some, labels) => SmallNetwork.Fit(some, labels, new NetworkSettings { Seed = result.GetValue(seed) })
-            : (some, labels) => RidgeRegression.Fit(some, labels);
-        Report(MarginReport.CrossValidate(rows, margins, [.. labelled.Select(pair => pair.Cluster)], fit), result, "on other prompts than those fitted to");
+        string[] prompts = [.. labelled.Select(pair => pair.Cluster)];
+        Func<IReadOnlyList<float[]>, IReadOnlyList<double>, IReadOnlyList<string>, MarginPredictor> fit = result.GetValue(method) == "mlp"
+            ? (some, labels, _) => SmallNetwork.Fit(some, labels, new NetworkSettings { Seed = result.GetValue(seed) })
+            : (some, labels, clusters) => RidgeRegression.Fit(some, labels, clusters);
+        Report(MarginReport.CrossValidate(rows, margins, prompts, fit), result, "on other prompts than those fitted to");
         if (result.GetValue(output) is { } file)
-            fit(rows, margins).Write(file);
+            fit(rows, margins, prompts).Write(file);
     }
 
     private void Predict(MarginPredictor fitted, float[][] rows, List<Row> examples, ParseResult result)
