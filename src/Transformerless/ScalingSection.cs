@@ -12,62 +12,30 @@ internal static class ScalingSection
 {
     private const double LongestSeconds = 86400;
 
+    private static readonly YamlFields<(AutoscaleSettings Settings, int Spares)> s_bounds = new("bounds are a mapping with min, max and what else is to differ", "there is no bound", new()
+    {
+        ["min"] = (read, value) => read with { Settings = read.Settings with { Fewest = TopologyFile.Number(value, 1, Topology.MaxWorkers) } },
+        ["max"] = (read, value) => read with { Settings = read.Settings with { Most = TopologyFile.Number(value, 1, Topology.MaxWorkers) } },
+        ["standby"] = (read, value) => read with { Spares = TopologyFile.Number(value, 0, Topology.MaxWorkers) },
+        ["queue-time-out"] = (read, value) => read with { Settings = read.Settings with { QueueTimeOut = Seconds(value) } },
+        ["queue-time-in"] = (read, value) => read with { Settings = read.Settings with { QueueTimeIn = Seconds(value) } },
+        ["kv-usage-out"] = (read, value) => read with { Settings = read.Settings with { KvUsageOut = Share(value) } },
+        ["kv-usage-in"] = (read, value) => read with { Settings = read.Settings with { KvUsageIn = Share(value) } },
+        ["out-after"] = (read, value) => read with { Settings = read.Settings with { PatienceOut = Seconds(value) } },
+        ["in-after"] = (read, value) => read with { Settings = read.Settings with { PatienceIn = Seconds(value) } },
+        ["cool-down"] = (read, value) => read with { Settings = read.Settings with { CoolDown = Seconds(value) } },
+    });
+
+    private static readonly YamlFields<IReadOnlyList<RoleScaling>> s_roles = new("'autoscale' is a mapping from roles to their bounds", "no number of workers follows the load of",
+        Enum.GetValues<WorkerRole>().Where(RoleScaling.Fits).ToDictionary(TopologyFile.NameOf, role => (Func<IReadOnlyList<RoleScaling>, YamlNode, IReadOnlyList<RoleScaling>>)((read, value) => [.. read, ReadRole(role, value)])));
+
     /// <summary>Reads it.</summary>
     /// <exception cref="ArgumentException">It says what is wrong, and in which line.</exception>
-    public static IReadOnlyList<RoleScaling> Read(YamlNode section)
-    {
-        List<RoleScaling> roles = [];
-        foreach ((YamlNode key, YamlNode value) in (section as YamlMappingNode ?? throw TopologyFile.Wrong(section, "'autoscale' is a mapping from roles to their bounds")).Children)
-        {
-            if (!Enum.TryParse(TopologyFile.Scalar(key), ignoreCase: true, out WorkerRole role) || !RoleScaling.Fits(role) || char.IsAsciiDigit(TopologyFile.Scalar(key)[0]))
-                throw TopologyFile.Wrong(key, $"'{key}' has no number of workers that follows the load; colocated, prefill and decode have");
-            roles.Add(ReadRole(role, value as YamlMappingNode ?? throw TopologyFile.Wrong(value, "bounds are a mapping with min, max and what else is to differ")));
-        }
-        return roles;
-    }
+    public static IReadOnlyList<RoleScaling> Read(YamlNode section) => s_roles.Read(section, []);
 
-    private static RoleScaling ReadRole(WorkerRole role, YamlMappingNode entry)
+    private static RoleScaling ReadRole(WorkerRole role, YamlNode entry)
     {
-        AutoscaleSettings settings = new() { Most = 0 };
-        int spares = 0;
-        foreach ((YamlNode key, YamlNode value) in entry.Children)
-        {
-            switch (TopologyFile.Scalar(key))
-            {
-                case "min":
-                    settings = settings with { Fewest = TopologyFile.Number(value, 1, Topology.MaxWorkers) };
-                    break;
-                case "max":
-                    settings = settings with { Most = TopologyFile.Number(value, 1, Topology.MaxWorkers) };
-                    break;
-                case "standby":
-                    spares = TopologyFile.Number(value, 0, Topology.MaxWorkers);
-                    break;
-                case "queue-time-out":
-                    settings = settings with { QueueTimeOut = Seconds(value) };
-                    break;
-                case "queue-time-in":
-                    settings = settings with { QueueTimeIn = Seconds(value) };
-                    break;
-                case "kv-usage-out":
-                    settings = settings with { KvUsageOut = Real(value, 1, "share between 0 and 1") };
-                    break;
-                case "kv-usage-in":
-                    settings = settings with { KvUsageIn = Real(value, 1, "share between 0 and 1") };
-                    break;
-                case "out-after":
-                    settings = settings with { PatienceOut = Seconds(value) };
-                    break;
-                case "in-after":
-                    settings = settings with { PatienceIn = Seconds(value) };
-                    break;
-                case "cool-down":
-                    settings = settings with { CoolDown = Seconds(value) };
-                    break;
-                default:
-                    throw TopologyFile.Wrong(key, $"there is no bound '{key}'; there are min, max, standby, queue-time-out, queue-time-in, kv-usage-out, kv-usage-in, out-after, in-after and cool-down");
-            }
-        }
+        (AutoscaleSettings settings, int spares) = s_bounds.Read(entry, (new AutoscaleSettings { Most = 0 }, 0));
         if (settings.Most == 0)
             throw TopologyFile.Wrong(entry, "'max' is needed: the most workers that there may be");
         try
@@ -82,6 +50,8 @@ internal static class ScalingSection
     }
 
     private static TimeSpan Seconds(YamlNode node) => TimeSpan.FromSeconds(Real(node, LongestSeconds, $"number of seconds, at most {LongestSeconds},"));
+
+    private static double Share(YamlNode node) => Real(node, 1, "share between 0 and 1");
 
     private static double Real(YamlNode node, double most, string what) =>
         double.TryParse(TopologyFile.Scalar(node), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double number) && number <= most

@@ -11,6 +11,24 @@ namespace XDeepServe.Transformerless;
 /// </summary>
 public static class TopologyFile
 {
+    private static readonly YamlFields<(YamlSequenceNode? Workers, IReadOnlyList<RoleScaling> Scaling, int Domains)> s_file = new("a topology file holds one mapping, with a list 'workers'", "the file has no", new()
+    {
+        ["workers"] = (read, value) => read with { Workers = value as YamlSequenceNode ?? throw Wrong(value, "'workers' is a list") },
+        ["autoscale"] = (read, value) => read with { Scaling = ScalingSection.Read(value) },
+        ["domains"] = (read, value) => read with { Domains = Number(value, 1, Topology.MaxWorkers) },
+    });
+
+    private static readonly YamlFields<(WorkerRole? Role, int Count, WorkerSpec Spec)> s_worker = new("a worker is a mapping with a role", "a worker has no", new()
+    {
+        ["role"] = (read, value) => read with { Role = Role(value) },
+        ["count"] = (read, value) => read with { Count = Number(value, 1, Topology.MaxWorkers) },
+        ["groups"] = (read, value) => read with { Spec = read.Spec with { Groups = Number(value, 1, Topology.MaxGroups) } },
+        ["cores"] = (read, value) => read with { Spec = read.Spec with { Cores = Cores(value) } },
+        ["device"] = (read, value) => read with { Spec = read.Spec with { Device = Scalar(value) } },
+        ["memory"] = (read, value) => read with { Spec = read.Spec with { Memory = Bytes(value) } },
+        ["block-size"] = (read, value) => read with { Spec = read.Spec with { BlockSize = Number(value, 1, 256) } },
+    });
+
     /// <summary>Reads a file's text.</summary>
     /// <exception cref="ArgumentException">It says what is wrong, and in which line.</exception>
     public static Topology Read(string text)
@@ -24,67 +42,30 @@ public static class TopologyFile
         {
             throw new ArgumentException($"The topology file is no YAML: line {broken.Start.Line}: {broken.Message}");
         }
-        if (stream.Documents.Count != 1 || stream.Documents[0].RootNode is not YamlMappingNode root)
+        if (stream.Documents.Count != 1)
             throw new ArgumentException("A topology file holds one mapping, with a list 'workers'.");
-        YamlSequenceNode? listed = null;
-        IReadOnlyList<RoleScaling> scaling = [];
-        int domains = 1;
-        foreach ((YamlNode key, YamlNode value) in root.Children)
-        {
-            if (Scalar(key) == "domains")
-                domains = Number(value, 1, Topology.MaxWorkers);
-            else if (Scalar(key) == "autoscale")
-                scaling = ScalingSection.Read(value);
-            else
-                listed = Scalar(key) == "workers" && value is YamlSequenceNode sequence ? sequence : throw Wrong(key, $"'{key}' is not known here; the file holds a list 'workers', 'autoscale' with how their number follows the load, and 'domains' of its attention workers");
-        }
+        (YamlSequenceNode? listed, IReadOnlyList<RoleScaling> scaling, int domains) = s_file.Read(stream.Documents[0].RootNode, (null, [], 1));
         List<WorkerSpec> workers = [];
         foreach (YamlNode entry in listed ?? throw new ArgumentException("The topology file has no list 'workers'."))
-            AddAll(entry as YamlMappingNode ?? throw Wrong(entry, "a worker is a mapping with a role"), workers);
+            AddAll(entry, workers);
         return new Topology(workers, domains) { Scaling = scaling };
     }
 
-    private static void AddAll(YamlMappingNode entry, List<WorkerSpec> workers)
+    private static void AddAll(YamlNode entry, List<WorkerSpec> workers)
     {
-        WorkerRole? role = null;
-        int count = 1;
-        WorkerSpec spec = new() { Name = "", Role = default };
-        foreach ((YamlNode key, YamlNode value) in entry.Children)
-        {
-            switch (Scalar(key))
-            {
-                case "role":
-                    role = Enum.TryParse(Scalar(value), ignoreCase: true, out WorkerRole parsed) && Enum.IsDefined(parsed) && !char.IsAsciiDigit(Scalar(value)[0])
-                        ? parsed
-                        : throw Wrong(value, $"'{value}' is no role; there are {string.Join(", ", Enum.GetNames<WorkerRole>()).ToLowerInvariant()}");
-                    break;
-                case "count":
-                    count = Number(value, 1, Topology.MaxWorkers);
-                    break;
-                case "groups":
-                    spec = spec with { Groups = Number(value, 1, Topology.MaxGroups) };
-                    break;
-                case "cores":
-                    spec = spec with { Cores = Cores(value) };
-                    break;
-                case "device":
-                    spec = spec with { Device = Scalar(value) };
-                    break;
-                case "memory":
-                    spec = spec with { Memory = Bytes(value) };
-                    break;
-                case "block-size":
-                    spec = spec with { BlockSize = Number(value, 1, 256) };
-                    break;
-                default:
-                    throw Wrong(key, $"a worker has no '{key}'; it has role, count, groups, cores, device, memory and block-size");
-            }
-        }
+        (WorkerRole? role, int count, WorkerSpec spec) = s_worker.Read(entry, (null, 1, new WorkerSpec { Name = "", Role = default }));
         if (role is not { } known)
             throw Wrong(entry, "a worker needs a role");
         for (int number = 0; number < count; number++)
             workers.Add(spec with { Role = known, Name = Topology.NameOf(known, workers.Count(worker => worker.Role == known)) });
     }
+
+    /// <summary>A role as files write it.</summary>
+    internal static string NameOf(WorkerRole role) => role.ToString().ToLowerInvariant();
+
+    private static WorkerRole Role(YamlNode node) =>
+        Enum.GetValues<WorkerRole>().Where(role => NameOf(role).Equals(Scalar(node), StringComparison.OrdinalIgnoreCase)).Cast<WorkerRole?>().FirstOrDefault()
+            ?? throw Wrong(node, $"'{node}' is no role; there are {string.Join(", ", Enum.GetValues<WorkerRole>().Select(NameOf))}");
 
     internal static string Scalar(YamlNode node) => node is YamlScalarNode { Value: { Length: > 0 } value } ? value : throw Wrong(node, "a single value is needed here");
 

@@ -116,7 +116,7 @@ public sealed class TopologyTests
 
     [Theory]
     [InlineData("[]", "line 3: 'autoscale' is a mapping")]
-    [InlineData("{ frontend: { max: 2 } }", "'frontend' has no number of workers that follows the load")]
+    [InlineData("{ frontend: { max: 2 } }", "no number of workers follows the load of 'frontend'; there are colocated, prefill, decode")]
     [InlineData("{ prefill: { max: 2 } }", "has none to begin with")]
     [InlineData("{ colocated: 3 }", "bounds are a mapping")]
     [InlineData("{ colocated: { min: 2 } }", "line 3: 'max' is needed")]
