@@ -3,6 +3,7 @@ using XDeepServe.Cli.Service;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
 using XDeepServe.Server.Control.Frontend;
+using XDeepServe.Server.Control.Messages;
 using XDeepServe.Server.Tracing;
 using XDeepServe.Transformerless;
 
@@ -112,6 +113,8 @@ internal sealed class ServeCommand : Command
         async Task<ServedModel> LoadAsync(CancellationToken stop)
         {
             node = await ServiceNode.StartAsync(service, ServiceLog.Add, stop);
+            DesiredWorkers desired = new(0, workers.Workers.Where(spec => RoleScaling.Fits(spec.Role) && !workers.SharesExperts).CountBy(spec => spec.Role).ToDictionary());
+            await node.LaunchAsync(desired, stop);
             many = node.OpenFrontEnd(front.Config, front.Engine);
             launcher = new Launcher(workers, node, spec => WorkerArguments(result, spec, workers, node));
             launcher.Start();
@@ -119,7 +122,7 @@ internal sealed class ServeCommand : Command
             Task watch = launcher.WatchStartAsync(ready.Token);
             await await Task.WhenAny(many.ReadyAsync(launcher.Executors, ready.Token), watch);
             await ready.CancelAsync();
-            launcher.Scale(workers.Scaling);
+            launcher.Follow(desired, workers.Scaling);
             ServedModel served = front.Serve(many, options);
             if (result.GetValue(reward) is not { } chosen)
                 return served;

@@ -152,6 +152,7 @@ public sealed class XdsServer : IAsyncDisposable
         new ScoreRoutes(state).Map(routes);
         new ModelRoutes(state).Map(routes);
         new StateRoutes(state).Map(routes);
+        new ScaleRoutes(state).Map(routes);
         PageRoutes.Map(routes);
     }
 

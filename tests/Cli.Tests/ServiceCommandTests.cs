@@ -158,6 +158,12 @@ public sealed class ServiceCommandTests : IAsyncDisposable
                 "one of them ends");
             Assert.Single(await XdsProcess.WorkersAsync(client));
             Assert.Equal(whole, await CompleteAsync(24));
+
+            // By hand, too.
+            using StringContent two = new("""{"role":"colocated","workers":2}""", null, "application/json");
+            using HttpResponseMessage answer = await client.PostAsync(new Uri("/scale", UriKind.Relative), two, Cancel);
+            Assert.Equal("""{"desired":{"colocated":2}}""", await answer.Content.ReadAsStringAsync(Cancel));
+            await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(client)).Count == 2, "a second worker serves again");
             Assert.DoesNotContain(Said("colocated-"), line => line.Contains("ended with status", StringComparison.Ordinal));
         }
         finally

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using XDeepServe.Server.Control;
+using XDeepServe.Server.Control.Messages;
 using XDeepServe.Transformerless;
 
 namespace XDeepServe.Cli.Service;
@@ -42,18 +43,18 @@ internal sealed class Launcher : IAsyncDisposable
             workers.ForEach(Run);
     }
 
-    /// <summary>Lets the numbers of workers follow the load, from here on.</summary>
-    public void Scale(IReadOnlyList<RoleScaling> roles)
+    /// <summary>Lets the numbers of workers follow what is desired, and that the load, from here on.</summary>
+    public void Follow(DesiredWorkers desired, IReadOnlyList<RoleScaling> scaled)
     {
         lock (gate)
-            running.Add(new Autoscaler(this, node).RunAsync(roles, stop.Token));
+            running.Add(new Reconciler(this, node).RunAsync(desired, scaled, stop.Token));
     }
 
     /// <summary>Workers of a role that serve or are about to, without those that are about to end.</summary>
-    public int Count(WorkerRole role)
+    public IReadOnlyList<string> Names(WorkerRole role)
     {
         lock (gate)
-            return workers.Count(worker => worker.Spec.Role == role && worker is { Spare: false, Retiring: false });
+            return [.. workers.Where(worker => worker.Spec.Role == role && worker is { Spare: false, Retiring: false }).Select(worker => worker.Spec.Name)];
     }
 
     /// <summary>One more worker of a role: one that stands by, or a new one.</summary>

@@ -170,23 +170,42 @@ public sealed class ServiceNode : IAsyncDisposable
         say($"the model is in {folder}, {fetch.Received >> 20} MiB of it fetched just now");
     }
 
-    /// <summary>Asks the cluster whether a role needs a worker more or less; this process sees to it.</summary>
+    /// <summary>Has the cluster decide whether a role needs a worker more or less: what it decides is desired from here on.</summary>
     /// <param name="role">The role.</param>
     /// <param name="settings">Bounds.</param>
     /// <param name="workers">Workers that it has, those included that are starting, without those that are about to end.</param>
-    /// <returns>What to do; to hold where the cluster does not answer.</returns>
-    public async Task<ScaleAnswer> ScaleAsync(WorkerRole role, AutoscaleSettings settings, int workers)
+    public Task ScaleAsync(WorkerRole role, AutoscaleSettings settings, int workers) =>
+        AskAsync(async () =>
+        {
+            await Cluster.Scale(new ScaleQuestion { Role = role, Settings = settings, Workers = workers }).ConfigureAwait(false);
+            return true;
+        }, false);
+
+    /// <summary>Makes this process the service's launcher.</summary>
+    /// <param name="desired">How many workers each role is to have.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="IOException">Another one is.</exception>
+    public async Task LaunchAsync(DesiredWorkers desired, CancellationToken cancel)
     {
-        try
+        // One that has just died counts for a while.
+        long start = Stopwatch.GetTimestamp();
+        while (await AskAsync(() => Model.Meet(Launcher, desired), null).ConfigureAwait(false) is null)
         {
-            return await Cluster.Scale(new ScaleQuestion { Role = role, Settings = settings, Workers = workers }).ConfigureAwait(false);
-        }
-        catch (Exception failure) when (Unreachable.Is(failure))
-        {
-            Log.LogDebug(failure, "The cluster did not answer.");
-            return new ScaleAnswer(ScaleDecision.Hold, null);
+            if (Stopwatch.GetElapsedTime(start) > _options.HeartbeatPatience * 2)
+            {
+                throw new IOException($"The service '{_options.Name}' has a launcher already: start more of its processes with 'xds worker', or name another service with --service-name.");
+            }
+            await Task.Delay(s_retryInterval, cancel).ConfigureAwait(false);
         }
     }
+
+    /// <summary>Tells as the launcher what is desired as far as it knows, and learns what is.</summary>
+    /// <returns>What is desired; <paramref name="known"/> where the service does not answer.</returns>
+    public async Task<DesiredWorkers> MeetAsync(DesiredWorkers known) => await AskAsync(() => Model.Meet(Launcher, known), null).ConfigureAwait(false) ?? known;
+
+    /// <summary>Of some workers the one that has the least to bring to an end.</summary>
+    /// <returns>Its name; null if none of them serves, or the service does not answer.</returns>
+    public Task<string?> LeastAsync(IEnumerable<string> workers) => AskAsync(() => Cluster.Least([.. workers]), null);
 
     /// <summary>Has a worker take no more requests and end when it has done those that it has.</summary>
     /// <param name="worker">The worker's name.</param>
@@ -245,9 +264,26 @@ public sealed class ServiceNode : IAsyncDisposable
 
     private ClusterView View => _host.Services.GetRequiredService<ClusterView>();
 
+    private IModel Model => _host.Services.GetRequiredService<ClusterPlace>().Model;
+
+    private string Launcher => $"{_options.Worker}@{EndPoint}";
+
     private ICluster Cluster => _host.Services.GetRequiredService<ClusterPlace>().Grain;
 
     private ILogger Log => _host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("XDeepServe.Control");
+
+    private async Task<T> AskAsync<T>(Func<Task<T>> question, T unanswered)
+    {
+        try
+        {
+            return await question().ConfigureAwait(false);
+        }
+        catch (Exception failure) when (Unreachable.Is(failure))
+        {
+            Log.LogDebug(failure, "The cluster did not answer.");
+            return unanswered;
+        }
+    }
 
     /// <returns>What went wrong; null if nothing did.</returns>
     private async Task<string?> TryFetchAsync(ModelFetch fetch, ExecutorInfo member, Action<string> say, CancellationToken cancel)

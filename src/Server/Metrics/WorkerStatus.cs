@@ -1,12 +1,24 @@
 using System.Text.Json;
 using XDeepServe.Server.Control.Frontend;
 using XDeepServe.Server.Control.Messages;
+using XDeepServe.Transformerless;
 
 namespace XDeepServe.Server.Metrics;
 
 /// <summary>The live topology of a service, as its page shows it.</summary>
 internal static class WorkerStatus
 {
+    /// <summary>Writes the field <c>desired</c> into an open object: workers that each role is to have, where a launcher sees to it.</summary>
+    public static void Write(Utf8JsonWriter json, DesiredWorkers? desired)
+    {
+        json.WriteStartObject("desired"u8);
+        foreach ((WorkerRole role, int workers) in desired?.Roles ?? new Dictionary<WorkerRole, int>())
+        {
+            json.WriteNumber(role.ToString().ToLowerInvariant(), workers);
+        }
+        json.WriteEndObject();
+    }
+
     /// <summary>Writes the field <c>workers</c> into an open object: one entry for each Task Executor.</summary>
     public static void Write(Utf8JsonWriter json, ClusterEngine service)
     {

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using XDeepServe.Server.Control.Frontend;
+using XDeepServe.Server.Control.Messages;
 using XDeepServe.Server.Http;
 using XDeepServe.Server.Metrics;
 
@@ -65,10 +66,12 @@ internal sealed class StateRoutes(ServerState state)
         });
     }
 
-    private Task StatusAsync(HttpContext context)
+    private async Task StatusAsync(HttpContext context)
     {
         EngineLoad load = EngineLoad.Of(state.Model);
-        return JsonAnswer.SendAsync(context, 200, json =>
+        ClusterEngine? service = state.Model?.Served.Engine as ClusterEngine;
+        DesiredWorkers? desired = service is null ? null : await service.DesiredAsync();
+        await JsonAnswer.SendAsync(context, 200, json =>
         {
             json.WriteStartObject();
             json.WriteString("state"u8, state.Draining ? "draining"u8 : state.Model is null ? "loading"u8 : "ready"u8);
@@ -77,8 +80,9 @@ internal sealed class StateRoutes(ServerState state)
             json.WriteNumber("uptime_seconds"u8, state.Now - state.Started);
             WriteModel(json, state.Model);
             load.Write(json);
-            if (state.Model?.Served.Engine is ClusterEngine service)
+            if (service is not null)
             {
+                WorkerStatus.Write(json, desired);
                 WorkerStatus.Write(json, service);
             }
             json.WriteEndObject();

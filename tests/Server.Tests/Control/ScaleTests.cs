@@ -28,38 +28,82 @@ public sealed class ScaleTests
         string first = Topology.NameOf(role, 0), second = Topology.NameOf(role, 1);
         bool enough = false;
         Task<string?[]>[] clients = [.. Enumerable.Range(0, 16).Select(client => LoadAsync(service, client, () => Volatile.Read(ref enough)))];
-        Assert.Equal(ScaleDecision.Out, (await DecideAsync(service, role, 1)).Decision);
+        DesiredWorkers desired = new(0, new Dictionary<WorkerRole, int> { [role] = 1 });
+        await service.FrontNode.LaunchAsync(desired, TestService.Cancel);
+        desired = await DecideAsync(service, role, desired, 2);
         await service.AddAsync(new WorkerSpec { Name = second, Role = role }, options => options with { HeartbeatInterval = TimeSpan.FromMilliseconds(20) }, narrow);
         await ServerHost.UntilAsync(() => Task.FromResult(service.Members[second].Model.Shell.Metrics[0].GenerationTokens > 100), "the new worker works");
         Volatile.Write(ref enough, true);
         Assert.All((await Task.WhenAll(clients)).SelectMany(finish => finish), finish => Assert.Equal("length", finish));
 
         // At rest one of them is to go; it is asked to while it works, so that it has something to bring to an end.
-        ScaleAnswer answer = await DecideAsync(service, role, 2);
-        Assert.Equal(ScaleDecision.In, answer.Decision);
-        TestService.Member leaving = service.Members[Assert.IsType<string>(answer.Worker)];
+        await DecideAsync(service, role, desired, 1);
+        string last = Assert.IsType<string>(await service.FrontNode.LeastAsync([first, second, "unknown"]));
+        Assert.Null(await service.FrontNode.LeastAsync(["unknown"]));
+        TestService.Member leaving = service.Members[last];
         Task<string?>[] answers = [.. Enumerable.Range(0, 40).Select(number => AnswerAsync(service, 100 + number, 40))];
         await ServerHost.UntilAsync(() => Task.FromResult(leaving.Model.Shell.Unfinished > 0), "it works");
-        await service.FrontNode.RetireAsync(answer.Worker!);
+        await service.FrontNode.RetireAsync(last);
         Assert.Null(await leaving.Over.WaitAsync(TimeSpan.FromSeconds(30), TestService.Cancel));
         await leaving.Node.DrainAsync(TimeSpan.FromSeconds(30));
         Assert.Equal(0, leaving.Model.Shell.Unfinished);
         await leaving.DisposeAsync();
-        service.Members.Remove(answer.Worker!);
+        service.Members.Remove(last);
         Assert.All(await Task.WhenAll(answers), finish => Assert.Equal("length", finish));
         Assert.Equal(0, service.Front.Retries); // what it had it brought to an end itself
         Assert.Equal("length", await AnswerAsync(service, 200, 5));
-        Assert.Contains(service.FrontNode.Executors, name => name == (answer.Worker == first ? second : first));
+        Assert.Contains(service.FrontNode.Executors, name => name == (last == first ? second : first));
         await service.IdleAsync();
     }
 
-    private static async Task<ScaleAnswer> DecideAsync(TestService service, WorkerRole role, int workers)
+    [Fact]
+    public async Task WhatIsDesiredIsTheLaunchersToDoAndEveryonesToChange()
     {
-        ScaleAnswer answer = new(ScaleDecision.Hold, null);
+        await using TestService service = await TestService.StartAsync("1", options => options with { HeartbeatPatience = TimeSpan.FromSeconds(2) });
+        Assert.Null(await service.Front.DesiredAsync()); // nobody launches
+        Assert.Null(await service.Front.WantAsync(WorkerRole.Colocated, 2));
+        DesiredWorkers desired = new(0, new Dictionary<WorkerRole, int> { [WorkerRole.Colocated] = 1 });
+        await service.FrontNode.LaunchAsync(desired, TestService.Cancel);
+        Assert.Equal(2, (await service.Front.WantAsync(WorkerRole.Colocated, 2))!.Roles[WorkerRole.Colocated]);
+        Assert.DoesNotContain(WorkerRole.Decode, (await service.Front.WantAsync(WorkerRole.Decode, 2))!.Roles.Keys);
+        desired = await service.FrontNode.MeetAsync(desired);
+        Assert.Equal((1, 2), (desired.Version, desired.Roles[WorkerRole.Colocated]));
+
+        // A second launcher is told so, for as long as the first one says that it is there; then it takes over with what it brings.
+        Task other = service.Members["colocated-0"].Node.LaunchAsync(new DesiredWorkers(0, new Dictionary<WorkerRole, int> { [WorkerRole.Colocated] = 3 }), TestService.Cancel);
+        for (int i = 0; i < 10; i++)
+        {
+            await Task.Delay(20, TestService.Cancel);
+            desired = await service.FrontNode.MeetAsync(desired);
+            Assert.False(other.IsCompleted);
+        }
+        await other;
+        Assert.Equal(3, (await service.Front.DesiredAsync())!.Roles[WorkerRole.Colocated]);
+        await Assert.ThrowsAsync<IOException>(async () =>
+        {
+            Task first = service.FrontNode.LaunchAsync(desired, TestService.Cancel);
+            while (!first.IsCompleted)
+            {
+                await service.Members["colocated-0"].Node.MeetAsync(desired);
+                await Task.Delay(20, TestService.Cancel);
+            }
+            await first;
+        });
+    }
+
+    /// <summary>Has the cluster look again and again until it decides that there are to be so many.</summary>
+    private static async Task<DesiredWorkers> DecideAsync(TestService service, WorkerRole role, DesiredWorkers desired, int expected)
+    {
+        int before = desired.Roles[role];
         await ServerHost.UntilAsync(
-            async () => (answer = await service.FrontNode.ScaleAsync(role, s_quick, workers)).Decision != ScaleDecision.Hold,
+            async () =>
+            {
+                await service.FrontNode.ScaleAsync(role, s_quick, before);
+                desired = await service.FrontNode.MeetAsync(desired);
+                return desired.Roles[role] == expected;
+            },
             "the cluster decides");
-        return answer;
+        return desired;
     }
 
     private static async Task<string?[]> LoadAsync(TestService service, int client, Func<bool> enough)

@@ -141,6 +141,24 @@ public sealed class ClusterEngine : IEngine, IFrontEnd, IAsyncDisposable
         return merge.ToString();
     }
 
+    /// <summary>How many workers each role is to have; null where nobody launches any, or the service does not answer.</summary>
+    public async Task<DesiredWorkers?> DesiredAsync()
+    {
+        try
+        {
+            return await _place.Model.Desired().ConfigureAwait(false);
+        }
+        catch (Exception failure) when (Unreachable.Is(failure))
+        {
+            _log.LogDebug(failure, "The cluster did not answer.");
+            return null;
+        }
+    }
+
+    /// <summary>Desires another number of workers of a role.</summary>
+    /// <returns>What is desired from here on; null where nobody launches workers.</returns>
+    public Task<DesiredWorkers?> WantAsync(WorkerRole role, int workers) => _place.Model.Want(role, workers);
+
     /// <summary>How the service's experts fare, as JSON; an empty object if nobody shares any.</summary>
     public async Task<string> ExpertsAsync()
     {

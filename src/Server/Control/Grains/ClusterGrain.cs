@@ -11,7 +11,7 @@ namespace XDeepServe.Server.Control.Grains;
 /// through the loops of its DP groups, and tells front ends what changed. Whoever does not answer in time is out.
 /// </summary>
 [OwnSilo]
-internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain> log) : Grain, ICluster
+internal sealed class ClusterGrain(ServiceOptions options, ClusterPlace place, ILogger<ClusterGrain> log) : Grain, ICluster
 {
     private readonly Dictionary<string, Tracked> _members = [];
     private readonly Dictionary<string, Watcher> _watchers = [];
@@ -67,22 +67,23 @@ internal sealed class ClusterGrain(ServiceOptions options, ILogger<ClusterGrain>
     public Task<ExecutorInfo[]> Members() =>
         Task.FromResult<ExecutorInfo[]>([.. _members.Values.OrderBy(tracked => tracked.Member.Report.Requests).Select(tracked => tracked.Info)]);
 
-    public Task<ScaleAnswer> Scale(ScaleQuestion question)
+    public async Task Scale(ScaleQuestion question)
     {
         if (!_loads.TryGetValue(question.Role, out RoleLoad? load))
         {
             _loads.Add(question.Role, load = new RoleLoad());
         }
         ScaleDecision decision = load.Decide(question);
-        if (decision == ScaleDecision.Hold)
+        if (decision != ScaleDecision.Hold)
         {
-            return Task.FromResult(new ScaleAnswer(decision, null));
+            await place.Model.Want(question.Role, question.Workers + (decision == ScaleDecision.Out ? 1 : -1));
         }
-        // The one with the least to do has the least to bring to an end; of equals the one that came last.
-        Member? least = Active(question.Role).OrderBy(member => member.Report.Requests).ThenByDescending(member => member.Info.Name, StringComparer.Ordinal).FirstOrDefault();
-        log.LogInformation("{Role} workers: {Decision}, now {Workers}.", question.Role, decision, question.Workers);
-        return Task.FromResult(new ScaleAnswer(decision, decision == ScaleDecision.In ? least?.Info.Name : null));
     }
+
+    public Task<string?> Least(string[] workers) => Task.FromResult(_members.Values.Select(tracked => tracked.Member)
+        .Where(member => !member.Report.Draining && workers.Contains(member.Info.Name))
+        .OrderBy(member => member.Report.Requests).ThenByDescending(member => member.Info.Name, StringComparer.Ordinal)
+        .FirstOrDefault()?.Info.Name);
 
     public Task Unwatch(string frontEndId)
     {

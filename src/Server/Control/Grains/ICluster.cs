@@ -19,8 +19,12 @@ internal interface ICluster : IGrainWithStringKey
     /// <summary>All Task Executors, those with the least to do first.</summary>
     Task<ExecutorInfo[]> Members();
 
-    /// <summary>Decides whether a role needs a worker more or less, from what heart-beats told; whoever asks does it.</summary>
-    Task<ScaleAnswer> Scale(ScaleQuestion question);
+    /// <summary>Decides whether a role needs a worker more or less, from what heart-beats told; what it decides <see cref="IModel"/> desires from here on.</summary>
+    Task Scale(ScaleQuestion question);
+
+    /// <summary>Of some workers the one with the least to do, and so the least to bring to an end; of equals the one that came last.</summary>
+    /// <returns>Its name; null if none of them serves.</returns>
+    Task<string?> Least(string[] workers);
 
     /// <summary>A front end has gone.</summary>
     Task Unwatch(string frontEndId);

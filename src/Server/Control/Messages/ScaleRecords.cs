@@ -17,12 +17,6 @@ internal sealed record ScaleQuestion
     [Id(2)] public required AutoscaleSettings Settings { get; init; }
 }
 
-/// <summary>What to do with a role's workers.</summary>
-/// <param name="Decision">What.</param>
-/// <param name="Worker">The name of the worker that is to end, where one is.</param>
-[GenerateSerializer, Immutable]
-public sealed record ScaleAnswer([property: Id(0)] ScaleDecision Decision, [property: Id(1)] string? Worker);
-
 /// <summary>Bounds as they travel.</summary>
 [GenerateSerializer]
 internal struct ScaleSurrogate
