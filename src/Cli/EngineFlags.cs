@@ -24,7 +24,7 @@ internal sealed class EngineFlags
     private readonly Option<int?> maxModelLength = new("--max-model-len") { Description = "Most tokens of a prompt and its answer (default: the model's own limit)." };
     private readonly Option<int> maxSequences = new("--max-num-seqs") { Description = "Most sequences that run at once.", DefaultValueFactory = _ => 64 };
     private readonly Option<int> maxQueued = new("--max-queued-requests") { Description = "Most requests that wait; more are refused with 429.", DefaultValueFactory = _ => 512 };
-    private readonly Option<int> maxTokens = new("--max-num-batched-tokens") { Description = "Most tokens of a step.", DefaultValueFactory = _ => 512 };
+    private readonly Option<int?> maxTokens = new("--max-num-batched-tokens") { Description = "Most tokens of a step (default: 512, or 2048 on a GPU)." };
     private readonly Option<int> longPrompt = new("--long-prefill-token-threshold") { Description = "Tokens to compute from which a prompt is long: where it can be helped, long and short prompts share no worker and no DP group.", DefaultValueFactory = _ => 2048 };
     private readonly Option<int> blockSize = new("--block-size") { Description = "Positions in a cache block.", DefaultValueFactory = _ => 16 };
     private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for the KV cache; 0 chooses (256 MiB at most, one full sequence at least)." };
@@ -181,7 +181,7 @@ internal sealed class EngineFlags
                 MaxModelLength = 0,
                 MaxSequences = sequences,
                 QueueLimit = result.GetValue(maxQueued),
-                MaxBatchedTokens = result.GetValue(maxTokens),
+                MaxBatchedTokens = result.GetValue(maxTokens) ?? (gpu is null ? 512 : 2048),
                 LongPrompt = result.GetValue(longPrompt),
                 BlockSize = result.GetValue(blockSize),
                 KvCacheBytes = result.GetValue(cacheBytes),

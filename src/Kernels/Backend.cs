@@ -271,7 +271,7 @@ public abstract class Backend : IDisposable
     }
 
     /// <summary>output = SwiGlu of <see cref="GroupedLinear"/>: one row per (token, expert).</summary>
-    /// <param name="output">F32 <c>[tokens·topK, n]</c>.</param>
+    /// <param name="output">F32 <c>[tokens·topK, n]</c>. A product of experts that comes next and takes it in may leave it unwritten.</param>
     /// <param name="both">F32 <c>[tokens·topK, 2n]</c>: room for the product, if the backend needs it.</param>
     /// <param name="input">As in <see cref="GroupedLinear"/>.</param>
     /// <param name="weight">Per expert gate, then up: 2n rows.</param>

@@ -61,14 +61,18 @@ internal sealed class CudaKernelBench(CudaBackend gpu, int rounds)
         int[] chosen = [.. Enumerable.Range(0, tokens).SelectMany(_ => Enumerable.Range(0, experts).OrderBy(_ => random.Next()).Take(topK))];
         gpu.Upload<int>(ids, chosen);
         int distinct = chosen.Distinct().Count();
-        long upBytes = distinct * type.Bytes(2L * width * Hidden), downBytes = upBytes / 2;
-        Weight[] up = Copies(upBytes, seed => Random(type, experts, 2 * width, Hidden, seed));
-        double seconds = gpu.Measure(() => Array.ForEach(up, weight => gpu.GroupedSwiGlu(gated, both, input, weight, ids)), rounds) / up.Length;
-        Report($"experts up {type} {distinct} of {experts}, {tokens} tokens", upBytes, 4.0 * pairs * width * Hidden, seconds);
+        long bytes = distinct * type.Bytes(3L * width * Hidden);
+        Weight[] up = Copies(bytes, seed => Random(type, experts, 2 * width, Hidden, seed)), down = Copies(bytes, seed => Random(type, experts, Hidden, width, seed));
+        double seconds = gpu.Measure(() =>
+        {
+            for (int i = 0; i < up.Length; i++)
+            {
+                gpu.GroupedSwiGlu(gated, both, input, up[i], ids);
+                gpu.GroupedLinear(output, gated, down[i], ids);
+            }
+        }, rounds) / up.Length;
+        Report($"experts {type} {distinct} of {experts}, {tokens} tokens", bytes, 6.0 * pairs * width * Hidden, seconds);
         Array.ForEach(up, weight => weight.Dispose());
-        Weight[] down = Copies(downBytes, seed => Random(type, experts, Hidden, width, seed));
-        double time = gpu.Measure(() => Array.ForEach(down, weight => gpu.GroupedLinear(output, gated, weight, ids)), rounds) / down.Length;
-        Report($"experts down {type} {distinct} of {experts}, {tokens} tokens", downBytes, 2.0 * pairs * width * Hidden, time);
         Array.ForEach(down, weight => weight.Dispose());
     }
 

@@ -1,8 +1,8 @@
-// Grouped-query attention over a bfloat16 cache on the tensor cores. Rows of a tile are (token, query head) pairs that share a
-// cache head. Keys and values go from the cache straight into registers, 16 bytes a lane: the columns of a key and the numbering
-// of a value's columns are permuted the same way on both sides of a product, so nothing passes through shared memory.
-// Few rows (decode): the block's warps share the keys of one part of the context, parts are merged by whichever block ends
-// last, in order. Many rows (prefill): every warp has 16 rows of its own and walks the whole context.
+// Grouped-query attention of few rows (decode) over a bfloat16 cache on the tensor cores. Rows are (token, query head) pairs of a
+// sequence that share a cache head, 16 at most: Prefill.cu has the sequences with more. Keys and values go from the cache straight into
+// registers, 16 bytes a lane: the columns of a key and the numbering of a value's columns are permuted the same way on both sides of a
+// product, so nothing passes through shared memory. The block's warps share the keys of one part of the context, parts are merged by
+// whichever block ends last, in order.
 
 #include "Keys.cu"
 
@@ -22,41 +22,23 @@ __device__ void attend(const AttentionArguments& p)
     if (!own)
         await();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
-    int share = p.heads / p.cacheHeads, cacheHead = blockIdx.y, sequence = blockIdx.z, tile = 0;
-    if (!p.single)
-    {
-        int left = blockIdx.z;
-        for (sequence = 0; sequence < p.batch.contexts.rows; sequence++)
-        {
-            int tiles = ((*ints(p.batch.starts, sequence + 1) - *ints(p.batch.starts, sequence)) * share + 16 * WARPS - 1) / (16 * WARPS);
-            if (left < tiles)
-                break;
-            left -= tiles;
-        }
-        if (sequence == p.batch.contexts.rows)
-            return;
-        tile = left;
-    }
-    int firstToken = p.single ? sequence : *ints(p.batch.starts, sequence), tokens = p.single ? 1 : *ints(p.batch.starts, sequence + 1) - firstToken;
-    int context = *ints(p.batch.contexts, sequence), rows = tokens * share - tile * 16 * WARPS, firstRow = tile * 16 * WARPS;
-    bool shared = rows <= 16 && tile == 0; // warps share the keys
-    int size = partSize(context, 64, 1024), parts = shared ? (context + size - 1) / size : 1;
-    if (blockIdx.x >= parts)
+    int share = p.heads / p.cacheHeads, cacheHead = blockIdx.y, sequence = blockIdx.z;
+    int firstToken = p.single ? sequence : *ints(p.batch.starts, sequence), rows = (p.single ? 1 : *ints(p.batch.starts, sequence + 1) - firstToken) * share;
+    int context = *ints(p.batch.contexts, sequence), size = partSize(context, 64, 1024), parts = (context + size - 1) / size;
+    if (blockIdx.x >= parts || rows > 16)
         return;
-    int start = shared ? blockIdx.x * size : 0, end = shared ? min(context, start + size) : context;
+    int start = blockIdx.x * size, end = min(context, start + size);
     bool newest = own && end == context;
-    if (!shared)
-        firstRow += warp * 16, rows -= warp * 16;
     // The lane's two rows: the token's position bounds what it sees; rows that do not exist see nothing.
     int limits[2], firsts[2], tokenOf[2], headOf[2];
     int last = 0, earliest = context;
 #pragma unroll
     for (int r = 0; r < 2; r++)
     {
-        int row = g + r * 8, index = firstRow + row;
+        int row = g + r * 8;
         bool exists = row < rows;
-        tokenOf[r] = exists ? firstToken + index / share : -1;
-        headOf[r] = cacheHead * share + index % share;
+        tokenOf[r] = exists ? firstToken + row / share : -1;
+        headOf[r] = cacheHead * share + row % share;
         limits[r] = exists ? *ints(p.batch.positions, tokenOf[r]) + 1 : 0;
         firsts[r] = p.window > 0 ? max(0, limits[r] - p.window) : 0;
         last = max(last, limits[r]);
@@ -69,7 +51,7 @@ __device__ void attend(const AttentionArguments& p)
     }
     end = min(end, last);
     start = max(start, earliest & ~(16 * WARPS - 1));
-    int base = start + (shared ? warp * 16 : 0), apart = shared ? 16 * WARPS : 16;
+    int base = start + warp * 16;
     Rows<WIDTH> loaded;
     if (base < end)
     {
@@ -121,22 +103,8 @@ __device__ void attend(const AttentionArguments& p)
     }
     State<WIDTH> state;
     state.clear();
-    for (; base < end; base += apart)
-        state.attend(p, query, loaded, sequence, cacheHead, base, base + apart < end ? base + apart : 0, context, limits, firsts);
-    if (!shared)
-    {
-#pragma unroll
-        for (int r = 0; r < 2; r++)
-            if (tokenOf[r] >= 0)
-            {
-                float* to = floats(p.output, tokenOf[r]) + headOf[r] * WIDTH;
-#pragma unroll
-                for (int i = 0; i < WIDTH / 8; i++)
-                    for (int e = 0; e < 2; e++)
-                        to[i / 8 * 64 + (2 * q + e) * 8 + i % 8] = state.sums[i][r * 2 + e] / state.total[r];
-            }
-        return;
-    }
+    for (; base < end; base += 16 * WARPS)
+        state.attend(p, query, loaded, sequence, cacheHead, base, base + 16 * WARPS < end ? base + 16 * WARPS : 0, context, limits, firsts);
     // Each warp's state to shared memory, then one thread per value adds the warps up in order.
 #pragma unroll
     for (int r = 0; r < 2; r++)

@@ -2,8 +2,9 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
+    private const int FewRows = 16, PrefillStages = 2 * 2 * 64 * 2; // rows of a sequence and a cache head that Attention.cu takes; bytes of Prefill.cu for a column
     private const int LongestPart = 4096, Team = 8, LatentBytes = 2 * ((64 * 584) + (16 * 608)), MostPlainWidth = 1088, MostLatentQuery = 1024;
-    private readonly Kernel attendPlain, attendItems, attend64, attend128, absorb, release, attendLatent, attendLatentFew, mergeLatent;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, prefill64, prefill128, absorb, release, attendLatent, attendLatentFew, mergeLatent;
     private DeviceBuffer? partial, tickets, absorbedQueries;
 
     /// <inheritdoc/>
@@ -17,14 +18,21 @@ public sealed unsafe partial class CudaBackend
             return;
         }
         int share = heads / cacheHeads;
-        bool single = batch.Tokens == batch.Sequences && share <= 64;
-        int tileCount = single ? batch.Sequences : (int)((long)batch.Tokens * share / 64) + batch.Sequences;
+        bool single = batch.Tokens == batch.Sequences && share <= FewRows;
+        if (!single)
+        {
+            const int PerBlock = 128;
+            Launch(width == 64 ? prefill64 : prefill128, new Grid((int)((long)batch.Tokens * share / PerBlock) + batch.Sequences, cacheHeads), 2 * PerBlock,
+                new PrefillArguments(output, query, keys, values, batch, heads, cacheHeads, window, scale), width * PrefillStages);
+            if (share > FewRows || (batch.Sequences == 1 && batch.Tokens * share > FewRows))
+                return;
+        }
         int parts = Parts(Bound(batch), 64, 1024);
-        long places = (long)tileCount * cacheHeads;
+        long places = (long)batch.Sequences * cacheHeads;
         nint sums = Ensure(ref partial, places * parts * 16 * (width + 4) * sizeof(float), "attention over parts of a context");
         nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
         PrepareArguments own = Prepared(query, keys, values, batch);
-        Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, tileCount), 128, new AttentionArguments(
+        Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, batch.Sequences), 128, new AttentionArguments(
             output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon));
     }
 
@@ -107,6 +115,9 @@ public sealed unsafe partial class CudaBackend
 
     private readonly record struct AbsorbArguments(
         Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, WeightView Expand, int Heads, int Plain, int Rope, int Value, int Rank, int Brain);
+
+    private readonly record struct PrefillArguments(
+        Tensor Output, Tensor Query, Tensor Keys, Tensor Values, PagedBatch Batch, int Heads, int CacheHeads, int Window, float Scale);
 
     private readonly record struct LatentArguments(
         Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, int Heads, int Parts, int Split, int Teams, float Scale);

@@ -4,14 +4,13 @@ public sealed unsafe partial class CudaBackend
 {
     private const int FewTokens = 32;    // up to here a product reads its weights straight into registers
     private const int FewPairs = 1024;   // up to here a block finds its expert's pairs itself
-    private const int TileTokens = 64, TileRows = 128, TileBytes = 3 * (TileTokens + TileRows) * 128;
+    private const int TileTokens = 64, TileRows = 128;
     private const int MostProductBytes = 128 << 10; // of blocks of 16 warps
-    private const int WideningBytes = 3 * (TileTokens * 128 + TileRows * 64) + 2 * TileRows * 128;
     private readonly Kernel singlesFew, singlesGrouped, singlesMany, group, packRows, addBias;
-    private readonly Kernel[] tiles, restore; // by kind of weight: bfloat16, 8-bit blocks, 8-bit floats
+    private readonly Kernel[] tiles, tilesGated, restore; // by kind of weight: bfloat16, 8-bit blocks, 8-bit floats
     private readonly ProductKernels products;
     private readonly DenseProducts? dense;
-    private DeviceBuffer? packed, grouping, restored;
+    private DeviceBuffer? packed, grouping, restored, gatedRows;
     private Tensor grouped; // the ids of the product that was launched last, if it was one of experts
 
     /// <inheritdoc/>
@@ -55,6 +54,12 @@ public sealed unsafe partial class CudaBackend
     {
         WeightView view = View(weight);
         int kind = ((CudaWeight)weight).Kind;
+        if (kind > 0 && gating is { } gates && gates.Output == input && gates.Ids == ids)
+        {
+            Experts(output, gates, view, kind);
+            return;
+        }
+        Settle();
         if (kind == 0)
             Launch(singlesGrouped, new Grid(output.Rows, Up(view.Rows, 8)), Threads, new SinglesArguments(output, input, default, ids, view));
         else if (ManyPairs(ids))
@@ -66,12 +71,30 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc/>
     public override void GroupedSwiGlu(Tensor output, Tensor both, Tensor input, Weight weight, Tensor ids)
     {
+        Settle();
         WeightView view = View(weight);
         int kind = ((CudaWeight)weight).Kind;
-        if (kind == 0 || ManyPairs(ids))
+        if (kind == 0)
             base.GroupedSwiGlu(output, both, input, weight, ids);
+        else if (ManyPairs(ids))
+            gating = new GatingArguments(output, both, input, weight, ids); // waits for what comes next: as a rule the downs, which take it in
         else
             FewGrouped(ProductForm.GroupedGated, output, input, view, kind, ids, view.Rows / 2);
+    }
+
+    /// <summary>Both products of the experts of many tokens; what is between them stays in bfloat16 and in the order of experts.</summary>
+    private void Experts(Tensor output, in GatingArguments gates, WeightView down, int kind)
+    {
+        gating = null;
+        (WeightView up, Tensor input, Tensor ids) = (View(gates.Weight), gates.Input, gates.Ids);
+        int pairs = ids.Rows * ids.Columns, count = (pairs / TileTokens) + up.Groups;
+        (nint order, nint _, nint list) = Group(ids, up.Groups);
+        (nint high, nint low) = Pack(input, up.Stride);
+        long plane = (long)pairs * down.Stride * 2;
+        nint middle = Ensure(ref gatedRows, plane * (splits ? 2 : 1), "rows between experts' products"), lost = splits ? middle + (nint)plane : 0;
+        Tiles(((CudaWeight)gates.Weight).Kind, new Grid(Up(down.Stride, TileRows / 2), count),
+            new TileArguments(output, default, up, high, low, order, list, middle, lost, pairs, input.Rows == ids.Rows ? ids.Columns : 1, down.Stride));
+        Tiles(kind, new Grid(Up(down.Rows, TileRows), count), new TileArguments(output, default, down, middle, lost, order, list, 0, 0, pairs, 0, 0));
     }
 
     private static bool ManyPairs(Tensor ids) => ids.Rows > 2 * FewTokens || (long)ids.Rows * ids.Columns > FewPairs;
@@ -118,9 +141,9 @@ public sealed unsafe partial class CudaBackend
 
     private void Many(Tensor output, Tensor input, WeightView view, int kind, Tensor bias)
     {
-        (nint high, nint low) = Pack(input, 0, 1, input.Rows, view.Stride);
+        (nint high, nint low) = Pack(input, view.Stride);
         if (dense is null || !dense.TryRun(output, high, low, Plain(view, kind), view.Rows, view.Stride, input.Rows))
-            Tiles(kind, Up(input.Rows, TileTokens), new TileArguments(output, bias, view, high, low, 0, 0, input.Rows));
+            Tiles(kind, new Grid(Up(view.Rows, TileRows), Up(input.Rows, TileTokens)), new TileArguments(output, bias, view, high, low, 0, 0, 0, 0, input.Rows, 0, 0));
         else if (!bias.IsEmpty)
             Launch(addBias, new Grid(Up(output.Columns, Threads), output.Rows), Threads, new BiasArguments(output, bias));
     }
@@ -129,12 +152,16 @@ public sealed unsafe partial class CudaBackend
     {
         int pairs = ids.Rows * ids.Columns;
         (nint order, nint _, nint list) = Group(ids, view.Groups);
-        (nint high, nint low) = Pack(input, order, input.Rows == ids.Rows ? ids.Columns : 1, pairs, view.Stride);
-        Tiles(kind, pairs / TileTokens + view.Groups, new TileArguments(output, default, view, high, low, order, list, pairs));
+        (nint high, nint low) = Pack(input, view.Stride);
+        Tiles(kind, new Grid(Up(view.Rows, TileRows), (pairs / TileTokens) + view.Groups),
+            new TileArguments(output, default, view, high, low, order, list, 0, 0, pairs, input.Rows == ids.Rows ? ids.Columns : 1, 0));
     }
 
-    private void Tiles(int kind, int count, in TileArguments arguments) =>
-        Launch(tiles[kind - 1], new Grid(Up(arguments.Weight.Rows, TileRows), count), 128, arguments, kind == 1 ? TileBytes : WideningBytes);
+    private void Tiles(int kind, Grid grid, in TileArguments arguments) =>
+        Launch((arguments.GatedHigh != 0 ? tilesGated : tiles)[kind - 1], grid, 128, arguments, TileBytes(kind));
+
+    /// <summary>Shared memory of Tiles.cu: three stages of tokens and weights, and behind those of bytes two tiles of what they are widened to.</summary>
+    private static int TileBytes(int kind) => kind == 1 ? 3 * (TileTokens + TileRows) * 128 : (3 * ((TileTokens * 128) + (TileRows * 64))) + (2 * TileRows * 128);
 
     /// <summary>The values of a weight in bfloat16.</summary>
     private nint Plain(WeightView view, int kind)
@@ -158,25 +185,27 @@ public sealed unsafe partial class CudaBackend
     }
 
     /// <summary>Input rows in bfloat16, or as two halves.</summary>
-    private (nint High, nint Low) Pack(Tensor input, nint order, int topK, int rows, int stride)
+    private (nint High, nint Low) Pack(Tensor input, int stride)
     {
-        long plane = (long)rows * stride * 2;
+        long plane = (long)input.Rows * stride * 2;
         nint high = Ensure(ref packed, plane * (splits ? 2 : 1), "inputs in bfloat16"), low = splits ? high + (nint)plane : 0;
-        Launch(packRows, new Grid(rows, Up(stride, 2 * Threads)), Threads, new PackArguments(input, high, low, order, rows, topK, stride));
+        Launch(packRows, new Grid(input.Rows, Up(stride, 2 * Threads)), Threads, new PackArguments(input, high, low, stride));
         return (high, low);
     }
 
     private readonly record struct ProductArguments(
         Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight, nint Order, nint Starts, int Vectors, int Early);
 
+    private readonly record struct GatingArguments(Tensor Output, Tensor Both, Tensor Input, Weight Weight, Tensor Ids);
+
     private readonly record struct SinglesArguments(Tensor Output, Tensor Input, Tensor Bias, Tensor Ids, WeightView Weight);
 
     private readonly record struct GroupArguments(Tensor Ids, nint Order, nint Starts, nint Tiles, int Experts, int TileRows);
 
-    private readonly record struct PackArguments(Tensor Input, nint High, nint Low, nint Order, int Rows, int TopK, int Stride);
+    private readonly record struct PackArguments(Tensor Input, nint High, nint Low, int Stride);
 
     private readonly record struct TileArguments(
-        Tensor Output, Tensor Bias, WeightView Weight, nint High, nint Low, nint Order, nint Tiles, int Rows);
+        Tensor Output, Tensor Bias, WeightView Weight, nint High, nint Low, nint Order, nint Tiles, nint GatedHigh, nint GatedLow, int Rows, int TopK, int GatedStride);
 
     private readonly record struct BiasArguments(Tensor Output, Tensor Bias);
 

@@ -2,7 +2,7 @@ namespace XDeepServe.Kernels.Cuda;
 
 /// <summary>
 /// Operations that wait for what comes next, because one kernel does both: a sum over experts and the norm behind it; a norm, the
-/// router and the choice of experts; preparing heads and attention. At most one such chain waits; any other launch sends it off first.
+/// router and the choice of experts; preparing heads and attention; both products of experts. At most one such chain waits; any other launch sends it off first.
 /// </summary>
 public sealed unsafe partial class CudaBackend
 {
@@ -11,12 +11,14 @@ public sealed unsafe partial class CudaBackend
     private NormArguments? norming;
     private SinglesArguments? routing; // of the norm that waits
     private PrepareArguments? preparing;
+    private GatingArguments? gating; // experts' gates and ups of many tokens
 
     /// <summary>Launches what waits.</summary>
     private void Settle()
     {
-        (CombineArguments? sum, NormArguments? norm, SinglesArguments? router, PrepareArguments? heads) = (combining, norming, routing, preparing);
-        (combining, norming, routing, preparing) = (null, null, null, null);
+        (CombineArguments? sum, NormArguments? norm, SinglesArguments? router) = (combining, norming, routing);
+        (PrepareArguments? heads, GatingArguments? gates) = (preparing, gating);
+        (combining, norming, routing, preparing, gating) = (null, null, null, null, null);
         if (sum is { } waiting)
             Launch(combine, new Grid(waiting.Output.Rows, Up(waiting.Output.Columns, Threads)), Threads, waiting);
         if (norm is { } first)
@@ -25,9 +27,11 @@ public sealed unsafe partial class CudaBackend
             Singles(second);
         if (heads is { } projected)
             Prepare(projected);
+        if (gates is { } product)
+            base.GroupedSwiGlu(product.Output, product.Both, product.Input, product.Weight, product.Ids);
     }
 
-    private bool Waits => combining is not null || norming is not null || preparing is not null;
+    private bool Waits => combining is not null || norming is not null || preparing is not null || gating is not null;
 
     /// <summary>Whether a norm behind attention may be joined by the router and the choice.</summary>
     private bool MayJoin(in NormArguments norm) =>

@@ -41,9 +41,11 @@ public sealed unsafe partial class CudaBackend : Backend
         (singlesFew, singlesGrouped, singlesMany) = (Entry("Singles.cu", "singlesFew"), Entry("Singles.cu", "singlesGrouped"), Entry("Singles.cu", "singlesMany"));
         string[] kinds = [.. Enumerable.Range(1, 3).Select(kind => $"#define KIND {kind}\n")];
         (group, packRows, addBias) = (Entry("Tiles.cu", "group", definitions: kinds[0]), Entry("Tiles.cu", "packRows", definitions: kinds[0]), Entry("Tiles.cu", "addBias", definitions: kinds[0]));
-        tiles = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tiles", i == 0 ? TileBytes : WideningBytes, kind))];
+        tiles = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tiles", TileBytes(i + 1), kind))];
+        tilesGated = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tilesGated", TileBytes(i + 1), kind))];
         restore = [.. kinds.Select(kind => Entry("Tiles.cu", "restore", definitions: kind))];
         (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
+        (prefill64, prefill128) = (Entry("Prefill.cu", "prefill64", 64 * PrefillStages), Entry("Prefill.cu", "prefill128", 128 * PrefillStages));
         (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
         (attendLatent, attendLatentFew) = (Entry("Latent.cu", "attendLatent", LatentBytes), Entry("Latent.cu", "attendLatentFew", LatentBytes));
         mergeLatent = Entry("Latent.cu", "mergeLatent");
@@ -94,7 +96,7 @@ public sealed unsafe partial class CudaBackend : Backend
         driver.Enter();
         driver.Synchronize(stream, "the last operations");
         ForgetGraphs();
-        foreach (DeviceBuffer? buffer in (DeviceBuffer?[])[partial, tickets, packed, grouping, absorbedQueries, restored, adjusted, counts, squares])
+        foreach (DeviceBuffer? buffer in (DeviceBuffer?[])[partial, tickets, packed, grouping, gatedRows, absorbedQueries, restored, adjusted, counts, squares])
             buffer?.Dispose();
         upload?.Dispose();
         dense?.Dispose();

@@ -4,8 +4,8 @@ struct AttentionArguments
 {
     Tensor output, query, keys, values;
     Paged batch;
-    float* partial;  // [tiles · cache heads · parts] of 16 · (width + 4)
-    int* tickets;    // [tiles · cache heads], zero between launches
+    float* partial;  // [sequences · cache heads · parts] of 16 · (width + 4)
+    int* tickets;    // [sequences · cache heads], zero between launches
     Tensor queryGain, keyGain, table; // with a table the heads come as they were projected: queries, keys, values one behind the other
     int heads, cacheHeads, parts, single, window; // single: every sequence has one row
     float scale, epsilon;

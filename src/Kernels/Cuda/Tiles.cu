@@ -39,14 +39,14 @@ extern "C" __global__ void group(GroupArguments p)
         p.order[atomicAdd(&cursors[ids[pair]], 1)] = pair;
 }
 
-struct PackArguments { Tensor input; u16 *high, *low; const int* order; int rows, topK, stride; };
+struct PackArguments { Tensor input; u16 *high, *low; int stride; };
 
-// Row i of the packed matrix is the input row of pair order[i] (or row i itself), zeros behind its end.
+// Rows in bfloat16, zeros behind their ends, and what the rounding lost.
 extern "C" __global__ void packRows(PackArguments p)
 {
     enter();
     long long row = blockIdx.x;
-    const float* from = floats(p.input, p.order ? p.order[row] / p.topK : row);
+    const float* from = floats(p.input, row);
     int column = (blockIdx.y * blockDim.x + threadIdx.x) * 2;
     if (column >= p.stride)
         return;
@@ -61,9 +61,10 @@ struct TileArguments
 {
     Tensor output, bias;
     Weight weight;
-    const u16 *high, *low; // [rows, weight.stride]
-    const int *order, *tiles;
-    int rows;
+    const u16 *high, *low;       // [rows, weight.stride] in bfloat16, and what that lost or null
+    const int *order, *tiles;    // pairs by expert, and the tiles; null without experts
+    u16 *gatedHigh, *gatedLow;   // of gates and ups: the same for the next product, [pairs in order, gatedStride]; output stays as it is
+    int rows, topK, gatedStride; // topK: a pair takes its token's row; 0: rows lie in the tiles' order
 };
 
 #define TILE_TOKENS 64
@@ -95,9 +96,11 @@ __device__ inline void widen16(char* line, int lineIndex, int piece, uint4 bytes
     *(uint4*)(line + (((2 * piece + 1) ^ (lineIndex & 7)) * 16)) = make_uint4(pairs[4], pairs[5], pairs[6], pairs[7]);
 }
 
-// Shared memory of a stage: 64 tokens, then 128 weight rows, 64 columns each; pieces of 16 bytes are swizzled, but for bytes, which
-// lie as they are and are widened to one of two tiles behind the stages. KIND is set when the text is compiled.
-extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
+// Shared memory of a stage: the tokens, then 128 weight rows, 64 columns each; pieces of 16 bytes are swizzled, but for bytes, which
+// lie as they are and are widened to one of two tiles behind the stages. Of gates and ups a tile has 64 each: 32 gates, then their ups,
+// for each half of the warps. KIND is set when the text is compiled.
+template <bool GATED>
+__device__ void product(const TileArguments& p)
 {
     extern __shared__ __align__(128) char stages[];
     enter();
@@ -108,41 +111,49 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
         if (count == 0)
             return;
     }
-    int firstRow = blockIdx.x * TILE_ROWS, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    int tokenWarp = warp & 1, rowWarp = warp >> 1;
     const Weight& w = p.weight;
+    int width = GATED ? w.rows / 2 : w.rows, firstRow = blockIdx.x * (GATED ? TILE_ROWS / 2 : TILE_ROWS), lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int tokenWarp = warp & 1, rowWarp = warp >> 1;
     long long before = (long long)expert * w.rows;
     int steps = (w.stride + 63) / 64, passes = p.low ? 2 : 1;
     u32 memory = sharedAddress(stages);
-    // A thread copies the same piece of every sixteenth line (of bytes: of every 32nd): lines it starts from, and how many of them exist.
+    // A thread copies the same piece of every sixteenth line (of bytes: of every 32nd).
     int line = threadIdx.x / 8, piece = threadIdx.x % 8;
-    u32 place = line * 128 + ((piece ^ (line & 7)) * 16);
-    long long tokenAt = (long long)(firstToken + line) * w.stride + piece * 8, pitch = 16LL * w.stride;
+    u32 place = line * 128 + ((piece ^ (line & 7)) * 16), tokenAt[TILE_TOKENS / 16]; // pieces from the first one
     int tokenLines = (count - line + 15) / 16;
+#pragma unroll
+    for (int i = 0; i < TILE_TOKENS / 16; i++)
+    {
+        int row = firstToken + line + i * 16;
+        tokenAt[i] = i < tokenLines ? (p.topK ? p.order[row] / p.topK : row) * (w.stride / 8) + piece : 0;
+    }
     constexpr int APART = KIND == 1 ? 16 : 32, LINES = TILE_ROWS / APART, VALUES = KIND == 1 ? 8 : 16;
     int weightLine = KIND == 1 ? line : threadIdx.x / 4, weightPiece = KIND == 1 ? piece : threadIdx.x % 4;
     u32 weightPlace = TILE_TOKENS * 128 + (KIND == 1 ? place : threadIdx.x * 16);
-    const char* weightFrom = w.values + ((before + firstRow + weightLine) * w.stride + weightPiece * VALUES) * (16 / VALUES);
-    long long weightPitch = (long long)APART * w.stride * (16 / VALUES);
-    int weightLines = (w.rows - firstRow - weightLine + APART - 1) / APART;
+    long long firstWeight = before + firstRow + weightLine;
+    int rowsLeft = width - firstRow - weightLine;
+    // Rows from the thread's first one to that of its i-th line, and whether that is an up.
+    auto down = [](int i) { return GATED ? i * APART / 64 * 32 + i * APART % 32 : i * APART; };
+    auto isUp = [](int i) { return GATED ? i * APART / 32 % 2 : 0; };
     auto fetch = [&](int step)
     {
         int column = step % steps * 64;
         u32 stage = memory + step % STAGES * STAGE_BYTES;
         bool inside = column + piece * 8 < w.stride;
-        const u16* tokens = (step < steps ? p.high : p.low) + tokenAt + column;
+        const uint4* tokens = (const uint4*)(step < steps ? p.high : p.low) + column / 8;
 #pragma unroll
         for (int i = 0; i < TILE_TOKENS / 16; i++)
         {
             bool wanted = inside && i < tokenLines;
-            copyAsync(stage + place + i * 2048, wanted ? (const char*)(tokens + i * pitch) : w.values, wanted);
+            copyAsync(stage + place + i * 2048, wanted ? (const char*)(tokens + tokenAt[i]) : w.values, wanted);
         }
         inside = column + weightPiece * VALUES < w.stride;
+        const char* from = w.values + (firstWeight * w.stride + column + weightPiece * VALUES) * (16 / VALUES);
 #pragma unroll
         for (int i = 0; i < LINES; i++)
         {
-            bool wanted = inside && i < weightLines;
-            copyAsync(stage + weightPlace + i * 2048, wanted ? weightFrom + column * (16 / VALUES) + i * weightPitch : w.values, wanted);
+            bool wanted = inside && down(i) < rowsLeft;
+            copyAsync(stage + weightPlace + i * 2048, wanted ? from + (long long)(down(i) + isUp(i) * width) * w.stride * (16 / VALUES) : w.values, wanted);
         }
     };
     float scales[LINES];
@@ -152,8 +163,8 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
 #pragma unroll
         for (int i = 0; i < LINES; i++)
         {
-            long long row = before + firstRow + weightLine + i * APART;
-            bool wanted = column < w.stride && i < weightLines;
+            long long row = firstWeight + down(i) + isUp(i) * width;
+            bool wanted = column < w.stride && down(i) < rowsLeft;
             scales[i] = !wanted ? 0.0f : KIND == 2 ? fromHalf(w.scales[row * (w.stride / 32) + column / 32]) : ((const float*)w.scales)[row * ((w.stride + 127) / 128) + column / 128];
         }
     };
@@ -222,6 +233,24 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
             int token = tokenWarp * 32 + i * 16 + half * 8 + (lane >> 2);
             if (token >= count)
                 continue;
+            if (GATED)
+            {
+                // Up to the end of the next product's rows: what is no row there is zero.
+                long long at = (long long)(firstToken + token) * p.gatedStride;
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+                {
+                    int row = firstRow + rowWarp * 32 + j * 8 + (lane & 3) * 2;
+                    if (row >= p.gatedStride)
+                        continue;
+                    float first = silu(sums[i][j][half * 2]) * sums[i][j + 4][half * 2], second = silu(sums[i][j][half * 2 + 1]) * sums[i][j + 4][half * 2 + 1];
+                    u32 pair = pack(first, second);
+                    *(u32*)(p.gatedHigh + at + row) = pair;
+                    if (p.gatedLow)
+                        *(u32*)(p.gatedLow + at + row) = pack(first - lower(pair), second - upper(pair));
+                }
+                continue;
+            }
             float* to = floats(p.output, p.order ? p.order[firstToken + token] : firstToken + token);
 #pragma unroll
             for (int j = 0; j < 8; j++)
@@ -233,6 +262,9 @@ extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p)
                 }
         }
 }
+
+extern "C" __global__ void __launch_bounds__(128) tiles(TileArguments p) { product<false>(p); }
+extern "C" __global__ void __launch_bounds__(128) tilesGated(TileArguments p) { product<true>(p); }
 
 struct BiasArguments { Tensor output, bias; };
 extern "C" __global__ void addBias(BiasArguments p)

@@ -103,6 +103,38 @@ public sealed class CudaProductTests(CudaDevice device)
         }
     }
 
+    [Theory]
+    [InlineData(ElementType.F32, ElementType.F32)]
+    [InlineData(ElementType.BF16, ElementType.F32)]
+    [InlineData(ElementType.BF16, ElementType.BF16)]
+    [InlineData(ElementType.Q8_0, ElementType.BF16)]
+    public void Both_products_of_experts_agree_with_the_naive_twin(ElementType type, ElementType activations)
+    {
+        foreach ((int tokens, int topK, int experts, int hidden, int width) in new[]
+            { (1, 1, 1, 16, 8), (1, 8, 9, 416, 200), (2, 3, 5, 72, 40), (13, 3, 4, 200, 88), (32, 8, 11, 136, 56), (33, 2, 3, 64, 32), (5, 9, 12, 64, 32), (70, 3, 9, 100, 72), (300, 4, 5, 136, 40) })
+        {
+            using Mirror mirror = device.Open(tokens + width, activations);
+            (Weight up, Weight upTwin) = mirror.Weight(type, experts, 2 * width, hidden);
+            (Weight down, Weight downTwin) = mirror.Weight(type, experts, hidden, width);
+            Tensor ids = Chosen(mirror, tokens, topK, experts), input = mirror.Host.Normal(tokens, hidden), there = mirror.Up(ids), normed = mirror.Up(input);
+            Tensor gated = mirror.Host.Empty(tokens * topK, width), expected = mirror.Host.Empty(tokens * topK, hidden);
+            mirror.Naive.GroupedSwiGlu(gated, mirror.Host.Empty(tokens * topK, 2 * width), input, upTwin, ids);
+            mirror.Naive.GroupedLinear(expected, gated, downTwin, ids);
+            Tensor first = Run();
+            mirror.Near(expected, first, 2 * Tolerance(type, activations), $"{type}, {tokens} tokens, {topK} of {experts} experts of {width}");
+            for (int again = 0; again < 3; again++)
+                Bench.Same(mirror.Down(first), mirror.Down(Run()));
+
+            Tensor Run()
+            {
+                Tensor middle = mirror.Poisoned(tokens * topK, width), output = mirror.Poisoned(tokens * topK, hidden);
+                mirror.Gpu.GroupedSwiGlu(middle, mirror.Poisoned(tokens * topK, 2 * width), normed, up, there);
+                mirror.Gpu.GroupedLinear(output, middle, down, there);
+                return output;
+            }
+        }
+    }
+
     [Fact]
     public void A_matrix_takes_anothers_place_and_its_neighbours_stay()
     {
@@ -146,6 +178,19 @@ public sealed class CudaProductTests(CudaDevice device)
         mirror.Naive.Embed(expected, naive, ids);
         mirror.Gpu.Embed(actual, gpu, mirror.Up(ids));
         Bench.Same(expected, mirror.Down(actual));
+    }
+
+    /// <summary>Ids of experts, of which a token's are different, and some are chosen by more than eight tokens.</summary>
+    private static Tensor Chosen(Mirror mirror, int tokens, int topK, int experts)
+    {
+        Tensor ids = mirror.Host.Empty(tokens, topK, ElementType.I32);
+        for (int token = 0; token < tokens; token++)
+        {
+            int start = mirror.Host.Random.Next(2) * token;
+            for (int k = 0; k < topK; k++)
+                ids.Int(token, k) = (start + k) % experts;
+        }
+        return ids;
     }
 
     // Bytes with a factor a row: the twin rounds the input to bytes too, the GPU does not.
