@@ -174,7 +174,12 @@ __device__ void product(const ProductArguments& p)
     };
 #pragma unroll
     for (int slot = 0; slot < DEPTH; slot++)
+    {
+        // What the kernels before this one read in small pieces should not wait behind all of these weights.
+        if (!GROUPED && slot >= 2)
+            awaitCopies<1>();
         fetch(slot, warp + slot * WARPS);
+    }
     if (!GROUPED)
         enter();
     else

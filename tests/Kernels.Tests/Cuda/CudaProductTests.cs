@@ -111,8 +111,10 @@ public sealed class CudaProductTests(CudaDevice device)
     public void Both_products_of_experts_agree_with_the_naive_twin(ElementType type, ElementType activations)
     {
         foreach ((int tokens, int topK, int experts, int hidden, int width) in new[]
-            { (1, 1, 1, 16, 8), (1, 8, 9, 416, 200), (2, 3, 5, 72, 40), (13, 3, 4, 200, 88), (32, 8, 11, 136, 56), (33, 2, 3, 64, 32), (5, 9, 12, 64, 32), (70, 3, 9, 100, 72), (300, 4, 5, 136, 40) })
+            { (1, 1, 1, 16, 8), (1, 8, 9, 416, 200), (2, 3, 5, 72, 40), (13, 3, 4, 200, 88), (32, 8, 11, 136, 56), (33, 2, 3, 64, 32), (5, 9, 12, 64, 32), (70, 3, 9, 100, 72), (300, 4, 5, 136, 40), (300, 4, 5, 160, 96) })
         {
+            if (type == ElementType.Q8_0 && (hidden % 32 != 0 || width % 32 != 0))
+                continue; // whole blocks only
             using Mirror mirror = device.Open(tokens + width, activations);
             (Weight up, Weight upTwin) = mirror.Weight(type, experts, 2 * width, hidden);
             (Weight down, Weight downTwin) = mirror.Weight(type, experts, hidden, width);
