@@ -118,18 +118,19 @@ public sealed class AttentionRank : IDisposable
         ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member, slices, slice) { Lag = options.Lag };
         Model? loaded = null;
         PlacementBoard? board = null;
+        DpDomain? domain = null;
         try
         {
             loaded = Model.Load(checkpoint, backend, model with { Experts = layer => new RemoteExperts(exchange, epoch.Layout.PlaceOf(layer)) });
             board = new PlacementBoard(options, everybody, member, held is null ? -1 : member, exchange, held, times);
-            MixtureEpoch now = board.PartOf(epoch);
-            EpochGroup place = EpochGroup.Join(options, shape, now, now.RankOfAttention(member), options.JoinTimeout);
-            DpDomain domain = new(place, member, exchange, backend, connect, board, options, epoch);
+            domain = new DpDomain(member, exchange, backend, connect, board, options, epoch);
             board.Start(domain.Post, domain);
+            domain.Join();
             return new AttentionRank(loaded, exchange, board, domain, compute);
         }
         catch
         {
+            domain?.Dispose();
             board?.Dispose();
             loaded?.Dispose();
             compute?.Dispose();

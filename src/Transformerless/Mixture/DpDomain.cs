@@ -28,15 +28,14 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     private readonly MixtureEpoch everybody;
     private readonly MicroBatchChoice choice;
     private AutoResetEvent? bell = new(false); // of a group that takes no steps; null behind its end, which the board's thread may outlive
-    private EpochGroup place;
+    private EpochGroup? place; // null before the first
     private Exception? stalled; // why this group takes no steps
     private bool over;          // for good
     private MixtureEpoch? seen; // what all had agreed on when this epoch was last found to hold
     private Collectives? steps; // null while this group takes no steps
-    private StepRecord[] records; // [attention ranks]
+    private StepRecord[] records = []; // [attention ranks]
 
-    /// <summary>Sets the domain up.</summary>
-    /// <param name="place">The first epoch's group; the domain's from here on.</param>
+    /// <summary>Sets the domain up; <see cref="Join"/> comes before its first step.</summary>
     /// <param name="member">This member with attention.</param>
     /// <param name="exchange">The way to the experts; stays the caller's.</param>
     /// <param name="backend">This rank's; stays the caller's.</param>
@@ -45,13 +44,24 @@ internal sealed class DpDomain : IStepDomain, IDisposable
     /// <param name="options">How ranks share experts.</param>
     /// <param name="everybody">The domain when nobody is gone.</param>
     public DpDomain(
-        EpochGroup place, int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, PlacementBoard board, MixtureOptions options, MixtureEpoch everybody)
+        int member, ExpertExchange exchange, Backend backend, Func<EpochGroup, ExchangeRoute> connect, PlacementBoard board, MixtureOptions options, MixtureEpoch everybody)
     {
         choice = new MicroBatchChoice(options.MicroBatches);
         (this.options, this.everybody) = (options, everybody);
-        (this.place, this.member, this.exchange, this.backend, this.connect, this.board) = (place, member, exchange, backend, connect, board);
-        Epoch = place.Epoch;
-        (steps, records) = Open(place);
+        (this.member, this.exchange, this.backend, this.connect, this.board) = (member, exchange, backend, connect, board);
+        Epoch = everybody with { Experts = [], Version = -1 };
+    }
+
+    /// <summary>Meets the others, once the board has begun; does what is posted meanwhile. Without experts the domain has no steps until some come back.</summary>
+    /// <exception cref="XcclException">They did not come in time.</exception>
+    public void Join()
+    {
+        if (Meet(out MixtureEpoch? agreed) is { } first)
+            Open(first);
+        else if (agreed is { Experts.Count: 0 })
+            (Epoch, stalled) = (agreed, WithoutExperts(null));
+        else
+            throw new XcclException(0, $"The ranks of domain {everybody.Domain} did not meet in time{(board.Failure is { } reason ? $": {reason.Message}" : ".")}");
     }
 
     /// <summary>Steps taken together.</summary>
@@ -192,21 +202,26 @@ internal sealed class DpDomain : IStepDomain, IDisposable
         // First it leaves the old group: whoever has not noticed yet that the epoch is over does so now.
         lock (wakes)
             steps = null;
-        place.Dispose();
+        place?.Dispose();
         MixtureEpoch? agreed = null;
-        EpochGroup? next = failure is PeerLostException or EpochOverException
-            ? EpochGroup.JoinNext(
-                options, exchange.Shape, () => agreed = board.Next(everybody, Epoch, Change), epoch => epoch.Experts.Count == 0 ? -1 : epoch.RankOfAttention(member))
-            : null;
+        EpochGroup? next = failure is PeerLostException or EpochOverException ? Meet(out agreed) : null;
         if (next is null)
             Stall(failure, agreed);
-        lock (wakes)
-        {
-            (place, Epoch, stalled) = (next, next.Epoch, null);
-            (steps, records) = Open(next);
-        }
+        Open(next);
         Recoveries++;
     }
+
+    /// <summary>Meets the others in the next epoch; null if there is none, or none with experts.</summary>
+    private EpochGroup? Meet(out MixtureEpoch? agreed)
+    {
+        MixtureEpoch? next = null;
+        EpochGroup? met = EpochGroup.JoinNext(
+            options, exchange.Shape, () => next = board.Next(everybody, Epoch, Change), epoch => epoch.Experts.Count == 0 ? -1 : epoch.RankOfAttention(member));
+        agreed = next;
+        return met;
+    }
+
+    private static IOException WithoutExperts(Exception? failure) => new("No experts are left. Steps go on as soon as a worker with experts is back.", failure);
 
     /// <summary>Takes no steps: until experts are back, if it is for lack of them, else for good.</summary>
     [DoesNotReturn]
@@ -219,7 +234,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
             Epoch = agreed!;
         stalled = over
             ? new IOException($"This group can take no more steps, because its domain has failed: {failure.Message}", failure)
-            : new IOException("No experts are left. Steps go on as soon as a worker with experts is back.", failure);
+            : WithoutExperts(failure);
         throw stalled;
     }
 
@@ -232,14 +247,18 @@ internal sealed class DpDomain : IStepDomain, IDisposable
             bell?.Dispose();
             bell = null;
         }
-        place.Dispose();
+        place?.Dispose();
     }
 
-    private (Collectives Steps, StepRecord[] Records) Open(EpochGroup joined)
+    private void Open(EpochGroup joined)
     {
         exchange.Connect(connect(joined), joined.Epoch.Layout);
         int ranks = joined.Epoch.Attention.Count;
-        return (joined.Group.Collectives.Among([.. Enumerable.Range(0, ranks)]), new StepRecord[ranks]);
+        lock (wakes)
+        {
+            (place, Epoch, stalled) = (joined, joined.Epoch, null);
+            (steps, records) = (joined.Group.Collectives.Among([.. Enumerable.Range(0, ranks)]), new StepRecord[ranks]);
+        }
     }
 
     /// <summary>What a group says when it enters a step.</summary>

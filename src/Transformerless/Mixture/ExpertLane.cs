@@ -18,23 +18,21 @@ internal sealed class ExpertLane : IDisposable
     private readonly MixtureEpoch everybody;
     private readonly CancellationTokenSource stop = new();
     private readonly Thread thread;
-    private EpochGroup? place; // null while nobody in the domain has attention
+    private EpochGroup? place; // null before the first, and while nobody in the domain has attention
     private ExpertSide? side;
     private uint taken;
 
-    /// <summary>Takes a domain's group over.</summary>
-    /// <param name="place">The first epoch's group; the lane's from here on. Null if nobody in the domain has attention now.</param>
+    /// <summary>Sets a lane up.</summary>
     /// <param name="everybody">The domain when nobody is gone.</param>
     /// <param name="member">This member with experts.</param>
     /// <param name="options">How ranks share experts.</param>
     /// <param name="shape">Shape of the rows.</param>
     /// <param name="deliver">Gets what has come, in order.</param>
     /// <param name="board">Where the ranks agree on where the experts are; stays the caller's.</param>
-    public ExpertLane(EpochGroup? place, MixtureEpoch everybody, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, PlacementBoard board)
+    public ExpertLane(MixtureEpoch everybody, int member, MixtureOptions options, TokenShape shape, Action<ExpertParcel> deliver, PlacementBoard board)
     {
-        (this.place, this.member, this.options, this.shape, this.deliver, this.board, this.everybody) = (place, member, options, shape, deliver, board, everybody);
+        (this.member, this.options, this.shape, this.deliver, this.board, this.everybody) = (member, options, shape, deliver, board, everybody);
         parcels = [new ExpertParcel(this), new ExpertParcel(this)];
-        side = place is null ? null : Open(place);
         thread = new Thread(Loop) { IsBackground = true, Name = $"expert-lane-{everybody.Domain}" };
     }
 
@@ -74,9 +72,7 @@ internal sealed class ExpertLane : IDisposable
     public void Dispose()
     {
         Stop();
-        if (thread.ThreadState.HasFlag(ThreadState.Unstarted))
-            place?.Dispose();
-        else
+        if (!thread.ThreadState.HasFlag(ThreadState.Unstarted))
             thread.Join();
         stop.Dispose();
     }
@@ -122,7 +118,7 @@ internal sealed class ExpertLane : IDisposable
         try
         {
             if (place is null)
-                Join(board.PartOf(everybody) with { Attention = [] });
+                Join(everybody with { Attention = [], Version = -1 });
             Receive();
         }
         catch (PeerLostException)

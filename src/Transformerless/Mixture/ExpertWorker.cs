@@ -73,9 +73,7 @@ public sealed class ExpertWorker : IDisposable
             worker.board = new PlacementBoard(options, split.Everybody(layout), -1, member, null, held, worker.Times);
             for (int domain = 0; domain < split.Domains; domain++)
             {
-                MixtureEpoch everybody = split.EpochOf(domain, layout), epoch = worker.board.PartOf(everybody);
-                EpochGroup? place = epoch.Attention.Count == 0 ? null : EpochGroup.Join(options, shape, epoch, epoch.RankOfExperts(member), options.JoinTimeout);
-                worker.lanes.Add(new ExpertLane(place, everybody, member, options, shape, worker.Deliver, worker.board));
+                worker.lanes.Add(new ExpertLane(split.EpochOf(domain, layout), member, options, shape, worker.Deliver, worker.board));
             }
             worker.computing.Start();
             worker.returning.Start();

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Xccl;
@@ -8,6 +9,25 @@ namespace XDeepServe.Transformerless.Mixture;
 internal sealed partial class PlacementBoard
 {
     private static readonly TimeSpan AdmitPatience = TimeSpan.FromSeconds(10);
+
+    /// <summary>Meets the others as one of them that was started again.</summary>
+    /// <exception cref="XcclException">Nobody took this rank back in time.</exception>
+    private EpochGroup Return()
+    {
+        long started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            MixtureEpoch next = ReturnDoor.Knock(options, attention < 0, Math.Max(attention, experts), everybody);
+            try
+            {
+                return EpochGroup.Join(options, null, next, RankIn(next), AdmitPatience);
+            }
+            catch (XcclException) when (Stopwatch.GetElapsedTime(started) < options.JoinTimeout)
+            {
+                continue; // who opened has gone meanwhile: somebody else opens
+            }
+        }
+    }
 
     /// <summary>Meets those that are left.</summary>
     private void Reform()
@@ -65,21 +85,6 @@ internal sealed partial class PlacementBoard
         Open();
         old.Dispose();
         Metrics.Recoveries++;
-    }
-
-    private void AgreeOrLeave()
-    {
-        try
-        {
-            agreed = false;
-            Agree();
-        }
-        catch
-        {
-            timer.Dispose();
-            Close();
-            throw;
-        }
     }
 
     /// <summary>

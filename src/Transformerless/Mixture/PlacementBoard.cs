@@ -31,7 +31,7 @@ internal sealed partial class PlacementBoard : IDisposable
     private SlowRanks? slow;
     private MixtureEpoch settled; // what all have agreed on, of all domains
     private long lastBeat, lastBalance;
-    private volatile bool agreed = true, leads;
+    private volatile bool agreed, leads;
     private volatile Exception? failure;
 
     /// <summary>Joins the others; <see cref="Start(Action{Action}, DpDomain?)"/> begins.</summary>
@@ -47,14 +47,12 @@ internal sealed partial class PlacementBoard : IDisposable
     {
         (this.options, this.attention, this.experts, this.exchange, this.held, this.times, this.everybody) = (options, attention, experts, exchange, held, times, everybody);
         period = options.Balancing?.Period ?? Timeout.InfiniteTimeSpan;
-        settled = options.Rejoin ? ReturnDoor.Knock(options, attention < 0, Math.Max(attention, experts), everybody) : everybody;
-        place = EpochGroup.Join(options, null, settled, RankIn(settled), options.JoinTimeout);
+        place = options.Rejoin ? Return() : EpochGroup.Join(options, null, everybody, RankIn(everybody), options.JoinTimeout);
+        (settled, agreed) = (place.Epoch, !options.Rejoin);
         lastBeat = lastBalance = Stopwatch.GetTimestamp();
         timer = new Timer(_ => Nudge(onlyLeader: true));
         thread = new Thread(Loop) { IsBackground = true, Name = "placement-board" };
         Open();
-        if (options.Rejoin)
-            AgreeOrLeave();
     }
 
     /// <summary>What all ranks have told, and what has been moved.</summary>
