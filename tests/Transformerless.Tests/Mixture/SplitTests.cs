@@ -7,6 +7,8 @@ namespace XDeepServe.Transformerless.Tests.Mixture;
 /// <summary>Attention on some ranks and experts on others against one engine that has both.</summary>
 public sealed class SplitTests
 {
+    public static TheoryData<string> Models => [.. Served.Families];
+
     public static TheoryData<string, int, int, int, bool> Cases
     {
         get
