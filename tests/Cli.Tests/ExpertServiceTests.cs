@@ -53,6 +53,8 @@ public sealed class ExpertServiceTests : IAsyncDisposable
         client.Dispose();
         if (launcher is null)
             return;
+        if (TestContext.Current.TestState?.Result == TestResult.Failed)
+            TestContext.Current.TestOutputHelper?.WriteLine(string.Join('\n', Lines()));
         if (!launcher.HasExited)
         {
             launcher.Kill(entireProcessTree: true);

@@ -127,11 +127,24 @@ public sealed class ServiceNode : IAsyncDisposable
         foreach (SeenExecutor seen in View.Executors.Where(seen => seen.Info.Name == worker))
         {
             View.Apply(new ClusterUpdate { Members = [], Gone = [new Departure(seen.Info.Id, reason)] });
-            await Cluster.Leave(seen.Info.Id, reason).ConfigureAwait(false);
             if (_options.Redis is null)
             {
-                // Else its next life would wait for an answer of the last one before it may join.
-                await _host.Services.GetRequiredService<IClusterMembershipService>().TryKill(ExecutorId.SiloOf(seen.Info.Id)).ConfigureAwait(false);
+                // Else its next life would wait for an answer of the last one before it may join, and calls that it was to pass on would hang.
+                await TryAsync(_host.Services.GetRequiredService<IClusterMembershipService>().TryKill(ExecutorId.SiloOf(seen.Info.Id))).ConfigureAwait(false);
+            }
+            await TryAsync(Cluster.Leave(seen.Info.Id, reason)).ConfigureAwait(false);
+        }
+
+        // Where several have ended at once an answer may not come; then their silence tells, a little later.
+        static async Task TryAsync(Task call)
+        {
+            try
+            {
+                await call.WaitAsync(TimeSpan.FromSeconds(2)).ConfigureAwait(false);
+            }
+            catch (Exception failure) when (Unreachable.Is(failure))
+            {
+                Unreachable.Watch(call);
             }
         }
     }

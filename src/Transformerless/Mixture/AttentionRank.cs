@@ -1,6 +1,7 @@
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Kernels;
+using XDeepServe.Kernels.Cpu;
 using XDeepServe.Models;
 using XDeepServe.Models.Loading;
 using XDeepServe.Xccl;
@@ -115,7 +116,11 @@ public sealed class AttentionRank : IDisposable
         int member, TokenShape shape, HeldExperts? held, ExpertCompute? compute, ExpertTimes? times, Func<EpochGroup, ExchangeRoute> connect)
     {
         (int slices, TimeSpan slice) = options.Balancing is { } balancing ? (balancing.Slices, balancing.Period / balancing.Slices) : (1, TimeSpan.Zero);
-        ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member, slices, slice) { Lag = options.Lag };
+        ExpertExchange exchange = new(shape, epoch.Layout, engine.MaxBatchedTokens, member, slices, slice)
+        {
+            Lag = options.Lag,
+            Times = new AttentionTimes { OnProcessor = backend is CpuBackend },
+        };
         Model? loaded = null;
         PlacementBoard? board = null;
         DpDomain? domain = null;

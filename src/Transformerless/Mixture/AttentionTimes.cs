@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using XDeepServe.Kernels.Cpu;
 
 namespace XDeepServe.Transformerless.Mixture;
 
@@ -9,7 +10,7 @@ namespace XDeepServe.Transformerless.Mixture;
 /// </summary>
 public sealed class AttentionTimes
 {
-    private long mark, work, sending, waiting, travelling;
+    private long mark, work, sending, waiting, travelling, computing, clock;
     private readonly long[] departures = new long[4];
     private uint sent, received;
 
@@ -18,6 +19,12 @@ public sealed class AttentionTimes
 
     /// <summary>Attention, router and whatever else the rank does between exchanges.</summary>
     public TimeSpan Work => Stopwatch.GetElapsedTime(0, Volatile.Read(ref work));
+
+    /// <summary>Processor time that the rank's thread got for <see cref="Work"/>; zero if it computes elsewhere.</summary>
+    public TimeSpan Computing => Stopwatch.GetElapsedTime(0, Volatile.Read(ref computing));
+
+    /// <summary>Whether the rank's thread does its work itself, so that its processor time says how much there is.</summary>
+    internal bool OnProcessor { get; init; }
 
     /// <summary>Giving rows away.</summary>
     public TimeSpan Sending => Stopwatch.GetElapsedTime(0, Volatile.Read(ref sending));
@@ -32,22 +39,38 @@ public sealed class AttentionTimes
     {
         mark = Stopwatch.GetTimestamp();
         sent = received;
+        Resume();
     }
 
-    internal void BeforeSend() => Charge(ref work);
+    internal void BeforeSend() => ChargeWork();
 
     internal void AfterSend()
     {
         Charge(ref sending);
         departures[sent++ % 4] = mark;
+        Resume();
     }
 
-    internal void BeforeReceive() => Charge(ref work);
+    internal void BeforeReceive() => ChargeWork();
 
     internal void AfterReceive()
     {
         Charge(ref waiting);
         travelling += mark - departures[received++ % 4];
+        Resume();
+    }
+
+    private void Resume()
+    {
+        if (OnProcessor)
+            clock = ThreadClock.Now();
+    }
+
+    private void ChargeWork()
+    {
+        Charge(ref work);
+        if (OnProcessor)
+            Volatile.Write(ref computing, computing + ThreadClock.Now() - clock);
     }
 
     private void Charge(ref long stage)

@@ -58,7 +58,7 @@ public sealed class ExpertExchange
     public TimeSpan StepTime { get; private set; }
 
     /// <summary>What the stages of this rank's steps take.</summary>
-    public AttentionTimes Times { get; } = new();
+    public AttentionTimes Times { get; init; } = new();
 
     /// <summary>Goes another way from the next step on.</summary>
     /// <param name="next">The way; stays the caller's.</param>

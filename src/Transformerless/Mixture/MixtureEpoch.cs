@@ -16,6 +16,9 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
     /// <summary>Rises whenever all ranks of a service agree anew on who they are.</summary>
     public int Version { get; init; }
 
+    /// <summary>Members that have come back, and the version in which each did so last: whoever went and came is not who was there before.</summary>
+    public IReadOnlyList<ReturnedMember> Returned { get; init; } = [];
+
     /// <summary>Ranks of the exchange's group.</summary>
     public int Ranks => Colocated ? Attention.Count : Attention.Count + Experts.Count;
 
@@ -40,8 +43,9 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
         return string.Create(CultureInfo.InvariantCulture, $"{name}_{Domain}_{Version}_{hash:x}");
     }
 
-    /// <summary>Whether the same members take part.</summary>
-    public bool HasMembersOf(MixtureEpoch other) => Attention.SequenceEqual(other.Attention) && Experts.SequenceEqual(other.Experts);
+    /// <summary>Whether the same members take part, none of which has gone and come back in between.</summary>
+    public bool HasMembersOf(MixtureEpoch other) => Attention.SequenceEqual(other.Attention) && Experts.SequenceEqual(other.Experts)
+        && Returned.Where(TakesPart).SequenceEqual(other.Returned.Where(TakesPart));
 
     /// <summary>The epoch that follows when ranks are gone, its layout not yet known. There may be nobody with experts in it, or nobody with attention.</summary>
     public MixtureEpoch Without(IReadOnlyCollection<int> lostRanks)
@@ -61,7 +65,10 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
         Attention = experts && !Colocated ? Attention : [.. Attention.Append(member).Order()],
         Experts = experts || Colocated ? [.. Experts.Append(member).Order()] : Experts,
         Version = Version + 1,
+        Returned = [.. Returned.Where(one => one.Experts != experts || one.Member != member).Append(new ReturnedMember(experts, member, Version + 1))],
     };
+
+    private bool TakesPart(ReturnedMember one) => (one.Experts ? Experts : Attention).Contains(one.Member);
 
     private static int IndexOf(IReadOnlyList<int> members, int member)
     {
@@ -71,3 +78,9 @@ internal sealed record MixtureEpoch(int Domain, IReadOnlyList<int> Attention, IR
         return -1;
     }
 }
+
+/// <summary>A member that has come back.</summary>
+/// <param name="Experts">Whether it has experts alone.</param>
+/// <param name="Member">Its number.</param>
+/// <param name="Version">Of the first epoch in which it is there again.</param>
+internal readonly record struct ReturnedMember(bool Experts, int Member, int Version);

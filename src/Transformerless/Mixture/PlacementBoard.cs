@@ -76,7 +76,7 @@ internal sealed partial class PlacementBoard : IDisposable
     public MixtureEpoch PartOf(MixtureEpoch domain)
     {
         MixtureEpoch all = Volatile.Read(ref settled);
-        return domain with { Attention = [.. domain.Attention.Where(all.Attention.Contains)], Experts = all.Experts, Layout = all.Layout, Version = all.Version };
+        return domain with { Attention = [.. domain.Attention.Where(all.Attention.Contains)], Experts = all.Experts, Layout = all.Layout, Version = all.Version, Returned = all.Returned };
     }
 
     /// <summary>Whether others take part in a domain than in an epoch of it. Allocates nothing where nothing has changed.</summary>

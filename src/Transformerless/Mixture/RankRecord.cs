@@ -22,6 +22,9 @@ internal struct RankRecord
 
     public long Work, Sending, Waiting, Travelling;
 
+    /// <summary>Processor time that a rank with attention got for its own work; 0 if that is not known.</summary>
+    public long Processor;
+
     /// <summary>Batches of a rank with experts: rounds, if it has attention, too.</summary>
     public long Batches;
 
@@ -44,6 +47,7 @@ internal struct RankRecord
     {
         AttentionTimes times = exchange.Times;
         (Steps, Rows, Rounds) = (exchange.Steps, exchange.RoutedRows, times.Rounds);
+        Processor = Ticks(times.Computing);
         (Work, Sending, Waiting, Travelling) = (Ticks(times.Work), Ticks(times.Sending), Ticks(times.Waiting), Ticks(times.Travelling));
     }
 

@@ -12,7 +12,7 @@ namespace XDeepServe.Transformerless.Mixture;
 /// </summary>
 internal static class ReturnDoor
 {
-    private const int Host = 0, Guest = 1, MostWords = 1024;
+    private const int Host = 0, Guest = 1, MostWords = 2048;
     private static readonly TimeSpan Attempt = TimeSpan.FromSeconds(5), Look = TimeSpan.FromSeconds(1);
 
     private static RegionGeometry Geometry => new() { Ranks = 2, Slots = 2, SlotBytes = 64, RecordBytes = MostWords * sizeof(int) };
@@ -29,7 +29,11 @@ internal static class ReturnDoor
     public static void Invite(MixtureOptions options, bool experts, int member, MixtureEpoch next, CancellationToken cancel)
     {
         int[] words = new int[MostWords];
-        int[] told = [next.Version, next.Attention.Count, .. next.Attention, next.Experts.Count, .. next.Experts];
+        int[] told =
+        [
+            next.Version, next.Attention.Count, .. next.Attention, next.Experts.Count, .. next.Experts,
+            next.Returned.Count, .. next.Returned.SelectMany(one => (int[])[one.Experts ? 1 : 0, one.Member, one.Version]),
+        ];
         told.CopyTo(words, 0);
         using Communicator door = Join(options, experts, member, Host, Attempt, cancel);
         door.Collectives.Broadcast(Host, MemoryMarshal.AsBytes(words.AsSpan()), cancel: cancel);
@@ -65,8 +69,22 @@ internal static class ReturnDoor
         int[] words = new int[MostWords];
         using Communicator door = Join(options, experts, member, Guest, patience, default);
         door.Collectives.Broadcast(Host, MemoryMarshal.AsBytes(words.AsSpan()));
-        int attention = words[1];
-        return everybody with { Version = words[0], Attention = words[2..(2 + attention)], Experts = words[(3 + attention)..(3 + attention + words[2 + attention])] };
+        int at = 1;
+        int[] attention = Next(1), withExperts = Next(1), returned = Next(3);
+        return everybody with
+        {
+            Version = words[0],
+            Attention = attention,
+            Experts = withExperts,
+            Returned = [.. returned.Chunk(3).Select(one => new ReturnedMember(one[0] == 1, one[1], one[2]))],
+        };
+
+        int[] Next(int each)
+        {
+            int first = at + 1, end = first + (words[at] * each);
+            at = end;
+            return words[first..end];
+        }
     }
 
     /// <summary>Has everybody begin anew.</summary>

@@ -5,7 +5,8 @@ namespace XDeepServe.Transformerless.Mixture;
 /// <summary>
 /// Finds ranks that keep others waiting for no good reason: their batches take far longer than those of the other ranks of their
 /// kind, without being larger, for two beats. The only rank with experts is compared with what its batches took before it began; the
-/// only one with attention with nobody, because what its steps take depends on the contexts. Knows nothing of time but what it is told.
+/// only one with attention, whose steps take as long as their contexts are, with the processor time that its thread got for them: it
+/// sleeps, or shares its cores with too many. Knows nothing of time but what it is told.
 /// </summary>
 /// <param name="names">Names of the ranks.</param>
 /// <param name="attention">Ranks with attention: the first of them; the others have experts.</param>
@@ -36,25 +37,27 @@ internal sealed class SlowRanks(IReadOnlyList<string> names, int attention)
                 ? Mean(records[rank].Work - last[rank].Work, records[rank].Rows - last[rank].Rows, records[rank].Steps - last[rank].Steps)
                 : Mean(records[rank].Computing - last[rank].Computing, records[rank].Pairs - last[rank].Pairs, records[rank].Batches - last[rank].Batches);
         }
+        double[] processor = [.. records.ToArray().Select((record, rank) => RankRecord.Seconds(record.Processor - last[rank].Processor) / Math.Max(1, record.Steps - last[rank].Steps))];
         records.CopyTo(last);
         for (int rank = 0; rank < means.Length; rank++)
         {
             (int first, int end) = rank < attention ? (0, attention) : (attention, means.Length);
             (double Seconds, double Rows)[] others = [.. Enumerable.Range(first, end - first).Where(other => other != rank).Select(other => means[other]).OfType<(double, double)>()];
-            bool alone = end - first == 1;
-            if (means[rank] is not { } own || (alone ? records[rank].OneAlone == 0 : others.Length == 0))
+            bool alone = end - first == 1, attends = rank < attention;
+            if (means[rank] is not { } own || (alone ? (attends ? records[rank].Processor : records[rank].OneAlone) == 0 : others.Length == 0))
                 continue;
-            double usual = alone ? Expected(records[rank], own.Rows) : Median(others.Select(other => other.Seconds));
-            bool suspect = alone
+            double usual = !alone ? Median(others.Select(other => other.Seconds)) : attends ? processor[rank] : Expected(records[rank], own.Rows);
+            bool suspect = alone && !attends
                 ? own.Seconds > (AloneFactor * usual) + AloneExcess
-                : own.Seconds > (Factor * usual) + LeastExcess && own.Rows <= (MostRows * Median(others.Select(other => other.Rows))) + 1;
+                : own.Seconds > (Factor * usual) + LeastExcess && (alone || own.Rows <= (MostRows * Median(others.Select(other => other.Rows))) + 1);
             suspicions[rank] = suspect == slow[rank] ? 0 : suspicions[rank] + 1;
             if (suspicions[rank] < BeatsToTurn)
                 continue;
             (slow[rank], suspicions[rank]) = (suspect, 0);
-            string what = rank < attention ? "a step's own work" : "a batch";
+            string what = attends ? "a step's own work" : "a batch";
+            string than = !alone ? "elsewhere" : attends ? "of a processor" : "by itself";
             string now = suspect ? "is slow" : "keeps up again";
-            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{names[rank]} {now}: {what} takes {own.Seconds * 1000:0.0} ms there and {usual * 1000:0.0} ms {(alone ? "by itself" : "elsewhere")}; all ranks that share experts with it wait for it."));
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{names[rank]} {now}: {what} takes {own.Seconds * 1000:0.0} ms there and {usual * 1000:0.0} ms {than}; all ranks that share experts with it wait for it."));
         }
         return lines;
     }

@@ -108,6 +108,44 @@ public sealed class SlowRankTests
         static long Ticks(double milliseconds) => (long)(milliseconds * Stopwatch.Frequency / 1000);
     }
 
+    [Fact]
+    public async Task The_only_attention_rank_is_named_if_it_sleeps()
+    {
+        string folder = Served.Folder("qwen3_moe");
+        int[][] prompts = Served.Prompts(folder);
+        ConcurrentQueue<string> log = new();
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(1, 2), options => options with { Beat = TimeSpan.FromMilliseconds(250), Log = log.Enqueue }, slowAttention: 0);
+        await Until(ranks, prompts, "attention-0");
+        Assert.Contains(log, line => line.StartsWith("attention-0 is slow: a step's own work takes ", StringComparison.Ordinal) && line.Contains("of a processor", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_only_attention_rank_is_compared_with_what_it_got_of_a_processor()
+    {
+        SlowRanks watch = new(["attention-0", "expert-0"], 1);
+        RankRecord[] records = new RankRecord[2];
+        Assert.Empty(Beat(20, 0)); // nothing is known, as on a GPU
+        Assert.Empty(Beat(20, 0));
+        Assert.Empty(Beat(300, 299)); // long contexts
+        Assert.Empty(Beat(300, 299));
+        Assert.Empty(Beat(3.5, 1)); // a busy machine
+        Assert.Empty(Beat(3.5, 1));
+        Assert.Empty(Beat(11, 1));
+        Assert.StartsWith("attention-0 is slow: a step's own work takes 11.0 ms there and 1.0 ms of a processor", Assert.Single(Beat(11, 1)), StringComparison.Ordinal);
+        Assert.True(watch[0] && !watch[1]);
+        Assert.Empty(Beat(1, 1));
+        Assert.StartsWith("attention-0 keeps up again", Assert.Single(Beat(1, 1)), StringComparison.Ordinal);
+
+        IReadOnlyList<string> Beat(double milliseconds, double processor)
+        {
+            records[0].Steps += 20;
+            records[0].Rows += 200;
+            records[0].Work += (long)(20 * milliseconds * Stopwatch.Frequency / 1000);
+            records[0].Processor += (long)(20 * processor * Stopwatch.Frequency / 1000);
+            return watch.Observe(records);
+        }
+    }
+
     private static async Task Until(SplitRanks ranks, int[][] prompts, string name)
     {
         MixtureMetrics metrics = ranks.Attention[0].Metrics;

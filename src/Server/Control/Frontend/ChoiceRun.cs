@@ -191,7 +191,7 @@ internal sealed class ChoiceRun
         {
             Task changed = _engine.View.Changed;
             int tokens = _request.Prompt.Length + _produced.Count;
-            string? chosen = await _engine.JobExecutor.Place(new PlacementRequest(role, tokens, _chain, [.. _avoid])).ConfigureAwait(false);
+            string? chosen = await PlaceAsync(new PlacementRequest(role, tokens, _chain, [.. _avoid])).ConfigureAwait(false);
             if (chosen is not null && _engine.View.Find(chosen) is { } executor)
             {
                 if (await RunOnAsync(executor, hold, tokens).ConfigureAwait(false) is { } end)
@@ -210,6 +210,19 @@ internal sealed class ChoiceRun
             await WaitAsync(changed, left).ConfigureAwait(false);
         }
         return new TaskEnd(TaskEndKind.Aborted);
+    }
+
+    /// <summary>Asks for a Task Executor; null if there is none now, or nobody answers because somebody has gone in between.</summary>
+    private async Task<string?> PlaceAsync(PlacementRequest request)
+    {
+        try
+        {
+            return await _engine.JobExecutor.Place(request).ConfigureAwait(false);
+        }
+        catch (Exception failure) when (Unreachable.Is(failure))
+        {
+            return null;
+        }
     }
 
     /// <summary>Has a Task Executor do a task.</summary>
