@@ -164,7 +164,7 @@ public sealed class ServiceNode : IAsyncDisposable
         {
             try
             {
-                foreach (ExecutorInfo member in await Cluster.Members().ConfigureAwait(false))
+                foreach (ExecutorInfo member in (await Cluster.Members().ConfigureAwait(false)).TakeWhile(_ => !Directory.Exists(folder)))
                 {
                     trouble = await TryFetchAsync(fetch, member, say, cancel).ConfigureAwait(false) ?? trouble;
                 }
