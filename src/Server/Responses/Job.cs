@@ -53,15 +53,15 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
     }
 
     /// <summary>Ends the answer if the engine failed at it.</summary>
-    /// <exception cref="Http.ApiException">The service has no engine for it.</exception>
+    /// <exception cref="Http.ApiException">Nothing can run it now (503).</exception>
     /// <exception cref="InvalidOperationException">It did; the cause is inside.</exception>
     public static void Check(Generation generation, OutputDelta delta)
     {
         if (delta.FinishReason == "error")
         {
-            if (generation.Failure is Control.Frontend.ServiceException service)
+            if (generation.Failure is UnavailableException unavailable)
             {
-                throw new Http.ApiException(503, service.Message, null, TimeSpan.FromSeconds(1));
+                throw new Http.ApiException(503, unavailable.Message, null, TimeSpan.FromSeconds(1));
             }
             throw new InvalidOperationException($"The engine failed at the request {generation.Request.Id}.", generation.Failure);
         }

@@ -221,7 +221,7 @@ internal sealed class DpDomain : IStepDomain, IDisposable
         return met;
     }
 
-    private static IOException WithoutExperts(Exception? failure) => new("No experts are left. Steps go on as soon as a worker with experts is back.", failure);
+    private static UnavailableException WithoutExperts(Exception? failure) => new("No experts are left. Steps go on as soon as a worker with experts is back.", failure);
 
     /// <summary>Takes no steps: until experts are back, if it is for lack of them, else for good.</summary>
     [DoesNotReturn]

@@ -171,7 +171,7 @@ public sealed class ServiceTests
         Generation generation = service.Front.Submit(Request(0, 5, new SamplingParameters { MaxTokens = 3 }));
         Answer answer = await ReadAsync(generation);
         Assert.Equal("error", answer.Finish[0]);
-        Assert.Contains("within 0 s", Assert.IsType<ServiceException>(generation.Failure).Message, StringComparison.Ordinal);
+        Assert.Contains("within 0 s", Assert.IsType<UnavailableException>(generation.Failure).Message, StringComparison.Ordinal);
         Assert.Equal(0, service.Front.Unfinished);
     }
 

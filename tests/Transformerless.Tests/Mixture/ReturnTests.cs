@@ -107,8 +107,8 @@ public sealed class ReturnTests
         Generation[] running = [.. prompts.Select((prompt, i) => Served.Ask(ranks.Shells[i % attention], prompt, Tokens, i))];
         ranks.Experts[0].Dispose();
         foreach (Generation generation in running)
-            Assert.StartsWith("No experts are left", (await Assert.ThrowsAnyAsync<IOException>(() => Served.Read(generation))).Message, StringComparison.Ordinal);
-        await Assert.ThrowsAnyAsync<IOException>(() => Served.Read(Served.Ask(ranks.Shells[0], prompts[0], 4, 99)));
+            Assert.StartsWith("No experts are left", (await Assert.ThrowsAsync<UnavailableException>(() => Served.Read(generation))).Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<UnavailableException>(() => Served.Read(Served.Ask(ranks.Shells[0], prompts[0], 4, 99)));
         await ranks.ReturnExpert(0);
         Assert.Equal(expected, await Attempt(500)); // the groups hear of it a moment later
 

@@ -39,7 +39,11 @@ internal sealed class TaskOutput(long task, Outbox outbox, TaskExecutor executor
     }
 
     /// <inheritdoc/>
-    public void Fail(Exception failure) => outbox.Add(new OutputRecord { Task = task, Token = -1, Text = "", Failure = $"{failure.GetType().Name}: {failure.Message}" });
+    public void Fail(Exception failure)
+    {
+        bool unavailable = failure is UnavailableException;
+        outbox.Add(new OutputRecord { Task = task, Token = -1, Text = "", Failure = unavailable ? failure.Message : $"{failure.GetType().Name}: {failure.Message}", Unavailable = unavailable });
+    }
 
     /// <inheritdoc/>
     public void HandOver(KvHold hold)

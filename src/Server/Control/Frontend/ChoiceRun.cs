@@ -93,10 +93,10 @@ internal sealed class ChoiceRun
                         hold = null;
                         continue;
                     case TaskEndKind.Lost:
-                        Fail(new ServiceException($"The request was given up after its Task Executors were lost {lost} times; the last time because {end.Reason}."));
+                        Fail(new UnavailableException($"The request was given up after its Task Executors were lost {lost} times; the last time because {end.Reason}."));
                         break;
                     case TaskEndKind.Failed:
-                        Fail(new ServiceException(end.Reason!));
+                        Fail(new UnavailableException(end.Reason!));
                         break;
                     case TaskEndKind.Aborted:
                         _generation.Push(new OutputEvent(_choice, -1, "", null, "abort", null));
@@ -139,7 +139,7 @@ internal sealed class ChoiceRun
             }
             if (record.Failure is { } failure)
             {
-                _generation.Fail(new InvalidOperationException(failure));
+                _generation.Fail(record.Unavailable ? new UnavailableException(failure) : new InvalidOperationException(failure));
                 return;
             }
             if (record.Hold is { } hold)

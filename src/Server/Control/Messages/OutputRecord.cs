@@ -39,6 +39,9 @@ internal readonly record struct OutputRecord
 
     /// <summary>What the engine failed at.</summary>
     [Id(10)] public string? Failure { get; init; }
+
+    /// <summary>Whether that is for want of something that may come back: <see cref="UnavailableException"/>.</summary>
+    [Id(11)] public bool Unavailable { get; init; }
 }
 
 /// <summary>What is known when a task's first token comes.</summary>
