@@ -27,7 +27,7 @@ internal sealed class TinyModel : IDisposable
     private readonly TeShell _shell;
     private readonly CpuBackend[] _others; // of the DP groups behind the first
 
-    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0, Action<int>? published = null, Checkpoint? given = null, int groups = 1)
+    private TinyModel(EngineOptions options, bool tokenizer, string? template, bool images, int labels = 0, Action<int>? published = null, Checkpoint? given = null, int groups = 1, IStepDomain? domain = null)
     {
         _checkpoint = given ?? (images ? PictureCheckpoint(labels) : new RandomCheckpoint(Vocabulary, options.MaxModelLength, End, labels));
         _others = [.. Enumerable.Range(1, groups - 1).Select(_ => new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false)))];
@@ -38,7 +38,7 @@ internal sealed class TinyModel : IDisposable
         ImageConfig? shape = _model.Config.Images;
         Served = new ServedModel
         {
-            Engine = _shell = new TeShell(_model, [_backend, .. _others], text, options, published),
+            Engine = _shell = new TeShell(_model, [_backend, .. _others], text, options, published, domain),
             Tokenizer = text,
             Template = chat,
             Images = shape is null || text is null ? null : new ImageInput(shape, ImageProcessor.Read(null, shape), text, chat),
@@ -54,8 +54,8 @@ internal sealed class TinyModel : IDisposable
 
     public ModelConfig Config => _model.Config;
 
-    public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true, Action<int>? published = null) =>
-        new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false, labels: 0, published);
+    public static TinyModel Create(EngineOptions? options = null, bool tokenizer = true, bool template = true, Action<int>? published = null, IStepDomain? domain = null) =>
+        new(options ?? new EngineOptions { MaxModelLength = 512 }, tokenizer, template ? Template : null, images: false, labels: 0, published, domain: domain);
 
     /// <summary>A model of the repository, on token ids only.</summary>
     /// <param name="folder">Its folder, from the repository's root.</param>

@@ -175,6 +175,22 @@ public sealed class ServiceTests
         Assert.Equal(0, service.Front.Unfinished);
     }
 
+    [Theory]
+    [InlineData(true, "Nothing is left.")]
+    [InlineData(false, "IOException: Nothing is left.")]
+    public async Task StepsThatFailSayWhetherALaterOneMayNot(bool later, string said)
+    {
+        using FailingDomain domain = new(later ? new UnavailableException("Nothing is left.") : new IOException("Nothing is left."));
+        await using TestService service = await TestService.StartAsync("1");
+        await service.Members["colocated-0"].DisposeAsync();
+        service.Members.Clear();
+        await service.AddAsync(new WorkerSpec { Name = "colocated-1", Role = WorkerRole.Colocated }, null, TestService.Engine, domain);
+        await ServerHost.UntilAsync(() => Task.FromResult(service.FrontNode.Executors.SequenceEqual(["colocated-1"])), "the front end knows");
+        Generation generation = service.Front.Submit(Request(0, 5, new SamplingParameters { MaxTokens = 3 }));
+        Assert.Equal("error", (await ReadAsync(generation)).Finish[0]);
+        Assert.Equal((later, said), (generation.Failure is UnavailableException, generation.Failure!.Message));
+    }
+
     [Fact]
     public async Task RefusesWhatCannotBeServedAndWhatIsTooMuch()
     {

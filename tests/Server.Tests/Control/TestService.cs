@@ -51,11 +51,11 @@ internal sealed class TestService : IAsyncDisposable
         return front;
     }
 
-    public async Task AddAsync(WorkerSpec worker, Func<ServiceOptions, ServiceOptions>? options, EngineOptions engine)
+    public async Task AddAsync(WorkerSpec worker, Func<ServiceOptions, ServiceOptions>? options, EngineOptions engine, IStepDomain? domain = null)
     {
         Member member = new() { Node = await ServiceNode.StartAsync(Options(worker.Name, options), null, Cancel) };
         engine = engine with { LeadPrefill = worker.Role == WorkerRole.Prefill };
-        member.Model = _folder is null ? TinyModel.Create(engine, published: member.Node.Published) : TinyModel.Open(_folder, engine, member.Node.Published, worker.Groups);
+        member.Model = _folder is null ? TinyModel.Create(engine, published: member.Node.Published, domain: domain) : TinyModel.Open(_folder, engine, member.Node.Published, worker.Groups);
         lock (Members)
         {
             Members.Add(worker.Name, member);
