@@ -15,12 +15,12 @@ public sealed class ExpertServiceTests : IAsyncDisposable
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("2A2E", "expert-1", "attention-1", "expert-0 expert-1")]
-    [InlineData("2EP", "rank-1", "rank-0", "rank-0 rank-1")]
-    [InlineData("1P+2A2E:2domains", "expert-1")]
-    public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, string slow, params string[] laterDeaths)
+    [InlineData("2A2E", "experts", "expert-1", "attention-1", "expert-0 expert-1")]
+    [InlineData("2EP", "experts", "rank-1", "rank-0", "rank-0 rank-1")]
+    [InlineData("1P+2A2E:2domains", "attention", "expert-1")]
+    public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, string shared, string slow, params string[] laterDeaths)
     {
-        await StartAsync(topology, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{slow}=10");
+        await StartAsync(topology, "--shared-experts", shared, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{slow}=10");
         string whole = await XdsProcess.CompleteAsync(client, 24);
         await XdsProcess.UntilAsync(
             async () =>

@@ -14,12 +14,13 @@ internal sealed class BenchExpertsCommand : Command
 {
     private readonly Option<string?> model = new("--model") { Description = "Folder or GGUF file of a model with experts (default: the embedded nano-moe)." };
     private readonly Option<string[]> shapes = new("--topologies") { Description = "What to measure: 1 (one engine that has it all), 2EP, 1A1E, 4A3E:2domains.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["1", "1A1E", "2A2E", "4A2E", "4A2E:2domains"] };
+    private readonly Option<SharedPlacement[]> placements = new("--shared-experts") { Description = "Where shared experts are, each measured: attention, experts.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [SharedPlacement.Attention] };
     private readonly Option<int> sequences = new("--sequences") { Description = "Sequences in all.", DefaultValueFactory = _ => 16 };
     private readonly Option<int> tokens = new("--tokens") { Description = "Tokens of each.", DefaultValueFactory = _ => 96 };
 
     public BenchExpertsCommand() : base("experts", "Measures attention and experts apart, all ranks in this process with a thread for each to compute.")
     {
-        foreach (Option option in new Option[] { model, shapes, sequences, tokens })
+        foreach (Option option in new Option[] { model, shapes, placements, sequences, tokens })
             Options.Add(option);
         SetAction(Run);
     }
@@ -35,16 +36,17 @@ internal sealed class BenchExpertsCommand : Command
             Topology topology = Topology.Parse(text);
             if (topology.Count(WorkerRole.Prefill) > 0 || (!topology.SharesExperts && topology.Workers is not [{ Groups: 1 }]))
                 throw new ArgumentException($"{text} cannot be measured here: name 1, or workers that share experts.");
-            foreach (int microBatches in topology.SharesExperts ? new[] { 1, 2 } : [1])
-                await MeasureAsync(path, text, topology, microBatches, result.GetValue(sequences), result.GetValue(tokens), cancel);
+            foreach (SharedPlacement shared in topology.SharesExperts ? result.GetValue(placements)! : [SharedPlacement.Attention])
+                foreach (int microBatches in topology.SharesExperts ? new[] { 1, 2 } : [1])
+                    await MeasureAsync(path, text, topology, shared, microBatches, result.GetValue(sequences), result.GetValue(tokens), cancel);
         }
         return 0;
     }
 
-    private static async Task MeasureAsync(string path, string name, Topology topology, int microBatches, int sequences, int tokens, CancellationToken cancel)
+    private static async Task MeasureAsync(string path, string name, Topology topology, SharedPlacement shared, int microBatches, int sequences, int tokens, CancellationToken cancel)
     {
         EngineOptions engine = new() { MaxModelLength = 512, MaxSequences = sequences, MaxBatchedTokens = Math.Max(64, sequences) };
-        MixtureOptions options = new() { Name = $"bench_{Environment.ProcessId}_{Guid.NewGuid():N}"[..40], MicroBatches = microBatches };
+        MixtureOptions options = new() { Name = $"bench_{Environment.ProcessId}_{Guid.NewGuid():N}"[..40], MicroBatches = microBatches, SharedExperts = shared };
         using Checkpoint checkpoint = Checkpoint.Open(path);
         Stack<IDisposable> owned = new();
         try
@@ -88,7 +90,7 @@ internal sealed class BenchExpertsCommand : Command
             if (!topology.SharesExperts)
                 Console.WriteLine($"| {name} | 1 | {rate:F0} | | | | | | | | |");
             else
-                Console.WriteLine($"| {name} | {microBatches} | {rate:F0} | {Stages.Of(ranks, experts).Since(before)} |");
+                Console.WriteLine($"| {name}{(shared == SharedPlacement.Experts ? ", shared experts there" : "")} | {microBatches} | {rate:F0} | {Stages.Of(ranks, experts).Since(before)} |");
         }
         finally
         {

@@ -18,6 +18,7 @@ internal sealed class MixtureFlags
     private readonly Option<int> microBatches = new("--micro-batches") { Description = "Micro-batches of a step where experts are on other workers, too: 1, 2, or 0 to go by measured times." };
     private readonly Option<string> dispatchWire = EngineFlags.Choice("--dispatch-wire", "Rows on their way to experts elsewhere; float32 keeps every bit.", "float32", "float32", "bfloat16", "int8");
     private readonly Option<string> combineWire = EngineFlags.Choice("--combine-wire", "Rows on their way back.", "float32", "float32", "bfloat16", "int8");
+    private readonly Option<string> sharedExperts = EngineFlags.Choice("--shared-experts", "Where shared experts are: attention, with the ranks whose tokens they are, or experts, a copy on every rank with experts, to which rows travel as to the others.", "attention", "attention", "experts");
     private readonly Option<int> redundant = new("--redundant-experts") { Description = "Slots of each worker with experts for copies of busy experts, which follow the load (EPLB)." };
     private readonly Option<string> algorithm = EngineFlags.Choice("--eplb-algorithm", "How copies are chosen: time-sliced (the paper's), or DeepSeek's, which move experts, too: global, or hierarchical (the model's groups of experts stay on one node each).", "time-sliced", "time-sliced", "global", "hierarchical");
     private readonly Option<int> nodes = new("--eplb-nodes") { Description = "Nodes for hierarchical: neighbouring workers share one, evenly.", DefaultValueFactory = _ => 1 };
@@ -35,7 +36,7 @@ internal sealed class MixtureFlags
             command.Options.Add(option);
     }
 
-    private IReadOnlyList<Option> Shared => [microBatches, dispatchWire, combineWire, redundant, algorithm, nodes, period, threshold, least, lag];
+    private IReadOnlyList<Option> Shared => [microBatches, sharedExperts, dispatchWire, combineWire, redundant, algorithm, nodes, period, threshold, least, lag];
 
     /// <summary>A launched worker's flags.</summary>
     public IEnumerable<string> ForWorker(ParseResult result, Topology topology, WorkerSpec spec)
@@ -60,6 +61,8 @@ internal sealed class MixtureFlags
         _ = Lag(result, "");
         if (ranks > 0)
             new MixtureOptions { Name = "", Balancing = Balancing(result, ranks) }.For(config, ranks);
+        if (ranks > 0 && SharedAt(result) == SharedPlacement.Experts && config.Experts is { Shared: 0 })
+            Console.Error.WriteLine("xds: this model has no shared experts: --shared-experts experts changes nothing.");
     }
 
     /// <summary>Reads the flags.</summary>
@@ -78,6 +81,7 @@ internal sealed class MixtureFlags
             Name = result.GetValue(group) ?? throw new ArgumentException("A worker that shares experts needs --expert-group, the same for all of one service."),
             Rejoin = result.GetValue(rejoin),
             Redundant = result.GetValue(redundant),
+            SharedExperts = SharedAt(result),
             MicroBatches = result.GetValue(microBatches),
             DispatchWire = WireOf(result.GetValue(dispatchWire)!),
             CombineWire = WireOf(result.GetValue(combineWire)!),
@@ -113,6 +117,8 @@ internal sealed class MixtureFlags
             LeastTokensPerRank = result.GetValue(least),
         };
     }
+
+    private SharedPlacement SharedAt(ParseResult result) => Enum.Parse<SharedPlacement>(result.GetValue(sharedExperts)!, ignoreCase: true);
 
     private static WireType WireOf(string name) => name switch
     {

@@ -92,6 +92,13 @@ public abstract class Family
     public static Experts LoadExperts(int layer, ModelConfig config, WeightLoader loader, ReadOnlySpan<int> held) =>
         Units.Experts(FeedForwardName(layer), config, config.Experts!, loader, held);
 
+    /// <summary>Loads a layer's shared experts, of which there are some.</summary>
+    /// <param name="layer">Its number.</param>
+    /// <param name="config">The model's shape.</param>
+    /// <param name="loader">Owns what it loads.</param>
+    public static DenseFeedForward LoadSharedExperts(int layer, ModelConfig config, WeightLoader loader) =>
+        Units.SharedExperts(FeedForwardName(layer), config, config.Experts!, loader);
+
     /// <summary>Loads a norm of the residual stream.</summary>
     /// <param name="name">Its tensors' name without <c>.weight</c>.</param>
     /// <param name="config">The model's shape.</param>

@@ -35,14 +35,19 @@ internal static class Units
     /// <summary>Router, experts (here or elsewhere) and shared experts.</summary>
     public static MixtureOfExperts Mixture(string prefix, int layer, ModelConfig config, ExpertConfig experts, WeightLoader loader)
     {
-        (int count, int width, int hidden) = (experts.Count, experts.Width, config.HiddenSize);
+        (int count, int hidden) = (experts.Count, config.HiddenSize);
+        ExpertBank? elsewhere = loader.Elsewhere?.Invoke(layer);
         return new MixtureOfExperts(
             new Router(
                 loader.Single(hidden, new WeightPart($"{prefix}.gate.weight", count)),
                 experts.Corrected ? loader.Vector(new WeightPart($"{prefix}.gate.e_score_correction_bias", count)) : default, experts.Rule),
-            loader.Elsewhere?.Invoke(layer) ?? Experts(prefix, config, experts, loader, [.. Enumerable.Range(0, count)]),
-            experts.Shared == 0 ? null : Dense($"{prefix}.shared_experts", experts.Shared * width, config, loader));
+            elsewhere ?? Experts(prefix, config, experts, loader, [.. Enumerable.Range(0, count)]),
+            experts.Shared == 0 || elsewhere is { HasShared: true } ? null : SharedExperts(prefix, config, experts, loader));
     }
+
+    /// <summary>The shared experts of a layer, of which there are some, as one unit.</summary>
+    public static DenseFeedForward SharedExperts(string prefix, ModelConfig config, ExpertConfig experts, WeightLoader loader) =>
+        Dense($"{prefix}.shared_experts", experts.Shared * experts.Width, config, loader);
 
     /// <summary>Some routed experts of a layer, from one tensor for each or from all in one.</summary>
     /// <param name="prefix">The unit's name.</param>

@@ -11,6 +11,9 @@ public abstract class ExpertBank
     /// <summary>Columns of the residual stream.</summary>
     public abstract int Hidden { get; }
 
+    /// <summary>Whether the sums have the layer's shared experts in them, so that the layer needs none of its own.</summary>
+    public virtual bool HasShared => false;
+
     /// <summary>Scratch that <see cref="Begin"/> and <see cref="End"/> take for this many rows.</summary>
     public abstract long BankBytes(int tokens, int topK);
 

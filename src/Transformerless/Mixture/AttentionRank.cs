@@ -61,14 +61,14 @@ public sealed class AttentionRank : IDisposable
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
         options = options.For(config, ranks);
         int[] members = [.. Enumerable.Range(0, ranks)];
-        MixtureEpoch epoch = new(0, members, members, ExpertLayout.Plain(config, ranks, options.Redundant), Colocated: true);
+        MixtureEpoch epoch = new(0, members, members, ExpertLayout.Plain(config, ranks, options.Redundant, options.SharedApart), Colocated: true);
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
         HeldExperts held = new(checkpoint, backend, model.Quantization, epoch.Layout, rank);
         ExpertCompute compute = new(backend, held, shape, ranks * shape.MaxTokens);
         ExpertTimes times = new();
         return Join(
             checkpoint, backend, model, engine, options, epoch, epoch with { Domain = 1 }, rank, shape, held, compute, times,
-            place => new ColocatedRoute(place.Group, shape, place.Epoch.Layout.SlotsPerRank, compute, times));
+            place => new ColocatedRoute(place.Group, shape, place.Epoch.Layout.TargetsPerRank, compute, times));
     }
 
     /// <summary>Joins a domain of ranks that have attention alone, and its experts.</summary>
@@ -85,7 +85,7 @@ public sealed class AttentionRank : IDisposable
     {
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
         options = options.For(config, split.Experts);
-        ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
+        ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant, options.SharedApart);
         TokenShape shape = ShapeFor(config, engine.MaxBatchedTokens, options);
         return Join(
             checkpoint, backend, model, engine, options, split.EpochOf(split.DomainOf(member), layout), split.Everybody(layout), member, shape, null, null, null,
@@ -106,7 +106,7 @@ public sealed class AttentionRank : IDisposable
     {
         MaxTokens = Math.Min(options.MaxTokens, mostRows),
         Hidden = config.HiddenSize,
-        TopK = config.Experts!.Rule.TopK,
+        TopK = config.Experts!.Rule.TopK + (options.SharedApart ? 1 : 0),
         DispatchWire = options.DispatchWire,
         CombineWire = options.CombineWire,
     };

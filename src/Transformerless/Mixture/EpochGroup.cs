@@ -22,7 +22,7 @@ internal sealed class EpochGroup : IDisposable
 
     /// <summary>Who has attention and who has experts; of an epoch that is not colocated.</summary>
     public static Split SplitOf(MixtureEpoch epoch, MixtureOptions options) =>
-        new(epoch.Attention.Count, epoch.Experts.Count, epoch.Layout.SlotsPerRank, options.Trampolines && epoch.Experts.Count > 1 && epoch.Attention.Count > 1);
+        new(epoch.Attention.Count, epoch.Experts.Count, epoch.Layout.TargetsPerRank, options.Trampolines && epoch.Experts.Count > 1 && epoch.Attention.Count > 1);
 
     /// <summary>Joins an epoch's group.</summary>
     /// <param name="options">How ranks share experts.</param>

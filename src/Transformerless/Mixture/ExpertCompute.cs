@@ -34,7 +34,7 @@ internal sealed class ExpertCompute : IDisposable
     {
         (this.backend, this.held, topK, hidden) = (backend, held, shape.TopK, shape.Hidden);
         int pairs = (int)Math.Min(MostPairs, (long)mostRows * topK);
-        long scratchBytes = ExpertShelf.LayersOf(held.Shelf.Config).Max(layer => held.Shelf[layer].ScratchBytes(pairs));
+        long scratchBytes = ExpertShelf.LayersOf(held.Shelf.Config).Max(layer => Math.Max(held.Shelf[layer].ScratchBytes(pairs), held.Shelf.Shared(layer)?.ScratchBytes(pairs) ?? 0));
         arena = backend.CreateArena(
             Arena.BytesFor(ElementType.F32, mostRows, hidden) + (2 * Arena.BytesFor(ElementType.I32, pairs, 1))
             + (2 * Arena.BytesFor(ElementType.F32, pairs, hidden)) + Scratch.ArenaBytes(scratchBytes));
@@ -58,22 +58,7 @@ internal sealed class ExpertCompute : IDisposable
         if (batch.Rows == 0)
             return;
         backend.Upload(rows, MemoryMarshal.Cast<byte, float>(received)[..(batch.Rows * hidden)]);
-        Experts experts = held.Shelf[layer];
-        ReadOnlySpan<int> slots = batch.Slots;
-        Span<float> target = MemoryMarshal.Cast<byte, float>(outputs);
-        int count = 0;
-        for (int pair = 0; pair < slots.Length; pair++)
-        {
-            if (slots[pair] < 0)
-                continue;
-            (hostOrigins[count], hostIds[count], targets[count]) = (pair / topK, slots[pair], pair);
-            if (++count < hostIds.Length)
-                continue;
-            Run(experts, count, target);
-            count = 0;
-        }
-        if (count > 0)
-            Run(experts, count, target);
+        Run(layer, batch.Slots, MemoryMarshal.Cast<byte, float>(outputs));
     }
 
     /// <summary>
@@ -82,23 +67,22 @@ internal sealed class ExpertCompute : IDisposable
     /// </summary>
     public (TimeSpan One, TimeSpan Many) Measure()
     {
-        backend.Upload<float>(rows.Take(1), [.. Enumerable.Range(0, hidden).Select(i => MathF.Sin(i))]);
-        int many = Math.Min(ManyPairs, hostIds.Length);
-        float[] target = new float[many * hidden];
+        int many = Math.Min(ManyPairs, hostIds.Length), count = (many + topK - 1) / topK;
+        backend.Upload<float>(rows.Take(count), [.. Enumerable.Range(0, count * hidden).Select(i => MathF.Sin(i))]);
+        IReadOnlyList<int> layers = ExpertShelf.LayersOf(held.Shelf.Config);
+        int targets = held.Slots(0).Length + (held.Shelf.Shared(layers[0]) is null ? 0 : 1);
+        int[] slots = [.. Enumerable.Range(0, many).Select(pair => pair % targets)];
+        float[] outputs = new float[many * hidden];
         Pass(many); // warms up
         (TimeSpan One, TimeSpan Many) taken = (Pass(1), Pass(many));
         Pairs = 0;
         return taken;
 
-        TimeSpan Pass(int count)
+        TimeSpan Pass(int pairs)
         {
-            IReadOnlyList<int> layers = ExpertShelf.LayersOf(held.Shelf.Config);
-            int slots = held.Slots(0).Length;
-            for (int pair = 0; pair < count; pair++)
-                (hostOrigins[pair], hostIds[pair], targets[pair]) = (0, pair % slots, pair);
             long begun = Stopwatch.GetTimestamp();
             foreach (int layer in layers)
-                Run(held.Shelf[layer], count, target);
+                Run(layer, slots.AsSpan(0, pairs), outputs);
             return Stopwatch.GetElapsedTime(begun) / layers.Count;
         }
     }
@@ -110,14 +94,46 @@ internal sealed class ExpertCompute : IDisposable
         held.Dispose();
     }
 
-    private void Run(Experts experts, int count, Span<float> target)
+    private void Run(int layer, ReadOnlySpan<int> slots, Span<float> target)
+    {
+        Run(layer, slots, target, null);
+        if (held.Shelf.Shared(layer) is { } shared)
+            Run(layer, slots, target, shared);
+    }
+
+    /// <summary>The pairs of the shared experts, whose slot is behind the others, or those of the others.</summary>
+    private void Run(int layer, ReadOnlySpan<int> slots, Span<float> target, DenseFeedForward? shared)
+    {
+        int last = held.Slots(0).Length, count = 0;
+        for (int pair = 0; pair < slots.Length; pair++)
+        {
+            if (slots[pair] < 0 || slots[pair] == last != shared is not null)
+                continue;
+            (hostOrigins[count], hostIds[count], targets[count]) = (pair / topK, slots[pair], pair);
+            if (++count < hostIds.Length)
+                continue;
+            Run(layer, count, target, shared);
+            count = 0;
+        }
+        if (count > 0)
+            Run(layer, count, target, shared);
+    }
+
+    private void Run(int layer, int count, Span<float> target, DenseFeedForward? shared)
     {
         Pairs += count;
         backend.Upload<int>(origins, hostOrigins.AsSpan(0, count));
-        backend.Upload<int>(ids, hostIds.AsSpan(0, count));
         backend.GatherRows(input.Take(count), rows, origins.Take(count));
         scratch.Rewind();
-        experts.Run(backend, output.Take(count), input.Take(count), ids.Take(count), scratch);
+        if (shared is not null)
+        {
+            shared.Run(backend, output.Take(count), input.Take(count), scratch);
+        }
+        else
+        {
+            backend.Upload<int>(ids, hostIds.AsSpan(0, count));
+            held.Shelf[layer].Run(backend, output.Take(count), input.Take(count), ids.Take(count), scratch);
+        }
         backend.Download(output.Take(count), hostOutput.AsSpan(0, count * hidden));
         for (int i = 0; i < count; i++)
             hostOutput.AsSpan(i * hidden, hidden).CopyTo(target.Slice(targets[i] * hidden, hidden));

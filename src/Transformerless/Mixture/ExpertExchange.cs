@@ -14,7 +14,7 @@ namespace XDeepServe.Transformerless.Mixture;
 public sealed class ExpertExchange
 {
     private readonly Transit[] transits;
-    private readonly int rank;
+    private readonly int rank, chosen; // chosen: experts of a token that its router chooses
     private readonly long sliceTicks;
     private readonly int[] rounds = new int[2];
     private RoutingTable[] tables = []; // [layers with experts]
@@ -25,7 +25,7 @@ public sealed class ExpertExchange
     private long opened, sliceEnds;
 
     /// <summary>Takes memory; <see cref="Connect"/> comes before the first step.</summary>
-    /// <param name="shape">Shape of the rows of one exchange.</param>
+    /// <param name="shape">Shape of the rows of one exchange; one more expert for a token than the router chooses where ranks have shared experts.</param>
     /// <param name="layout">Where the experts are.</param>
     /// <param name="mostRows">Most rows of this rank in a step.</param>
     /// <param name="rank">This rank among those that route: each enters replicas at a different one.</param>
@@ -33,7 +33,7 @@ public sealed class ExpertExchange
     /// <param name="slice">Length of one.</param>
     public ExpertExchange(TokenShape shape, ExpertLayout layout, int mostRows, int rank, int slices = 1, TimeSpan slice = default)
     {
-        (Shape, Layout, this.rank) = (shape, layout, rank);
+        (Shape, Layout, this.rank, chosen) = (shape, layout, rank, shape.TopK - (layout.Shared ? 1 : 0));
         counter = new ExpertCounter(layout.Layers.Count, layout[0].Experts, slices);
         sliceTicks = slice > TimeSpan.Zero ? (long)(slice.TotalSeconds * Stopwatch.Frequency) : long.MaxValue / 2;
         transits = [new Transit(shape, mostRows), new Transit(shape, mostRows)];
@@ -67,11 +67,15 @@ public sealed class ExpertExchange
     {
         (route, Layout) = (next, layout);
         step = 0; // some ranks may have begun a step that others have not, and some may be new
-        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => TableFor(layout[place]))];
+        tables = [.. Enumerable.Range(0, layout.Layers.Count).Select(place => TableFor(layout, place))];
     }
 
-    /// <summary>The table by which this rank would route to a placement. Any thread.</summary>
-    internal RoutingTable TableFor(ExpertPlacement placement) => new(placement, Positions(placement), rank);
+    /// <summary>The table by which this rank would route a layer's rows. Any thread.</summary>
+    internal RoutingTable TableFor(ExpertLayout layout, int place)
+    {
+        ExpertPlacement targets = layout.Targets(place);
+        return new RoutingTable(targets, Positions(targets), rank);
+    }
 
     /// <summary>Routes a layer in another way from the next step on.</summary>
     /// <param name="place">The layer, counted among those with experts.</param>
@@ -120,10 +124,17 @@ public sealed class ExpertExchange
         if (transit.Rows > 0)
         {
             backend.Download(input, transit.Values.AsSpan(0, transit.Rows * Shape.Hidden));
-            backend.Download(ids, transit.Slots.AsSpan(0, transit.Rows * Shape.TopK));
-            backend.Download(gates, transit.Gates.AsSpan(0, transit.Rows * Shape.TopK));
             Span<int> slots = transit.Slots.AsSpan(0, transit.Rows * Shape.TopK);
-            counter.Count(place, slots);
+            Span<float> weights = transit.Gates.AsSpan(0, transit.Rows * Shape.TopK);
+            backend.Download(ids, slots[..(transit.Rows * chosen)]);
+            backend.Download(gates, weights[..(transit.Rows * chosen)]);
+            counter.Count(place, slots[..(transit.Rows * chosen)]);
+            if (chosen < Shape.TopK)
+            {
+                // Behind the others, so that the sum has the order of one engine's.
+                Widen(slots, Layout[place].Experts);
+                Widen(weights, 1);
+            }
             RoutedRows += place == 0 ? transit.Rows : 0;
             tables[place].Map(slots, Shape.TopK, slots);
             DispatchedRows += slots.Length;
@@ -151,6 +162,16 @@ public sealed class ExpertExchange
         backend.Upload<float>(output, transit.Sums.AsSpan(0, transit.Rows * Shape.Hidden));
         if (!shared.IsEmpty)
             backend.Add(output, shared);
+    }
+
+    /// <summary>Makes rows of as many values as the router chose into rows with one more.</summary>
+    private void Widen<T>(Span<T> values, T last)
+    {
+        for (int row = (values.Length / Shape.TopK) - 1; row >= 0; row--)
+        {
+            values.Slice(row * chosen, chosen).CopyTo(values[(row * Shape.TopK)..]);
+            values[(row * Shape.TopK) + chosen] = last;
+        }
     }
 
     /// <summary>A table whose columns close: as many rows as the least common multiple of the experts' copies, if that is small.</summary>

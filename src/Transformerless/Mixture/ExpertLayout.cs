@@ -11,34 +11,50 @@ public sealed class ExpertLayout
     /// <summary>Takes placements, all with as many slots.</summary>
     /// <param name="layers">Layers with routed experts, rising.</param>
     /// <param name="placements">One for each of them.</param>
-    public ExpertLayout(IReadOnlyList<int> layers, IReadOnlyList<ExpertPlacement> placements)
+    /// <param name="shared">Whether every rank has the shared experts of all layers, too.</param>
+    public ExpertLayout(IReadOnlyList<int> layers, IReadOnlyList<ExpertPlacement> placements, bool shared = false)
     {
         if (layers.Count == 0 || layers.Count != placements.Count || placements.Any(one => one.Slots.Length != placements[0].Slots.Length || one.SlotsPerRank != placements[0].SlotsPerRank))
             throw new ArgumentException($"{placements.Count} placements do not fit {layers.Count} layers with experts: one for each, all with as many slots.");
-        (Layers, this.placements) = (layers, placements);
+        (Layers, this.placements, Shared) = (layers, placements, shared);
     }
 
     /// <summary>Layers with routed experts, rising.</summary>
     public IReadOnlyList<int> Layers { get; }
 
-    /// <summary>Slots of each rank.</summary>
+    /// <summary>Slots of each rank for routed experts.</summary>
     public int SlotsPerRank => placements[0].SlotsPerRank;
+
+    /// <summary>Whether every rank has the shared experts of all layers, too: behind its slots, and never moved.</summary>
+    public bool Shared { get; }
+
+    /// <summary>Slots of each rank as rows are sent to them: those for routed experts, then that of the shared ones, if it has them.</summary>
+    public int TargetsPerRank => SlotsPerRank + (Shared ? 1 : 0);
 
     /// <summary>Ranks that hold experts.</summary>
     public int Ranks => placements[0].Ranks;
 
-    /// <summary>The placement of a layer, counted among those with experts.</summary>
+    /// <summary>The placement of a layer's routed experts, counted among those with experts.</summary>
     public ExpertPlacement this[int place] => placements[place];
+
+    /// <summary>Where a layer's rows are sent: its placement, and if ranks have the shared experts, these as one more expert with a copy on each.</summary>
+    public ExpertPlacement Targets(int place)
+    {
+        ExpertPlacement routed = placements[place];
+        return !Shared ? routed : new ExpertPlacement(
+            routed.Experts + 1, TargetsPerRank, [.. Enumerable.Range(0, Ranks).SelectMany(rank => (int[])[.. Rows(place, rank), routed.Experts])]);
+    }
 
     /// <summary>One slot for each expert, as even as it gets.</summary>
     /// <param name="config">The model; it has experts.</param>
     /// <param name="ranks">Ranks that hold experts.</param>
     /// <param name="redundant">Empty slots of each rank beside those for its experts.</param>
-    public static ExpertLayout Plain(ModelConfig config, int ranks, int redundant = 0)
+    /// <param name="shared">As for the constructor.</param>
+    public static ExpertLayout Plain(ModelConfig config, int ranks, int redundant = 0, bool shared = false)
     {
         ExpertPlacement plain = ExpertPlacement.Plain(config.Experts!.Count, ranks, redundant);
         IReadOnlyList<int> layers = ExpertShelf.LayersOf(config);
-        return new ExpertLayout(layers, [.. layers.Select(_ => plain)]);
+        return new ExpertLayout(layers, [.. layers.Select(_ => plain)], shared);
     }
 
     /// <summary>
@@ -49,7 +65,8 @@ public sealed class ExpertLayout
     /// <param name="experts">Experts of a layer.</param>
     /// <param name="rows"><c>[layers][ranks]</c>: the expert of each slot, -1 for none.</param>
     /// <param name="moved">Experts of layers that nobody held: a rank has to load each.</param>
-    public static ExpertLayout Complete(IReadOnlyList<int> layers, int experts, int[][][] rows, out int moved)
+    /// <param name="shared">As for the constructor.</param>
+    public static ExpertLayout Complete(IReadOnlyList<int> layers, int experts, int[][][] rows, out int moved, bool shared = false)
     {
         moved = 0;
         List<int>[][] filled = [.. rows.Select(layer => layer.Select(slots => slots.ToList()).ToArray())];
@@ -80,7 +97,7 @@ public sealed class ExpertLayout
         }
         int perRank = filled.Max(ranks => ranks.Max(slots => slots.Count));
         return new ExpertLayout(layers, [.. filled.Select(ranks => new ExpertPlacement(
-            experts, perRank, [.. ranks.SelectMany(slots => slots.Concat(Enumerable.Repeat(-1, perRank - slots.Count)))]))]);
+            experts, perRank, [.. ranks.SelectMany(slots => slots.Concat(Enumerable.Repeat(-1, perRank - slots.Count)))]))], shared);
     }
 
     /// <summary>The same with another placement of one layer.</summary>
@@ -88,7 +105,7 @@ public sealed class ExpertLayout
     {
         ExpertPlacement[] next = [.. placements];
         next[place] = placement;
-        return new ExpertLayout(Layers, next);
+        return new ExpertLayout(Layers, next, Shared);
     }
 
     /// <summary>The expert of each slot of a rank, -1 for none.</summary>

@@ -64,7 +64,7 @@ public sealed class ExpertWorker : IDisposable
     {
         var config = ModelConfig.Read(checkpoint.Config, checkpoint.GenerationConfig);
         options = options.For(config, split.Experts);
-        ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant);
+        ExpertLayout layout = ExpertLayout.Plain(config, split.Experts, options.Redundant, options.SharedApart);
         TokenShape shape = AttentionRank.ShapeFor(config, mostRows, options);
         HeldExperts held = new(checkpoint, backend, quantization, layout, member);
         ExpertWorker worker = new(held, new ExpertCompute(backend, held, shape, split.Attention * shape.MaxTokens), options.Lag);

@@ -15,6 +15,7 @@ internal sealed class HeldExperts : IDisposable
     private readonly Checkpoint checkpoint;
     private readonly Backend backend;
     private readonly ElementType? quantization;
+    private readonly bool shared;
     private readonly IReadOnlyList<int> layers; // with experts, rising
     private readonly int[][] slots; // [layers with experts]: expert of each slot, -1 for none
     private Backend? beside;
@@ -29,9 +30,9 @@ internal sealed class HeldExperts : IDisposable
     /// <param name="rank">This rank in it.</param>
     public HeldExperts(Checkpoint checkpoint, Backend backend, ElementType? quantization, ExpertLayout layout, int rank)
     {
-        (this.checkpoint, this.backend, this.quantization, layers) = (checkpoint, backend, quantization, layout.Layers);
+        (this.checkpoint, this.backend, this.quantization, shared, layers) = (checkpoint, backend, quantization, layout.Shared, layout.Layers);
         slots = [.. layers.Select((_, place) => layout.Rows(place, rank).ToArray())];
-        Shelf = Load(backend, place => Filled(slots[place]));
+        Shelf = Load(backend, place => Filled(slots[place]), shared);
     }
 
     /// <summary>The experts.</summary>
@@ -46,7 +47,7 @@ internal sealed class HeldExperts : IDisposable
     /// <summary>Longest time that this took, in ticks of <see cref="Stopwatch"/>.</summary>
     public long LongestSwap { get; private set; }
 
-    /// <summary>The expert of each slot of a layer, -1 for none. While nothing is changed, any thread.</summary>
+    /// <summary>The routed expert of each slot of a layer, -1 for none. While nothing is changed, any thread.</summary>
     public ReadOnlySpan<int> Slots(int place) => slots[place];
 
     /// <summary>What a layout wants in slots that hold something else, <c>[layers with experts]</c>. While nothing is changed, any thread.</summary>
@@ -73,7 +74,7 @@ internal sealed class HeldExperts : IDisposable
         if (Array.TrueForAll(next, list => list.Count == 0))
             return;
         beside ??= backend.Beside();
-        staged = Load(beside, place => next[place].Select(move => move.Expert).ToArray());
+        staged = Load(beside, place => next[place].Select(move => move.Expert).ToArray(), withShared: false);
     }
 
     /// <summary>Puts what is staged into its slots.</summary>
@@ -109,7 +110,7 @@ internal sealed class HeldExperts : IDisposable
         for (int place = 0; place < slots.Length; place++)
             slots[place] = layout.Rows(place, rank).ToArray();
         ExpertShelf old = Shelf;
-        Shelf = Load(backend, place => Filled(slots[place]));
+        Shelf = Load(backend, place => Filled(slots[place]), shared);
         old.Dispose();
     }
 
@@ -123,10 +124,10 @@ internal sealed class HeldExperts : IDisposable
 
     private Models.Layers.Experts Experts(int place) => Shelf[layers[place]];
 
-    private ExpertShelf Load(Backend on, Func<int, int[]> held)
+    private ExpertShelf Load(Backend on, Func<int, int[]> held, bool withShared)
     {
         Dictionary<int, int> places = layers.Select((layer, place) => (layer, place)).ToDictionary();
-        return ExpertShelf.Load(checkpoint, on, quantization, layer => held(places[layer]));
+        return ExpertShelf.Load(checkpoint, on, quantization, layer => held(places[layer]), withShared);
     }
 
     /// <summary>Slots without an expert get one of the others, so that there is a weight to be replaced.</summary>

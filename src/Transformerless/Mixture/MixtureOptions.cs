@@ -5,6 +5,16 @@ using XDeepServe.Xccl.Waiting;
 
 namespace XDeepServe.Transformerless.Mixture;
 
+/// <summary>Where shared experts are, which every token passes.</summary>
+public enum SharedPlacement
+{
+    /// <summary>On every rank with attention, for its own tokens: computed while rows are away.</summary>
+    Attention,
+
+    /// <summary>On every rank with experts (paper §5.2): one more expert of each token, with a copy wherever routed ones are.</summary>
+    Experts,
+}
+
 /// <summary>How ranks share experts; the same on all ranks.</summary>
 public sealed record MixtureOptions
 {
@@ -19,6 +29,9 @@ public sealed record MixtureOptions
 
     /// <summary>Slots of each rank beside those for its own experts: for copies of busy ones.</summary>
     public int Redundant { get; init; }
+
+    /// <summary>Where shared experts are.</summary>
+    public SharedPlacement SharedExperts { get; init; }
 
     /// <summary>How copies follow the load while serving; null to leave experts where they are. Its ranks, slots and groups are not looked at: they follow from who is there and from the model.</summary>
     public BalancerOptions? Balancing { get; init; }
@@ -56,7 +69,7 @@ public sealed record MixtureOptions
     /// <summary>How long a rank waits for the others to start, or to go on without one that is gone.</summary>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Settings for a model, whose router says which experts belong together; in one without groups each expert is one.</summary>
+    /// <summary>Settings for a model, whose router says which experts belong together; in one without groups each expert is one. A model without shared experts has them nowhere.</summary>
     /// <param name="config">The model.</param>
     /// <param name="ranks">Ranks with experts.</param>
     /// <exception cref="ArgumentException">The model has no experts, or they cannot be balanced so; says what to do.</exception>
@@ -66,6 +79,9 @@ public sealed record MixtureOptions
             throw new ArgumentException("The model has no experts that workers could share. Serve it colocated.");
         BalancerOptions? balancing = Balancing is null ? null : Balancing with { Ranks = ranks, Groups = experts.Rule.Groups > 1 ? experts.Rule.Groups : experts.Count };
         balancing?.Validate(experts.Count);
-        return this with { Balancing = balancing };
+        return this with { Balancing = balancing, SharedExperts = experts.Shared > 0 ? SharedExperts : SharedPlacement.Attention };
     }
+
+    /// <summary>Whether rows go to the shared experts through the exchange.</summary>
+    internal bool SharedApart => SharedExperts == SharedPlacement.Experts;
 }

@@ -115,7 +115,7 @@ internal sealed partial class PlacementBoard
             all.AllGather(Bytes(row), MemoryMarshal.AsBytes(rows.AsSpan()), cancel: stop.Token);
             holdings[layer] = [.. Enumerable.Range(first, place.Epoch.Experts.Count).Select(rank => rows[(rank * most)..((rank + 1) * most)])];
         }
-        ExpertLayout layout = ExpertLayout.Complete(layers, settled.Layout[0].Experts, holdings, out _);
+        ExpertLayout layout = ExpertLayout.Complete(layers, settled.Layout[0].Experts, holdings, out _, settled.Layout.Shared);
         if (held is not null)
         {
             IReadOnlyList<ReplicaMove>[] missing = held.MissingFrom(layout, mine);

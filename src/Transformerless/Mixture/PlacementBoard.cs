@@ -174,7 +174,7 @@ internal sealed partial class PlacementBoard : IDisposable
         IReadOnlyList<int> members = settled.Experts;
         (int Layer, RoutingTable Table)[] tables = new (int, RoutingTable)[layers.Length];
         for (int i = 0; i < tables.Length; i++)
-            tables[i] = (layers[i], exchange.TableFor(layout[layers[i]]));
+            tables[i] = (layers[i], exchange.TableFor(layout, layers[i]));
         // A domain that has yet to notice that ranks are gone ends no step before it has: then it is given all tables anew.
         AtBoundary(() =>
         {

@@ -4,13 +4,16 @@ using XDeepServe.Models.Layers;
 
 namespace XDeepServe.Transformerless.Mixture;
 
-/// <summary>A layer's routed experts behind an exchange.</summary>
+/// <summary>A layer's experts behind an exchange.</summary>
 /// <param name="exchange">The way to them.</param>
 /// <param name="place">The layer, counted among those with experts.</param>
 internal sealed class RemoteExperts(ExpertExchange exchange, int place) : ExpertBank
 {
     /// <inheritdoc/>
     public override int Hidden => exchange.Shape.Hidden;
+
+    /// <inheritdoc/>
+    public override bool HasShared => exchange.Layout.Shared;
 
     /// <inheritdoc/>
     public override long BankBytes(int tokens, int topK) => 0;

@@ -9,12 +9,13 @@ public sealed class GpuTests
     private const int Tokens = 100;
 
     [Theory]
-    [InlineData("deepseek_v3", 2)]
-    [InlineData("mixtral", 4)]
-    public async Task Ranks_that_share_experts_give_the_tokens_of_one_engine_while_experts_move(string family, int ranks)
+    [InlineData("deepseek_v3", 2, SharedPlacement.Attention)]
+    [InlineData("deepseek_v2_lite", 2, SharedPlacement.Experts)]
+    [InlineData("mixtral", 4, SharedPlacement.Attention)]
+    public async Task Ranks_that_share_experts_give_the_tokens_of_one_engine_while_experts_move(string family, int ranks, SharedPlacement shared)
     {
         (string folder, int[][] prompts, int[][] expected) = await Whole(family);
-        using ColocatedRanks group = await ColocatedRanks.Start(folder, ranks, Moving, Served.Gpu);
+        using ColocatedRanks group = await ColocatedRanks.Start(folder, ranks, options => Moving(options, shared), Served.Gpu);
         MixtureMetrics metrics = group.Ranks[0].Metrics;
         for (int round = 0; metrics.Rebalancings < 2; round++)
         {
@@ -25,13 +26,14 @@ public sealed class GpuTests
     }
 
     [Theory]
-    [InlineData("deepseek_v2", 1, 1, 1)]
-    [InlineData("qwen3_moe", 2, 2, 1)]
-    [InlineData("mixtral", 4, 3, 2)]
-    public async Task Attention_and_experts_apart_give_the_tokens_of_one_engine_while_experts_move_go_and_return(string family, int attention, int experts, int domains)
+    [InlineData("deepseek_v2", 1, 1, 1, SharedPlacement.Attention)]
+    [InlineData("deepseek_v3", 2, 2, 1, SharedPlacement.Experts)]
+    [InlineData("qwen3_moe", 2, 2, 1, SharedPlacement.Attention)]
+    [InlineData("mixtral", 4, 3, 2, SharedPlacement.Attention)]
+    public async Task Attention_and_experts_apart_give_the_tokens_of_one_engine_while_experts_move_go_and_return(string family, int attention, int experts, int domains, SharedPlacement shared)
     {
         (string folder, int[][] prompts, int[][] expected) = await Whole(family);
-        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(attention, experts, domains), Moving, device: Served.Gpu);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(attention, experts, domains), options => Moving(options, shared), device: Served.Gpu);
         MixtureMetrics metrics = ranks.Attention[0].Metrics;
         for (int round = 0; round == 0 || (experts > 1 && metrics.Rebalancings < 2); round++)
         {
@@ -53,8 +55,9 @@ public sealed class GpuTests
         return (folder, prompts, (await Served.Colocated(folder, prompts, Tokens, Served.Options, Served.Gpu)).Tokens);
     }
 
-    private static MixtureOptions Moving(MixtureOptions options) => options with
+    private static MixtureOptions Moving(MixtureOptions options, SharedPlacement shared) => options with
     {
+        SharedExperts = shared,
         Redundant = 2,
         Beat = TimeSpan.FromMilliseconds(20),
         Balancing = new BalancerOptions { Ranks = 1, Period = TimeSpan.FromMilliseconds(60), Slices = 3, Threshold = 1, LeastTokensPerRank = 0 },

@@ -16,6 +16,9 @@ internal static class Served
     /// <summary>Families with experts, and a trained model.</summary>
     public static IReadOnlyList<string> Families { get; } = ["deepseek_v2", "deepseek_v3", "qwen3_moe", "mixtral", "nano-moe"];
 
+    /// <summary>Families with shared experts: one in a layer, or two that are one unit; and a trained model.</summary>
+    public static IReadOnlyList<string> FamiliesWithSharedExperts { get; } = ["deepseek_v2", "deepseek_v2_lite", "deepseek_v3", "glm4_moe", "nano-moe"];
+
     public static EngineOptions Options { get; } = new()
     {
         MaxModelLength = 512,
