@@ -173,14 +173,14 @@ for seed in map(int, seeds.split(",")):
             jobs.extend([job, *rest])
         return job
 
-    whole = {}
     for rank, method in enumerate(methods):
         def wanted(needs, rank=rank, method=method):
-            first, more = rows(2 if rank < 2 else 4, methods[method], f"{out}/{method}-{seed}/caption/final", needs), []
+            first, more = rows(2 * max(1, rank), methods[method], f"{out}/{method}-{seed}/caption/final", needs), []
+            if method == "ot" and settings["dpo_budgets"]:
+                more += later(2, "policy", lambda seed=seed: texts_for_policy(seed), lambda needs: rows(2, "RoDPO", f"{out}/dpo-captions-{seed}/final", needs, "dpo", settings["dpo_budgets"]), needs)
             if method == "ot" and settings["ablations"]:
-                more = rows(4, "without phase 2", f"{out}/ot-{seed}/textual/final", needs)
-                more += later(4, "captions alone", lambda seed=seed: captions(seed), lambda needs: rows(4, "without phase 1", f"{out}/captions-{seed}/final", needs), needs)
-                more += later(3, "policy", lambda seed=seed: texts_for_policy(seed), lambda needs: rows(3, "RoDPO", f"{out}/dpo-captions-{seed}/final", needs, "dpo", settings["dpo_budgets"]), needs)
+                more += rows(20, "without phase 2", f"{out}/ot-{seed}/textual/final", needs)
+                more += later(20, "captions alone", lambda seed=seed: captions(seed), lambda needs: rows(20, "without phase 1", f"{out}/captions-{seed}/final", needs), needs)
             return first + more
 
         def later(rank, name, action, after, needs, seed=seed):
@@ -188,9 +188,9 @@ for seed in map(int, seeds.split(",")):
             rest = after([job])
             return [job, *rest] if rest else []
 
-        prepared(1 if rank < 2 else 3, f"phases {method}", lambda method=method, seed=seed: phases(method, seed), wanted, [beginning])
+        prepared(2 * max(1, rank) - 1, f"phases {method}", lambda method=method, seed=seed: phases(method, seed), wanted, [beginning])
     jobs += rows(1, "phase 3 alone", base, [beginning])
-    jobs += rows(3, "DPO", base, [beginning], "dpo", settings["dpo_budgets"] if settings["ablations"] else [])
+    jobs += rows(2, "DPO", base, [beginning], "dpo", settings["dpo_budgets"])
 jobs.append(beginning)
 beginning.rank = (0, 0, 0)
 threads = [threading.Thread(target=work) for _ in range(int(workers))]

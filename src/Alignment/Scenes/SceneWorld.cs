@@ -28,6 +28,9 @@ public sealed record SceneWorldSettings
     /// <summary>Share of textual pairs about descriptions whose preference is turned around.</summary>
     public double Noise { get; init; } = 0.2;
 
+    /// <summary>Share of caption pairs whose preference is turned around.</summary>
+    public double CaptionNoise { get; init; }
+
     /// <summary>Decides everything that is left to chance.</summary>
     public int Seed { get; init; }
 }
@@ -61,7 +64,7 @@ public static class SceneWorld
             int count = part == 0 ? settings.Pairs : settings.Held;
             Random Stream(int file) => new(HashCode(settings.Seed, file, part));
             Rows($"textual.{end}.jsonl", count, Stream(0), random => Textual(captioner, settings, random, noise: part == 0));
-            Rows($"caption.{end}.jsonl", count, Stream(1), random => Captioned(captioner, random));
+            Rows($"caption.{end}.jsonl", count, Stream(1), random => Captioned(captioner, part == 0 ? settings.CaptionNoise : 0, random));
             Rows($"visual.{end}.jsonl", count, Stream(2), random => Visual(captioner, random));
             Rows($"describe.{end}.jsonl", count, Stream(4), random =>
             {
@@ -110,11 +113,13 @@ public static class SceneWorld
         }
     }
 
-    private static object Captioned(Captioner captioner, Random random)
+    private static object Captioned(Captioner captioner, double noise, Random random)
     {
         Scene scene = Scene.Draw(random);
         (string chosen, string rejected) = captioner.Pair(scene, random);
-        return new { prompt = Told(scene, random), chosen, rejected, subset = "caption" };
+        string prompt = Told(scene, random);
+        bool turned = noise > 0 && random.NextDouble() < noise; // without noise nothing is drawn, so that worlds stay as they were
+        return new { prompt, chosen = turned ? rejected : chosen, rejected = turned ? chosen : rejected, subset = turned ? "turned" : "caption" };
     }
 
     private static object Textual(Captioner captioner, SceneWorldSettings settings, Random random, bool noise)

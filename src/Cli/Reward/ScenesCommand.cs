@@ -16,11 +16,12 @@ internal sealed class ScenesCommand : Command
     private readonly Option<double> hallucination = new("--hallucination") { Description = "Chance that a statement of the captioner is wrong.", DefaultValueFactory = _ => Defaults.Hallucination };
     private readonly Option<double> unrelated = new("--unrelated") { Description = "Share of textual pairs about something else.", DefaultValueFactory = _ => Defaults.Unrelated };
     private readonly Option<double> noise = new("--noise") { Description = "Share of textual pairs about descriptions that are turned around.", DefaultValueFactory = _ => Defaults.Noise };
+    private readonly Option<double> captionNoise = new("--caption-noise") { Description = "Share of caption pairs that are turned around.", DefaultValueFactory = _ => Defaults.CaptionNoise };
     private readonly Option<int> seed = new("--seed") { Description = "Decides everything that is left to chance." };
 
     public ScenesCommand() : base("scenes", "Draws scenes and writes textual, caption-based and visual preference pairs about them, with captions to rank.")
     {
-        foreach (Option option in new Option[] { folder, pairs, held, size, samples, hallucination, unrelated, noise, seed })
+        foreach (Option option in new Option[] { folder, pairs, held, size, samples, hallucination, unrelated, noise, captionNoise, seed })
             Options.Add(option);
         SetAction(Run);
     }
@@ -36,6 +37,7 @@ internal sealed class ScenesCommand : Command
             Hallucination = Share(hallucination),
             Unrelated = Share(unrelated),
             Noise = Share(noise),
+            CaptionNoise = Share(captionNoise),
             Seed = result.GetValue(seed),
         };
         SceneWorld.Write(result.GetValue(folder)!, settings);

@@ -117,6 +117,34 @@ public sealed class SceneTests : IDisposable
     }
 
     [Fact]
+    public void Caption_pairs_are_turned_around_as_often_as_asked_and_only_where_they_are_learnt_from()
+    {
+        SceneWorld.Write(folder, new() { Pairs = 300, Held = 50, Seed = 7, Size = 12, CaptionNoise = 0.3 });
+        Assert.InRange(Turned("caption.train.jsonl"), 60, 120);
+        Assert.Equal(0, Turned("caption.test.jsonl"));
+
+        int Turned(string name)
+        {
+            int turned = 0;
+            foreach (JsonElement row in File.ReadLines(Path.Combine(folder, name)).Select(line => JsonElement.Parse(line)))
+            {
+                Scene scene = new(Caption.Read(row.GetProperty("prompt").GetString()!).Objects, 0);
+                (double Hallucination, double Missing) better = Faults("chosen"), worse = Faults("rejected");
+                bool around = row.GetProperty("subset").GetString() == "turned";
+                Assert.Equal(around, better.CompareTo(worse) > 0);
+                turned += around ? 1 : 0;
+
+                (double Hallucination, double Missing) Faults(string side)
+                {
+                    CaptionScore score = Caption.Read(row.GetProperty(side).GetString()!).Score(scene);
+                    return (score.Hallucination, -score.Coverage);
+                }
+            }
+            return turned;
+        }
+    }
+
+    [Fact]
     public void The_world_s_words_are_single_tokens_and_its_texts_come_back()
     {
         SceneTokenizer.Write(folder);
