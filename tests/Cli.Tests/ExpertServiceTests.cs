@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using Microsoft.Playwright;
 
 namespace XDeepServe.Cli.Tests;
 
@@ -8,6 +9,7 @@ namespace XDeepServe.Cli.Tests;
 [Collection("processes")]
 public sealed class ExpertServiceTests : IAsyncDisposable
 {
+    private const string Chromium = "/usr/bin/chromium";
     private readonly HttpClient client = new() { Timeout = XdsProcess.Patience };
     private readonly List<string> lines = [];
     private Process? launcher;
@@ -20,7 +22,8 @@ public sealed class ExpertServiceTests : IAsyncDisposable
     [InlineData("1P+2A2E:2domains", "attention", "expert-1")]
     public async Task Experts_move_die_and_come_back_under_load_and_the_tokens_stay(string topology, string shared, string slow, params string[] laterDeaths)
     {
-        await StartAsync(topology, "--shared-experts", shared, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{slow}=10");
+        string[] proposals = topology == "2EP" ? [] : ["--speculative-config", """{"method":"mtp","num_speculative_tokens":1,"disable_by_batch_size":1000}"""];
+        await StartAsync(topology, [.. proposals, "--shared-experts", shared, "--redundant-experts", "8", "--eplb-period", "0.5", "--eplb-threshold", "1", "--eplb-least-tokens", "0", "--lag", $"{slow}=10"]);
         string whole = await XdsProcess.CompleteAsync(client, 24);
         await XdsProcess.UntilAsync(
             async () =>
@@ -40,6 +43,8 @@ public sealed class ExpertServiceTests : IAsyncDisposable
         Assert.Equal(32, experts.RootElement.GetProperty("layers")[0].GetProperty("slots").GetArrayLength());
         Assert.Contains(experts.RootElement.GetProperty("ranks").EnumerateArray(), rank => rank.GetProperty("name").GetString() == slow && rank.TryGetProperty("slow", out _));
 
+        if (topology == "2A2E" && File.Exists(Chromium))
+            await SeeAsync(slow);
         await DieAsync(whole, slow);
         await XdsProcess.UntilAsync(async () => Value(await MetricsAsync(), "xds:expert_recoveries_total") > 0, "the recovery is told");
         // A worker with attention is one of those that answer: what it had to do is done elsewhere. When all with experts die, all begin anew.
@@ -61,6 +66,36 @@ public sealed class ExpertServiceTests : IAsyncDisposable
             await launcher.WaitForExitAsync();
         }
         launcher.Dispose();
+    }
+
+    /// <summary>The page shows what the service says of its experts and its proposals.</summary>
+    private async Task SeeAsync(string rank)
+    {
+        using IPlaywright playwright = await Playwright.CreateAsync();
+        await using IBrowser browser = await playwright.Chromium.LaunchAsync(new() { ExecutablePath = Chromium, Args = ["--no-sandbox"] });
+        IPage page = await browser.NewPageAsync();
+        await page.GotoAsync(client.BaseAddress!.ToString());
+        await XdsProcess.UntilAsync(
+            async () =>
+            {
+                using JsonDocument told = JsonDocument.Parse(await client.GetStringAsync(new Uri("/experts", UriKind.Relative), Cancel));
+                JsonElement[] layers = [.. told.RootElement.GetProperty("layers").EnumerateArray()];
+                int before = Copies(layers, "slots_before"), after = Copies(layers, "slots");
+                return after > before && await Text("heat-before-text") == Balance("Before balancing", layers, "before", before) && await Text("heat-after-text") == Balance("After", layers, "after", after)
+                    && (await Text("moves")).StartsWith($"{told.RootElement.GetProperty("moves").GetInt64()} copies loaded", StringComparison.Ordinal);
+            },
+            "the page shows where experts are");
+        Assert.Equal(4, await page.Locator("#stages tr").CountAsync());
+        Assert.Matches("a2e [0-9]+ · queue [0-9]+ · moe [1-9][0-9]+ · e2a [0-9]+", await page.Locator($"[data-rank='{rank}'] td").InnerTextAsync());
+        Assert.Matches("attention [1-9][0-9]* · send [0-9]+ · wait [1-9][0-9]* · round trip [1-9][0-9]*", await page.Locator("[data-rank='attention-0'] td").InnerTextAsync());
+        Assert.Matches("^[1-9][0-9.]* %$", await Text("accepted-text"));
+        int shades = await page.EvaluateAsync<int>("new Set(document.getElementById('heat-after').getContext('2d').getImageData(0, 0, 32, 5).data.filter((_, i) => i % 4 == 3)).size");
+        Assert.True(shades > 2, $"{shades} shades are no map of loads.");
+
+        Task<string> Text(string id) => page.Locator($"#{id}").InnerTextAsync();
+        static int Copies(JsonElement[] layers, string slots) => layers.Sum(layer => layer.GetProperty(slots).EnumerateArray().Sum(copies => copies.GetInt32() - 1));
+        static string Balance(string title, JsonElement[] layers, string which, int copies) =>
+            string.Create(CultureInfo.InvariantCulture, $"{title}: balancedness {layers.Average(layer => layer.GetProperty(which).GetDouble()):0.00}, {copies} copies");
     }
 
     /// <summary>Workers die in the middle of answers, which end with the same tokens; the workers come back.</summary>

@@ -77,9 +77,9 @@ public sealed record RankStages(string Name, IReadOnlyList<(string Stage, double
 
 /// <summary>How a layer's experts are spread.</summary>
 /// <param name="Layer">Number in the model.</param>
-/// <param name="Before">Balancedness (mean over largest load of a rank) with the placement that the decision found.</param>
-/// <param name="After">The same with the one that it chose.</param>
+/// <param name="Before">Balancedness (mean over largest load of a rank) with the placement that the layer's last change replaced; if there was none, the present one.</param>
+/// <param name="After">The same with the one that the decision chose, or left.</param>
 /// <param name="Tokens">Tokens of each expert in the slices that it looked at.</param>
-/// <param name="SlotsBefore">Slots of each expert that it found.</param>
-/// <param name="Slots">Slots of each expert that it chose.</param>
+/// <param name="SlotsBefore">Slots of each expert before that change.</param>
+/// <param name="Slots">Slots of each expert now.</param>
 public sealed record LayerBalance(int Layer, double Before, double After, IReadOnlyList<long> Tokens, IReadOnlyList<int> SlotsBefore, IReadOnlyList<int> Slots);

@@ -27,7 +27,7 @@ internal static class MixtureText
         {
             text.Sample("xds:slow_rank", [("rank", rank.Name)], rank.Slow ? 1 : 0);
         }
-        text.Head("xds:expert_balancedness", "gauge", "Mean over largest load of an expert rank, by layer, when experts were last balanced: as it was, and as it was made.");
+        text.Head("xds:expert_balancedness", "gauge", "Mean over largest load of an expert rank, by layer, when the balancer last looked: with the experts as they were before their last change, and as they are.");
         foreach (LayerBalance layer in mixture.Layers)
         {
             string number = layer.Layer.ToString(CultureInfo.InvariantCulture);

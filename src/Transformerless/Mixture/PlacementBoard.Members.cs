@@ -85,6 +85,7 @@ internal sealed partial class PlacementBoard
         Open();
         old.Dispose();
         Metrics.Recoveries++;
+        Metrics.Layers = []; // ranks are others
     }
 
     /// <summary>

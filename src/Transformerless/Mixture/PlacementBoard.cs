@@ -27,6 +27,7 @@ internal sealed partial class PlacementBoard : IDisposable
     private DpDomain? domain;
     private EpochGroup place;
     private Collectives? beats; // null while the group changes
+    private ExpertPlacement[] replaced = []; // [layers with experts]
     private RankRecord[] records = [], decided = []; // [ranks] as last told, and when experts were last balanced
     private SlowRanks? slow;
     private MixtureEpoch settled; // what all have agreed on, of all domains
@@ -184,6 +185,15 @@ internal sealed partial class PlacementBoard : IDisposable
                 exchange.Follow(layer, layout, table);
         });
     }
+
+    /// <summary>What a layer's last change replaced, if its slots are as many as then; the layer as it is if there was none.</summary>
+    /// <param name="layer">The layer, counted among those with experts.</param>
+    /// <param name="now">As it is.</param>
+    internal ExpertPlacement Replaced(int layer, ExpertPlacement now) =>
+        layer < replaced.Length && (replaced[layer].Slots.Length, replaced[layer].SlotsPerRank) == (now.Slots.Length, now.SlotsPerRank) ? replaced[layer] : now;
+
+    /// <summary>Keeps what <see cref="Replaced"/> gives.</summary>
+    internal void Replaces(ExpertPlacement[] placements) => replaced = placements;
 
     private string Name => place.Epoch.NameOf(place.Group.Rank);
 

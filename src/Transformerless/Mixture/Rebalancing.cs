@@ -43,11 +43,15 @@ internal static class Rebalancing
                 if (ExpertBalancer.Length(load, layer, next[layer]) > ExpertBalancer.Length(load, layer, current[layer]) * (1 - LeastGain))
                     next[layer] = current[layer];
         }
-        board.Metrics.Layers = [.. layout.Layers.Select((number, layer) => new LayerBalance(
-            number, ExpertBalancer.Balancedness(load, layer, current[layer]), ExpertBalancer.Balancedness(load, layer, next[layer]),
-            load.Totals(layer), Copies(current[layer]), Copies(next[layer])))];
+        // A layer that stays as it is shows what its last change was good for.
+        ExpertPlacement[] before = [.. current.Select((placement, layer) => next[layer] == placement ? board.Replaced(layer, placement) : placement)];
+        if (load.Counts.ContainsAnyExcept(0) || board.Metrics.Layers.Count == 0) // what a load was like is told until there is another
+            board.Metrics.Layers = [.. layout.Layers.Select((number, layer) => new LayerBalance(
+                number, ExpertBalancer.Balancedness(load, layer, before[layer]), ExpertBalancer.Balancedness(load, layer, next[layer]),
+                load.Totals(layer), Copies(before[layer]), Copies(next[layer])))];
+        board.Replaces(before);
         int moved = 0;
-        long before = held?.LoadedBytes ?? 0;
+        long bytesBefore = held?.LoadedBytes ?? 0;
         int expertRank = held is null ? -1 : place.Group.Rank - (place.Epoch.Colocated ? 0 : place.Epoch.Attention.Count);
         for (int layer = 0; layer < next.Length; layer++)
         {
@@ -60,7 +64,7 @@ internal static class Rebalancing
         if (moved == 0)
             return;
         long[] bytes = new long[place.Epoch.Ranks];
-        long own = (held?.LoadedBytes ?? 0) - before;
+        long own = (held?.LoadedBytes ?? 0) - bytesBefore;
         all.AllGather(MemoryMarshal.AsBytes(new ReadOnlySpan<long>(ref own)), MemoryMarshal.AsBytes(bytes.AsSpan()), cancel: cancel);
         MixtureMetrics metrics = board.Metrics;
         (metrics.Moves, metrics.Bytes, metrics.Rebalancings) = (metrics.Moves + moved, metrics.Bytes + bytes.Sum(), metrics.Rebalancings + 1);
