@@ -1,9 +1,9 @@
 #!/bin/bash
 # GRAM beside other reward models, on one GPU: experiments.sh PART TRAINER DATA BASES OUT LIBTORCH
-#   base NAME    a language model pre-trained here, into BASES: clean (the shape of BASES/nano, documentation alone) or large (82 M, documentation and replies)
+#   base NAME    a language model pre-trained here, into BASES: clean (the shape of BASES/nano, documentation alone) or deep (BASES/shape-deep of deepen.py, on documentation and replies)
 #   rates        learning rates of both kinds of model, by the validation prompts, into OUT/rates
 #   table BASE   kinds of model from that base (ROWS), SEEDS of them (1 2 3)
-#   adapt        the models of base nano, taught harmlessness with 50 to 2,000 labels
+#   adapt        the models of base nano (KINDS), taught harmlessness with 50 to 2,000 labels; judge-both and gram-both see each pair in both orders
 # DATA is the folder that the program beside this file wrote, with docs.jsonl of corpus.py and replies.jsonl (each answer of unlabelled as a conversation). PARALLEL runs go at once (3). A run that is there is not made again.
 set -uo pipefail
 part=$1; shift
@@ -11,6 +11,7 @@ case $part in base | table) base=$1; shift ;; esac
 export trainer=$1 data=$2 bases=$3 out=$4 libtorch=$5
 mkdir -p "$out"
 export tests="--test_data pairs=$data/alpaca.jsonl.gz pairs=$data/pandalm.jsonl.gz hhh=$data/hhh_alignment.jsonl.gz judgebench=$data/judgebench.jsonl.gz rm-bench=$data/rm_bench.jsonl.gz pairs=$data/harmless-test.jsonl.gz best-of-n=$data/best-of-16.jsonl.gz"
+validation="pairs=$data/validation.jsonl.gz" # what to keep is chosen by it
 smooth="--label_smoothing 0.1 --smoothing_form pytorch"
 
 run() { # NAME STAGE ARGUMENTS...: into OUT/NAME
@@ -38,11 +39,10 @@ export -f run
 case $part in
 base)
   case $base in
-    clean) kind="--model_name_or_path $bases/shape-nano --train_data $data/docs.jsonl --learning_rate 1e-3 --num_train_epochs 2" ;;
-    large) kind="--model_name_or_path $bases/shape-large --train_data $data/docs.jsonl $data/replies.jsonl --learning_rate 8e-4 --num_train_epochs 1" ;;
+    clean) kind="--from_scratch true --model_name_or_path $bases/shape-nano --train_data $data/docs.jsonl --learning_rate 1e-3 --num_train_epochs 2" ;;
+    deep) kind="--model_name_or_path $bases/shape-deep --train_data $data/docs.jsonl $data/replies.jsonl --learning_rate 5e-4 --num_train_epochs 1" ;;
   esac
-  run "$base" pretrain --from_scratch true $kind --max_length 1024 --per_device_train_batch_size 32 --gradient_accumulation_steps 2 --warmup_ratio 0.03 --weight_decay 0.1 --seed 1
-  mv "$out/$base/final" "$bases/$base" ;;
+  echo "run $base pretrain $kind --max_length 1024 --per_device_train_batch_size 32 --gradient_accumulation_steps 2 --warmup_ratio 0.03 --weight_decay 0.1 --seed 1; mv $out/$base/final $bases/$base" | xargs -I{} bash -c '{}' ;;
 rates)
   for rate in 5e-5 2e-4; do
     for stage in gram bt; do
@@ -55,9 +55,9 @@ table)
   most="--max_samples 12000"
   steps="--max_length 2048 --per_device_train_batch_size 16 --gradient_accumulation_steps 2" # of 32
   own="--train_data $data/train.jsonl.gz $most $steps" even="--train_data $data/train-balanced.jsonl.gz $steps"
-  learn() { # NAME STAGE MODEL ARGUMENTS...: only what is adapted or tuned further is kept
+  learn() { # NAME STAGE MODEL ARGUMENTS...: what is adapted, tuned further or published is kept
     echo -n "run $base-$1-$seed $2 --model_name_or_path $3 $4 --seed $seed; "
-    case $base-$1 in nano-bt | nano-judge | nano-gram | *-first*) ;; *) echo -n "rm -rf $out/$base-$1-$seed/final; " ;; esac
+    case $base-$1 in nano-bt | nano-judge | nano-gram | nano-even | nano-more | *-first*) ;; *) echo -n "rm -rf $out/$base-$1-$seed/final; " ;; esac
   }
   for seed in ${SEEDS:-1 2 3}; do
     first=$out/$base-first-$seed/final more=$out/$base-first-more-$seed/final
@@ -68,13 +68,13 @@ table)
         judge) learn judge gram "$bases/$base" "$own --learning_rate $judging $smooth $tests" ;;
         gram) # both stages
           learn first gram-pretrain "$bases/$base" "--train_data $data/unlabelled.jsonl.gz $most $steps --learning_rate 3e-4"
-          learn gram gram "$first" "$own --learning_rate $judging $smooth $tests" ;;
+          learn gram gram "$first" "$own --learning_rate $judging $smooth $tests $validation" ;;
         plain) learn plain gram "$first" "$own --learning_rate $judging $tests" ;; # without smoothing; behind gram
         more) # four times as much of the first stage, two passes of the second
           learn first-more gram-pretrain "$bases/$base" "--train_data $data/unlabelled.jsonl.gz --num_train_epochs 3 $steps --learning_rate 3e-4"
-          learn more gram "$more" "$own --num_train_epochs 2 --learning_rate $judging $smooth $tests" ;;
+          learn more gram "$more" "$own --num_train_epochs 2 --learning_rate $judging $smooth $tests $validation" ;;
         even) # as many pairs whose better answer is longer as shorter; behind gram
-          learn even gram "$first" "$even --num_train_epochs 2 --learning_rate $judging $smooth $tests" ;;
+          learn even gram "$first" "$even --num_train_epochs 2 --learning_rate $judging $smooth $tests $validation" ;;
         even-judge) learn even-judge gram "$bases/$base" "$even --num_train_epochs 2 --learning_rate $judging $smooth $tests" ;;
         even-bt) learn even-bt bt "$bases/$base" "$even --num_train_epochs 2 --learning_rate $scoring $tests" ;;
       esac
@@ -83,10 +83,11 @@ table)
   done | xargs -P "${PARALLEL:-3}" -I{} bash -c '{}' ;;
 adapt)
   for seed in ${SEEDS:-1 2 3}; do
-    for kind in bt judge gram; do
+    for kind in ${KINDS:-bt judge gram judge-both gram-both}; do
       stage=gram; [ $kind != bt ] || stage=bt
+      orders=; [ $kind = ${kind%-both} ] || orders="--both_orders true"
       for labels in 50 200 500 1000 2000; do
-        echo "run adapt-$kind-$labels-$seed $stage --model_name_or_path $out/nano-$kind-$seed/final --train_data $data/harmless-train.jsonl.gz --max_samples $labels --max_length 2048 --per_device_train_batch_size 16 --learning_rate 5e-5 --num_train_epochs 2 --seed $seed --test_data pairs=$data/harmless-test.jsonl.gz hhh=$data/hhh_alignment.jsonl.gz; rm -rf $out/adapt-$kind-$labels-$seed/final"
+        echo "run adapt-$kind-$labels-$seed $stage --model_name_or_path $out/nano-${kind%-both}-$seed/final $orders --train_data $data/harmless-train.jsonl.gz --max_samples $labels --max_length 2048 --per_device_train_batch_size 16 --learning_rate 5e-5 --num_train_epochs 2 --seed $seed --test_data pairs=$data/harmless-test.jsonl.gz hhh=$data/hhh_alignment.jsonl.gz; rm -rf $out/adapt-$kind-$labels-$seed/final"
       done
     done
   done | xargs -P "${PARALLEL:-4}" -I{} bash -c '{}' ;;
