@@ -18,6 +18,7 @@ internal static class Complaint
         HttpRequestException => $"The server does not answer: {failure.Message}",
         ArgumentException { ParamName: { } name } wrong => wrong.Message.Split($" (Parameter '{name}')")[0].ReplaceLineEndings(" "),
         IOException or UnauthorizedAccessException or ArgumentException => failure.Message.ReplaceLineEndings(" "),
+        NotFiniteNumberException => failure.Message,
         OperationCanceledException => "Stopped.",
         OutOfMemoryException => "There is not enough memory: serve with a smaller --max-model-len, --max-num-seqs or --kv-cache-memory-bytes.",
         _ => null,

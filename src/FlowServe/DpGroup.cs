@@ -304,6 +304,11 @@ internal sealed class DpGroup : IDisposable
     {
         if (sequence.Finished)
             return;
+        if (!Array.TrueForAll(values, float.IsFinite))
+        {
+            Fail(sequence, new NotFiniteNumberException(Readout.NoNumbers));
+            return;
+        }
         sequence.Submission!.Start(Number);
         sequence.Output!.End(values);
         Finish(sequence, "stop", pushed: true);

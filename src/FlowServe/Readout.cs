@@ -9,6 +9,9 @@ public sealed record Readout
     /// <summary>Most labels of a request.</summary>
     public const int MaxLabels = 256;
 
+    /// <summary>What a request is told whose values are not finite.</summary>
+    public const string NoNumbers = "The model computes values that are no numbers: its weights are damaged, or too large for the type of its activations.";
+
     private Readout()
     {
     }

@@ -95,6 +95,37 @@ public sealed class ReadoutTests
     }
 
     [Fact]
+    public async Task Values_that_are_no_numbers_end_the_request_and_nothing_else()
+    {
+        string folder = Directory.CreateTempSubdirectory("xds-damaged").FullName;
+        try
+        {
+            foreach (string file in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "golden", "qwen3")))
+                File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+            string weights = Path.Combine(folder, "model.safetensors");
+            byte[] bytes = File.ReadAllBytes(weights);
+            int head = 8 + (int)BitConverter.ToInt64(bytes);
+            JsonNode place = JsonNode.Parse(bytes.AsSpan(8, head - 8))!["model.norm.weight"]!["data_offsets"]!;
+            bytes.AsSpan(head + (int)place[0]!, (int)place[1]! - (int)place[0]!).Fill(0xff);
+            File.WriteAllBytes(weights, bytes);
+            using Checkpoint checkpoint = Checkpoint.Open(folder);
+            using CpuBackend backend = new(new CpuOptions(Threads: 2, PinThreads: false));
+            using Model model = Model.Load(checkpoint, backend, new ModelOptions(MaxModelLength: 512));
+            using TeShell shell = new(model, backend, null, TestEngine.Options());
+            foreach (Readout readout in new[] { Readout.Labels([5, 6]), Readout.LastHidden, Readout.MeanHidden })
+            {
+                using Generation generation = shell.Submit(Request([.. Enumerable.Range(5, 40)], readout));
+                Assert.Equal("error", (await TestEngine.Read(generation))[^1].FinishReason);
+                Assert.Equal(Readout.NoNumbers, Assert.IsType<NotFiniteNumberException>(generation.Failure).Message);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
     public void Impossible_readouts_are_refused()
     {
         using TestEngine engine = new();

@@ -16,6 +16,7 @@ public sealed class PromptReader(IEngine engine) : IDisposable
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="InvalidRequestException">The prompt does not fit the model.</exception>
     /// <exception cref="InvalidOperationException">The engine failed or is shutting down.</exception>
+    /// <exception cref="NotFiniteNumberException">The model computes values that are no numbers.</exception>
     public async Task<IReadOnlyList<float>> ReadAsync(WrittenPrompt prompt, Readout readout, CancellationToken cancel = default)
     {
         GenerationRequest request = Request(prompt) with { Readout = readout };
@@ -29,12 +30,14 @@ public sealed class PromptReader(IEngine engine) : IDisposable
     /// <summary>Log-probability of each token of a prompt but the first, given those before it.</summary>
     /// <exception cref="InvalidRequestException">The prompt does not fit the model.</exception>
     /// <exception cref="InvalidOperationException">The engine failed or is shutting down.</exception>
+    /// <exception cref="NotFiniteNumberException">The model computes values that are no numbers.</exception>
     public async Task<IReadOnlyList<float>> LikelihoodAsync(WrittenPrompt prompt, CancellationToken cancel = default)
     {
         GenerationRequest request = Request(prompt);
         request = request with { Sampling = request.Sampling with { PromptLogprobs = 0 } };
         OutputDelta delta = await RunAsync(request, cancel).ConfigureAwait(false);
-        return [.. (delta.PromptLogprobs ?? throw Failed(request, null)).Skip(1).Select(entry => entry!.Logprob)];
+        float[] found = [.. (delta.PromptLogprobs ?? throw Failed(request, null)).Skip(1).Select(entry => entry!.Logprob)];
+        return Array.TrueForAll(found, float.IsFinite) ? found : throw new NotFiniteNumberException(Readout.NoNumbers);
     }
 
     /// <inheritdoc/>
@@ -65,5 +68,6 @@ public sealed class PromptReader(IEngine engine) : IDisposable
         }
     }
 
-    private static InvalidOperationException Failed(GenerationRequest request, Exception? cause) => new($"The engine gave up the request {request.Id}.", cause);
+    private static Exception Failed(GenerationRequest request, Exception? cause) =>
+        cause is NotFiniteNumberException ? new NotFiniteNumberException(cause.Message, cause) : new InvalidOperationException($"The engine gave up the request {request.Id}.", cause);
 }

@@ -76,6 +76,9 @@ internal sealed class ErrorGate(ServerState state, ILogger log)
                 return ErrorBody.Of(StatusCodes.Status408RequestTimeout);
             case BadHttpRequestException http:
                 return new ErrorBody(http.StatusCode, http.Message);
+            case NotFiniteNumberException:
+                log.LogError(failure, "{Id}: the request failed.", context.TraceIdentifier);
+                return new ErrorBody(500, failure.Message);
             default:
                 log.LogError(failure, "{Id}: the request failed.", context.TraceIdentifier);
                 return new ErrorBody(500, $"The server failed to answer; its log has the cause under the id {context.TraceIdentifier}.");

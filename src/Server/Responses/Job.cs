@@ -54,6 +54,7 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
 
     /// <summary>Ends the answer if the engine failed at it.</summary>
     /// <exception cref="Http.ApiException">Nothing can run it now (503).</exception>
+    /// <exception cref="NotFiniteNumberException">What it computes are no numbers.</exception>
     /// <exception cref="InvalidOperationException">It did; the cause is inside.</exception>
     public static void Check(Generation generation, OutputDelta delta)
     {
@@ -62,6 +63,10 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
             if (generation.Failure is UnavailableException unavailable)
             {
                 throw new Http.ApiException(503, unavailable.Message, null, TimeSpan.FromSeconds(1));
+            }
+            if (generation.Failure is NotFiniteNumberException broken)
+            {
+                throw new NotFiniteNumberException(broken.Message, broken);
             }
             throw new InvalidOperationException($"The engine failed at the request {generation.Request.Id}.", generation.Failure);
         }
