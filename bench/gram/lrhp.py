@@ -1,4 +1,4 @@
-"""LRHP's experiments (bench/results/lrhp.md) between two trainings: features, selection, margins, the plot; then the table.
+"""LRHP's experiments (bench/results/gram.md) between two trainings: features, selection, margins, the plot; then the table.
 
 usage: lrhp.py select XDS DATA MODELS BASE   lrhp.py table LINES
   XDS     the command xds                    DATA   folder that bench/gram wrote; what is made goes into DATA/lrhp
