@@ -44,6 +44,7 @@ internal sealed class BenchLatencyCommand : Command
         int[][] prompts = [.. Enumerable.Range(0, result.GetValue(batchSize)).Select(_ => Enumerable.Range(0, result.GetValue(inputLength)).Select(_ => random.Next(vocabulary)).ToArray())];
         for (int i = 0; i < result.GetValue(warmups); i++)
             await Round(loaded, prompts, tokens, [], []);
+        (loaded.Backend as CudaBackend)?.WatchSteps();
         List<double> latencies = [], prefill = [], decode = [], firsts = [], perToken = [];
         for (int i = 0; i < result.GetValue(rounds); i++)
         {
@@ -57,8 +58,9 @@ internal sealed class BenchLatencyCommand : Command
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"All {prompts.Length} at once, median of a request: first token after {new Summary(firsts).Median * 1000:F1} ms, then {new Summary(perToken).Median * 1000:F2} ms a token"));
         if (loaded.Backend is CudaBackend gpu)
-            foreach ((long shape, double seconds) in gpu.TimeGraphs().Where(graph => graph.Shape >> 32 <= settings.Engine.MaxSequences))
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Step on the GPU alone, {shape >> 32} sequences, up to {shape & 0xFFFFFFFF} blocks: {seconds * 1000:F3} ms"));
+            foreach ((long shape, int steps, double seconds, double gap) in gpu.WatchedSteps())
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"Step on the GPU, {shape >> 32} sequences, up to {shape & 0xFFFFFFFF} blocks: {seconds * 1000:F3} ms and {gap * 1000:F3} ms to the next, medians of {steps}"));
         return 0;
     }
 

@@ -27,7 +27,10 @@ public sealed unsafe partial class CudaBackend
         }
         if (graph == 0)
             graphs[shape] = graph = Record(step);
+        nint begun = Mark();
         driver.LaunchGraph(graph, stream);
+        if (begun != 0)
+            watched!.Add((shape, begun, Mark()));
     }
 
     /// <summary>Records operations instead of running them.</summary>
