@@ -36,6 +36,7 @@ public sealed class ExpertServiceTests : IAsyncDisposable
         string told = await MetricsAsync();
         Assert.Contains($"xds:stage_seconds_total{{rank=\"{slow}\",stage=\"moe\"}}", told, StringComparison.Ordinal);
         Assert.Contains($"xds:stage_seconds_total{{rank=\"{(topology == "2EP" ? "rank" : "attention")}-0\",stage=\"wait\"}}", told, StringComparison.Ordinal);
+        Assert.Matches("\nxds:dispatch_rows_total{[^}]*} [1-9]", told);
         Assert.True(Value(told, "xds:expert_move_bytes_total") > 0 && Value(told, "xds:expert_move_stall_seconds_max") > 0);
         Assert.Contains($"\nxds:slow_rank{{rank=\"{slow}\"}} ", told, StringComparison.Ordinal);
         using JsonDocument experts = JsonDocument.Parse(await client.GetStringAsync(new Uri("/experts", UriKind.Relative), Cancel));

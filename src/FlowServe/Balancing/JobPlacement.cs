@@ -15,6 +15,9 @@ public sealed record ExecutorLoad
     /// <summary>Predicted seconds until its least busy DP group could begin a prompt.</summary>
     public double Backlog { get; init; }
 
+    /// <summary>Requests of each of its DP groups that take turns with an answer; 0 where prompts alone are read.</summary>
+    public double Answering { get; init; }
+
     /// <summary>What prefill costs there.</summary>
     public PrefillCost Cost { get; init; }
 
@@ -31,7 +34,9 @@ public sealed record ExecutorLoad
 /// <summary>Which Task Executor gets a request (paper §5.1): decided by a Job Executor, which holds no state of its own. Pure.</summary>
 public static class JobPlacement
 {
-    /// <summary>By prefix-cache status, load and length: the one that should be through with the prompt first.</summary>
+    private const int AnswerTokens = 128; // of a usual answer: what is held of a prompt counts for little beside a crowd in which the answer is written
+
+    /// <summary>By prefix-cache status, load and length: the one that should be through with the prompt first, and with the answer, where it stays.</summary>
     /// <param name="executors">Those that prefill.</param>
     /// <param name="tokens">Tokens of the prompt.</param>
     /// <param name="longPrompt">Tokens to compute from which a prompt is long.</param>
@@ -47,7 +52,7 @@ public static class JobPlacement
                 continue;
             PromptClass wanted = tokens - load.Held >= longPrompt ? PromptClass.Long : PromptClass.Short;
             // A prompt that waits behind its own kind is better off than one that must wait for a group to run dry.
-            (bool, double) order = (load.Class != PromptClass.None && load.Class != wanted, load.Backlog + load.Cost.Prompt(tokens, load.Held, load.StepTokens));
+            (bool, double) order = (load.Class != PromptClass.None && load.Class != wanted, load.Backlog + load.Cost.Prompt(tokens, load.Held, load.StepTokens) + (AnswerTokens * load.Answering * load.Cost.Token));
             if (best < 0 || order.CompareTo(least) < 0)
                 (best, least) = (place, order);
         }

@@ -18,6 +18,15 @@ public sealed class JobPlacementTests
     }
 
     [Fact]
+    public void An_answer_is_not_written_in_a_crowd_for_the_sake_of_a_few_tokens_that_are_held()
+    {
+        ExecutorLoad crowd = s_idle with { Held = 16, Answering = 7 };
+        Assert.Equal(1, Prefill([crowd, s_idle with { Answering = 1 }]));
+        Assert.Equal(0, Prefill([crowd with { Held = 960 }, s_idle with { Answering = 1 }]));
+        Assert.Equal(0, Prefill([crowd with { Answering = 0 }, s_idle]));
+    }
+
+    [Fact]
     public void Long_prompts_do_not_go_behind_short_ones_where_that_can_be_helped()
     {
         ExecutorLoad shortOnes = s_idle with { Class = PromptClass.Short, Backlog = 0.01 }, longOnes = s_idle with { Class = PromptClass.Long, Backlog = 2 };

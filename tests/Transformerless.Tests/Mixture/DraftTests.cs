@@ -30,6 +30,20 @@ public sealed class DraftTests
     }
 
     [Fact]
+    public async Task Looked_up_proposals_are_those_of_one_engine()
+    {
+        EngineOptions options = Served.Options with { Speculation = new SpeculationOptions { Method = SpeculationMethod.PromptLookup, Tokens = 3, DisableBySequences = 1000 } };
+        string folder = Served.Folder("nano-moe");
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, 60);
+        (_, SpeculationMetrics? whole) = await Served.Colocated(folder, prompts, 60, options);
+        using SplitRanks ranks = await SplitRanks.Start(folder, new SplitPlan(3, 2), how => how, engine: options);
+        Assert.Equal(expected, await Served.Ask(ranks.Shells, prompts, 60));
+        Assert.Equal(whole!.AcceptedTokens, ranks.Shells.Sum(shell => shell.Metrics[0].Speculation!.AcceptedTokens));
+        Assert.True(whole.AcceptedTokens > 0);
+    }
+
+    [Fact]
     public async Task Proposals_outlive_an_expert_rank_and_preemption()
     {
         EngineOptions options = Served.Options with { Speculation = new SpeculationOptions { Tokens = 1, DisableBySequences = 1000 }, NumBlocksOverride = 24 };

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server.Control.Messages;
+using XDeepServe.Transformerless;
 
 namespace XDeepServe.Server.Control.Frontend;
 
@@ -64,6 +65,7 @@ internal sealed class SeenExecutor(ExecutorInfo info)
             {
                 Requests = Math.Max(report.Requests, Given),
                 RequestLimit = Info.RequestLimit,
+                Answering = Info.Role == WorkerRole.Colocated ? (double)Math.Max(report.Requests, Given) / Info.Groups : 0,
                 Class = report.Class != PromptClass.None || !busy ? report.Class : _open[(int)PromptClass.Long] > 0 ? PromptClass.Long : PromptClass.Short,
                 Cost = report.Cost,
                 StepTokens = Info.MaxBatchedTokens,
