@@ -1,7 +1,10 @@
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
+using XDeepServe.Models.Text;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Running;
+using XDeepServe.Training.Settings;
+using XDeepServe.Training.Stages;
 
 namespace XDeepServe.Training.Tests;
 
@@ -33,6 +36,19 @@ public sealed class DrawTests
         int[] drawn = Drawn(all, 10, 3);
         Assert.Equal(20, drawn.Length);
         Assert.All(drawn.GroupBy(id => id), both => Assert.Equal(2, both.Count()));
+    }
+
+    [Fact]
+    public void What_is_drawn_does_not_depend_on_the_order_of_answers()
+    {
+        using TinyModel tiny = new();
+        string data = tiny.Data("many.jsonl", Enumerable.Range(0, 400).Select(id => (object)new { prompt = "?", chosen = $"{id}", rejected = "no" }));
+        TrainingSettings settings = tiny.Settings(data);
+        Draw draw = new(40, settings.Seed);
+        Tokenizer tokenizer = Tokenizer.FromFolder(tiny.Folder);
+        foreach (Example example in new Gram(new PromptWriter(tokenizer, tokenizer.CreateTemplate()), new JudgePrompt(), settings).Read(data, new DataCounts()))
+            draw.Offer(example);
+        Assert.InRange(draw.Examples.Count(example => example.Label == 0), 8, 32); // one in 100,000 draws is outside
     }
 
     private static int[] Drawn(IEnumerable<Example> all, int most, int seed)

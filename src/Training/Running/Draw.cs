@@ -1,4 +1,5 @@
 using XDeepServe.Alignment.Data;
+using XDeepServe.Kernels;
 using XDeepServe.Training.Batching;
 
 namespace XDeepServe.Training.Running;
@@ -11,7 +12,6 @@ namespace XDeepServe.Training.Running;
 /// <param name="seed">Of the draw.</param>
 public sealed class Draw(int most, int seed)
 {
-    private readonly Random random = new(seed);
     private readonly PriorityQueue<(long Place, List<Example> Together), double> drawn = new();
     private long places;
     private PreferencePair? last;
@@ -33,7 +33,8 @@ public sealed class Draw(int most, int seed)
             return;
         }
         last = example.Pair;
-        double key = random.NextDouble();
+        // A number of the place, not of a sequence: stages draw the order of answers from a sequence with the same seed.
+        double key = RandomStream.Uniform((ulong)seed, (uint)places);
         open = [example];
         // The queue's head is the highest number drawn.
         if (most == 0 || drawn.Count < most)
