@@ -74,6 +74,8 @@ def draw(path, adapted, labels):
     svg += ['<text x="285" y="375" text-anchor="middle">harmless labels</text>', '<text x="20" y="180" transform="rotate(-90 20 180)" text-anchor="middle">accuracy on held-out harmless pairs, %</text>']
     for place, (kind, (colour, name)) in enumerate(COLOURS.items()):
         points = [(x(count) + 3 * (place - 2), adapted[kind, "harmless-test", count]) for count in labels if adapted[kind, "harmless-test", count]]
+        if len(points) < 3:
+            continue
         svg += [f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(mean(values) - spread(values)):.1f}" y2="{y(mean(values) + spread(values)):.1f}" stroke="{colour}"/>' for at, values in points]
         svg.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="' + " ".join(f"{at:.1f},{y(mean(values)):.1f}" for at, values in points) + '"/>')
         svg.append(f'<line x1="520" x2="540" y1="{60 + 22 * place}" y2="{60 + 22 * place}" stroke="{colour}" stroke-width="2"/><text x="548" y="{64 + 22 * place}">{name}</text>')
