@@ -47,12 +47,11 @@ public sealed class AttentionTests
     [InlineData(ElementType.F32, ElementType.F32)]
     [InlineData(ElementType.BF16, ElementType.BF16)]
     [InlineData(ElementType.F32, ElementType.BF16)]
-    public void Latent_attention_agrees_with_the_naive_twin_in_both_forms(ElementType type, ElementType weightType)
+    public void Latent_attention_agrees_with_the_naive_twin(ElementType type, ElementType weightType)
     {
         foreach (LatentShape shape in new[] { new LatentShape(4, 16, 8, 16, 32, 0.2f), new LatentShape(3, 10, 6, 12, 20, 0.3f), new LatentShape(6, 64, 32, 64, 128, 0.1f) })
         {
             using Bench bench = new(shape.Rank);
-            // 70 rows: many enough for the expanded form; the others take the absorbed one.
             PagedBatch batch = Batch(bench, (1, 300), (70, 280), (2, 2), (1, 17));
             (Weight cpu, Weight naive) = bench.Weight(weightType, 1, shape.Heads * (shape.Plain + shape.Value), shape.Rank);
             Tensor latents = Cache(bench, type, shape.Rank + shape.Rope);
@@ -86,6 +85,33 @@ public sealed class AttentionTests
             start += count;
         }
         Bench.Same(together.Take(Context), alone.Take(Context));
+    }
+
+    [Theory]
+    [InlineData(ElementType.F32, ElementType.F32)]
+    [InlineData(ElementType.BF16, ElementType.BF16)]
+    public void A_row_of_latent_attention_is_the_same_alone_in_a_chunk_and_in_a_batch(ElementType type, ElementType weightType)
+    {
+        foreach (LatentShape shape in new[] { new LatentShape(3, 10, 6, 12, 20, 0.3f), new LatentShape(6, 64, 32, 64, 128, 0.1f) })
+        {
+            using Bench bench = new(shape.Rank);
+            const int Context = 530;
+            PagedBatch whole = Batch(bench, (Context, Context), (1, 9), (4, 100));
+            (Weight expand, _) = bench.Weight(weightType, 1, shape.Heads * (shape.Plain + shape.Value), shape.Rank);
+            Tensor latents = Cache(bench, type, shape.Rank + shape.Rope);
+            Tensor query = bench.Normal(whole.Tokens, shape.Heads * (shape.Plain + shape.Rope));
+            Tensor together = bench.Empty(whole.Tokens, shape.Heads * shape.Value), alone = bench.Copy(together);
+            bench.Cpu.LatentAttention(together, query, latents, expand, whole, shape);
+            for (int start = 0; start < Context;)
+            {
+                int count = Math.Min(Context - start, bench.Random.Next(2) == 0 ? 1 : bench.Random.Next(2, 90));
+                PagedBatch part = new(
+                    whole.Positions.Slice(start, count), bench.Integers(0, count), bench.Integers(start + count), whole.Blocks.Slice(0, 1), BlockSize);
+                bench.Cpu.LatentAttention(alone.Slice(start, count), query.Slice(start, count), latents, expand, part, shape);
+                start += count;
+            }
+            Bench.Same(together.Take(Context), alone.Take(Context));
+        }
     }
 
     [Theory]

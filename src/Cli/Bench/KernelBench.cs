@@ -77,16 +77,25 @@ internal sealed unsafe class KernelBench(CpuBackend backend, Arena arena, int re
 
     private void Latent(double floor)
     {
-        LatentShape shape = new(16, 128, 64, 128, 512, 0.07f);
+        Latent(new LatentShape(16, 128, 64, 128, 512, 0.07f), floor, (1, 4096), (128, 1024), (512, 512), (512, 2048));
+        Latent(new LatentShape(6, 64, 32, 64, 128, 0.1f), floor, (1, 1024), (24, 512), (512, 512), (512, 2048));
+    }
+
+    private void Latent(LatentShape shape, double floor, params ReadOnlySpan<(int Rows, int Context)> sizes)
+    {
         Tensor expansion = Fill(shape.Heads * (shape.Plain + shape.Value), shape.Rank);
         using Weight expand = backend.Prepare(new WeightSource(ElementType.F32, shape.Rank, 1, [new WeightPiece(expansion.Address, expansion.Rows)]), ElementType.F32);
-        foreach ((int rows, int context) in new[] { (1, 4096), (128, 1024) })
+        foreach ((int rows, int context) in sizes)
         {
             PagedBatch batch = Batch(rows, context);
             Tensor latents = Fill(context / BlockSize, BlockSize * (shape.Rank + shape.Rope));
             Tensor query = Fill(rows, shape.Heads * (shape.Plain + shape.Rope)), output = arena.Allocate(ElementType.F32, rows, shape.Heads * shape.Value);
             double seconds = Median(() => backend.LatentAttention(output, query, latents, expand, batch, shape));
-            Report($"latent attention 16 x 128+64/512, {rows} rows, context {context}", (long)context * (shape.Rank + shape.Rope) * 4, 2.0 * rows * context * shape.Heads * (2 * shape.Rank + shape.Rope), seconds, floor);
+            // A row sees the positions before it and itself; its query and its sums cross the expansion once.
+            double pairs = rows * (context - (rows - 1) / 2.0), projections = (double)rows * shape.Rank * (shape.Plain + shape.Value);
+            Report(
+                $"latent attention {shape.Heads} x {shape.Plain}+{shape.Rope}/{shape.Rank}, {rows} rows, context {context}, {seconds * 1e3:F1} ms",
+                (long)context * (shape.Rank + shape.Rope) * 4, 2.0 * shape.Heads * (pairs * (2 * shape.Rank + shape.Rope) + projections), seconds, floor);
         }
     }
 

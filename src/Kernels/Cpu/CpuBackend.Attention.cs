@@ -67,13 +67,17 @@ public sealed unsafe partial class CpuBackend
             {
                 int end = *Ints(units.Batch.Positions, row) + 1, first = window > 0 ? Math.Max(0, end - window) : 0;
                 for (int head = firstHead; head < endHead; head++)
-                    tile.Add(Floats(query, row) + head * keys.RowWidth, Floats(output, row) + head * values.RowWidth, first, end);
+                    tile.Add(Floats(query, row) + head * keys.RowWidth, first, end);
             }
             PagedRuns runs = new(keys, values, units.Batch, sequence, cacheHead);
             if (keys.Cache.Type == ElementType.BF16)
                 tile.Run<PagedRuns, BFloat16Values>(runs, scale);
             else
                 tile.Run<PagedRuns, SingleValues>(runs, scale);
+            int place = 0;
+            for (int row = firstRow; row < endRow; row++)
+                for (int head = firstHead; head < endHead; head++)
+                    tile.CopyResult(place++, Floats(output, row) + head * values.RowWidth);
         }
     }
 
@@ -86,9 +90,12 @@ public sealed unsafe partial class CpuBackend
         {
             int column = part % heads * width, item = part / heads / tiles * span, first = part / heads % tiles * QueryTile;
             QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile, width, width);
-            for (int row = item + first; row < item + Math.Min(span, first + QueryTile); row++)
-                tile.Add(Floats(query, row) + column, Floats(output, row) + column, 0, span);
+            int end = Math.Min(span, first + QueryTile);
+            for (int row = first; row < end; row++)
+                tile.Add(Floats(query, item + row) + column, 0, span);
             tile.Run<ItemRuns, SingleValues>(new ItemRuns(Floats(keys, item) + column, keys.Stride, Floats(values, item) + column, values.Stride), scale);
+            for (int row = first; row < end; row++)
+                tile.CopyResult(row - first, Floats(output, item + row) + column);
         }
     }
 }

@@ -1,131 +1,105 @@
-using System.Runtime.CompilerServices;
-
 namespace XDeepServe.Kernels.Cpu;
 
 public sealed unsafe partial class CpuBackend
 {
-    private NativeBlock? absorbed;
+    private const int LatentRows = 32;    // most rows of a sequence in a tile: they share what is read of the expansion
+    private const int LatentQueries = 64; // rows times heads that read the cache together
+    private const int ManyQueries = 16;   // from here on latents are copied before they are read
 
     /// <inheritdoc/>
     public override void LatentAttention(Tensor output, Tensor query, Tensor latents, Weight expand, PagedBatch batch, LatentShape shape)
     {
-        int width = shape.Rank + shape.Rope;
-        int perUnit = (shape.Heads + pool.Threads - 1) / pool.Threads;
-        AttentionUnits units = new(batch, QueryTile, (shape.Heads + perUnit - 1) / perUnit);
-        long tileBytes = QueryTiles.ScratchBytes(QueryTile * perUnit, width, shape.Rank);
-        long expandedBytes = QueryTiles.Partition * (long)(shape.Plain + shape.Rope + shape.Value + width) * sizeof(float);
+        RowWeight expansion = (RowWeight)expand;
+        if (expansion.Type is not (ElementType.F32 or ElementType.BF16))
+            throw new ArgumentException($"Latent attention takes an expansion in F32 or BF16, not in {expansion.Type}.", nameof(expand));
         int longest = 0;
         for (int sequence = 0; sequence < batch.Sequences; sequence++)
             longest = Math.Max(longest, *Ints(batch.QueryStarts, sequence + 1) - *Ints(batch.QueryStarts, sequence));
-        long bytes = Math.Max(tileBytes, QueryTiles.ScratchBytes(longest, shape.Plain + shape.Rope, shape.Value) + expandedBytes);
-        byte* memory = Scratch(bytes);
-        int rowWidth = shape.Heads * (width + shape.Rank);
-        float* transformed = (float*)NativeBlock.Ensure(ref absorbed, (long)batch.Tokens * rowWidth * sizeof(float));
-        LatentWork work = new(output, query, latents, (RowWeight)expand, units, shape, perUnit, transformed, memory, bytes);
-        pool.Run(units.Count, work);
-        // The expanded form works on all rows of a sequence and one head at a time.
-        pool.Run(batch.Sequences * shape.Heads, new ExpandedWork(work));
+        int rows = Math.Clamp(longest, 1, LatentRows);
+        int perUnit = Math.Min((shape.Heads + pool.Threads - 1) / pool.Threads, LatentQueries / rows);
+        AttentionUnits units = new(batch, rows, (shape.Heads + perUnit - 1) / perUnit);
+        long bytes = QueryTiles.ScratchBytes(rows * perUnit, shape.Rank + shape.Rope, shape.Rank) + CopiedRuns.CopyBytes(shape.Rank + shape.Rope);
+        pool.Run(units.Count, new LatentWork(output, query, latents, expansion, units, shape, perUnit, Scratch(bytes), bytes));
         Finish(output);
     }
 
-    /// <summary>The absorbed form: queries go to the latents' space, so that latents serve as keys and values of all heads.</summary>
+    /// <summary>
+    /// A tile of rows, some heads: queries go to the latents' space, so that latents serve as keys and values of all heads. There is no other
+    /// form, so that a row has the same bits in every chunk.
+    /// </summary>
     private readonly struct LatentWork(
         Tensor output, Tensor query, Tensor latents, RowWeight expand, AttentionUnits units, LatentShape shape, int perUnit,
-        float* transformed, byte* scratch, long scratchBytes) : IPoolWork
+        byte* scratch, long scratchBytes) : IPoolWork
     {
-        /// <summary>Query heads.</summary>
-        public int Heads => shape.Heads;
-
         private int Width => shape.Rank + shape.Rope;
 
         public void Execute(int part, int worker)
         {
             (int sequence, int firstRow, int endRow, int unit) = units[part];
-            if (Expands(sequence))
-                return;
-            int firstHead = unit * perUnit, endHead = Math.Min(firstHead + perUnit, shape.Heads);
-            QueryTiles tile = new(scratch + worker * scratchBytes, QueryTile * perUnit, Width, shape.Rank);
-            for (int row = firstRow; row < endRow; row++)
-                for (int head = firstHead; head < endHead; head++)
-                {
-                    float* absorbedQuery = Absorbed(row, head);
-                    Absorb(Query(row, head), head, absorbedQuery);
-                    tile.Add(absorbedQuery, absorbedQuery + Width, 0, *Ints(units.Batch.Positions, row) + 1);
-                }
+            int firstHead = unit * perUnit, endHead = Math.Min(firstHead + perUnit, shape.Heads), rows = endRow - firstRow;
+            QueryTiles tile = new(scratch + worker * scratchBytes, rows * (endHead - firstHead), Width, shape.Rank);
+            for (int head = firstHead; head < endHead; head++)
+            {
+                float* absorbed = tile.Query((head - firstHead) * rows); // [rows, QueryStride]
+                for (int row = firstRow; row < endRow; row++)
+                    tile.Add(0, *Ints(units.Batch.Positions, row) + 1);
+                if (expand.Type == ElementType.BF16)
+                    Absorb<BFloat16Values>(firstRow, rows, head, absorbed, tile.QueryStride);
+                else
+                    Absorb<SingleValues>(firstRow, rows, head, absorbed, tile.QueryStride);
+            }
             CacheView view = new(latents, Width);
             PagedRuns runs = new(view, view, units.Batch, sequence, 0);
-            if (latents.Type == ElementType.BF16)
+            float* copies = (float*)(scratch + (worker + 1) * scratchBytes - CopiedRuns.CopyBytes(Width));
+            if (rows * (endHead - firstHead) >= ManyQueries)
+                tile.Run<CopiedRuns, SingleValues>(new CopiedRuns(runs, latents.Type, Width, copies), shape.Scale);
+            else if (latents.Type == ElementType.BF16)
                 tile.Run<PagedRuns, BFloat16Values>(runs, shape.Scale);
             else
                 tile.Run<PagedRuns, SingleValues>(runs, shape.Scale);
-            for (int row = firstRow; row < endRow; row++)
-                for (int head = firstHead; head < endHead; head++)
-                    for (int i = 0; i < shape.Value; i++)
-                        Output(row, head)[i] = Dot(Absorbed(row, head) + Width, ExpandRow(head, shape.Plain + i));
+            for (int head = firstHead; head < endHead; head++)
+            {
+                float* gathered = tile.Result((head - firstHead) * rows); // [rows, ResultStride]
+                if (expand.Type == ElementType.BF16)
+                    Release<BFloat16Values>(firstRow, rows, head, gathered, tile.ResultStride);
+                else
+                    Release<SingleValues>(firstRow, rows, head, gathered, tile.ResultStride);
+            }
         }
 
-        /// <summary>One sequence and head in the expanded form: each partition's keys and values are made from the latents.</summary>
-        public void Expanded(int sequence, int head, int worker)
+        /// <summary>A head's queries, to the latents' space: the plain part through the head's keys, the rotated part as it is.</summary>
+        private void Absorb<TValues>(int firstRow, int rows, int head, float* absorbed, int stride) where TValues : struct, IStoredValues
         {
-            if (!Expands(sequence))
-                return;
-            int firstRow = *Ints(units.Batch.QueryStarts, sequence), endRow = *Ints(units.Batch.QueryStarts, sequence + 1);
-            byte* memory = scratch + worker * scratchBytes;
-            QueryTiles tile = new(memory, endRow - firstRow, shape.Plain + shape.Rope, shape.Value);
-            for (int row = firstRow; row < endRow; row++)
-                tile.Add(Query(row, head), Output(row, head), 0, *Ints(units.Batch.Positions, row) + 1);
-            float* buffer = (float*)(memory + QueryTiles.ScratchBytes(endRow - firstRow, shape.Plain + shape.Rope, shape.Value));
-            CacheView view = new(latents, Width);
-            tile.Run<ExpandedRuns, SingleValues>(
-                new ExpandedRuns(new PagedRuns(view, view, units.Batch, sequence, 0), latents.Type, expand, head, shape, units.Batch.BlockSize, buffer),
-                shape.Scale);
+            float* from = Floats(query, firstRow) + head * (shape.Plain + shape.Rope);
+            for (int row = 0; row < rows; row++)
+            {
+                new Span<float>(absorbed + row * stride, shape.Rank).Clear();
+                new ReadOnlySpan<float>(from + (long)row * query.Stride + shape.Plain, shape.Rope).CopyTo(new Span<float>(absorbed + row * stride + shape.Rank, shape.Rope));
+            }
+            for (int done = 0, count; done < shape.Plain; done += count)
+            {
+                KeyRun keys = expand.Run(head * (shape.Plain + shape.Value) + done, shape.Plain - done, out count);
+                int row = 0;
+                for (; row <= rows - QueryMath.Group; row += QueryMath.Group)
+                    QueryMath.Gather4<TValues>(absorbed + row * stride, stride, keys, count, shape.Rank, from + (long)row * query.Stride + done, query.Stride);
+                for (; row < rows; row++)
+                    QueryMath.Gather<TValues>(absorbed + row * stride, keys, 0, count, shape.Rank, from + (long)row * query.Stride + done);
+            }
         }
 
-        /// <summary>Whether the expanded form needs fewer multiplications for a sequence's rows.</summary>
-        private bool Expands(int sequence)
+        /// <summary>What a head's queries have gathered, from the latents' space: through the head's values.</summary>
+        private void Release<TValues>(int firstRow, int rows, int head, float* gathered, int stride) where TValues : struct, IStoredValues
         {
-            long rows = *Ints(units.Batch.QueryStarts, sequence + 1) - *Ints(units.Batch.QueryStarts, sequence);
-            long context = *Ints(units.Batch.Contexts, sequence);
-            long projection = (long)shape.Rank * (shape.Plain + shape.Value);
-            long expandedCost = context * projection + rows * context * (shape.Plain + shape.Rope + shape.Value);
-            return expandedCost < rows * projection + rows * context * (2 * shape.Rank + shape.Rope);
+            float* to = Floats(output, firstRow) + head * shape.Value;
+            for (int done = 0, count; done < shape.Value; done += count)
+            {
+                KeyRun values = expand.Run(head * (shape.Plain + shape.Value) + shape.Plain + done, shape.Value - done, out count);
+                int row = 0;
+                for (; row <= rows - QueryMath.Group; row += QueryMath.Group)
+                    QueryMath.Score4<TValues>(gathered + row * stride, stride, values, count, shape.Rank, to + (long)row * output.Stride + done, output.Stride);
+                for (; row < rows; row++)
+                    QueryMath.Score<TValues>(gathered + row * stride, values, 0, count, shape.Rank, to + (long)row * output.Stride + done);
+            }
         }
-
-        private float* Query(int row, int head) => Floats(query, row) + head * (shape.Plain + shape.Rope);
-
-        private float* Output(int row, int head) => Floats(output, row) + head * shape.Value;
-
-        private float* Absorbed(int row, int head) => transformed + ((long)row * shape.Heads + head) * (Width + shape.Rank);
-
-        private byte* ExpandRow(int head, int row) => expand.Row(head * (shape.Plain + shape.Value) + row);
-
-        private void Absorb(float* from, int head, float* to)
-        {
-            float* widened = stackalloc float[shape.Rank];
-            new Span<float>(to, shape.Rank).Clear();
-            for (int i = 0; i < shape.Plain; i++)
-                VectorMath.MultiplyAdd(to, Singles(ExpandRow(head, i), widened), from[i], shape.Rank);
-            new ReadOnlySpan<float>(from + shape.Plain, shape.Rope).CopyTo(new Span<float>(to + shape.Rank, shape.Rope));
-        }
-
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private float Dot(float* left, byte* row)
-        {
-            float* widened = stackalloc float[shape.Rank];
-            return VectorMath.Dot(left, Singles(row, widened), shape.Rank);
-        }
-
-        private float* Singles(byte* row, float* widened)
-        {
-            if (expand.Type != ElementType.BF16)
-                return (float*)row;
-            BFloat16.ToSingle(new ReadOnlySpan<ushort>(row, shape.Rank), new Span<float>(widened, shape.Rank));
-            return widened;
-        }
-    }
-
-    private readonly struct ExpandedWork(LatentWork work) : IPoolWork
-    {
-        public void Execute(int part, int worker) => work.Expanded(part / work.Heads, part % work.Heads, worker);
     }
 }

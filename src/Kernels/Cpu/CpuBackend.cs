@@ -98,7 +98,6 @@ public sealed unsafe partial class CpuBackend : Backend
         activations?.Dispose();
         order?.Dispose();
         scratch?.Dispose();
-        absorbed?.Dispose();
     }
 
     /// <summary>First value of a row of an F32 tensor.</summary>

@@ -17,7 +17,6 @@ internal unsafe struct QueryTiles
     private readonly int valueWidth;   // of a value
     private readonly float* queries;   // [capacity, width]: copies one behind the other, because a step's rows lie in the same few sets of the cache
     private readonly float* sums;      // [capacity, valueWidth] weighted sums so far
-    private readonly float** outputs;  // [capacity] where they go
     private readonly int* firsts;      // [capacity] first position that the query sees
     private readonly int* limits;      // [capacity] the first behind those that it sees
     private readonly float* maxima;    // [capacity]
@@ -30,8 +29,7 @@ internal unsafe struct QueryTiles
     {
         this.width = width;
         this.valueWidth = valueWidth;
-        outputs = (float**)memory;
-        firsts = (int*)(outputs + capacity);
+        firsts = (int*)memory;
         limits = firsts + capacity;
         maxima = (float*)(limits + capacity);
         totals = maxima + capacity;
@@ -47,22 +45,50 @@ internal unsafe struct QueryTiles
     public static long ScratchBytes(int capacity, int width, int valueWidth) =>
         Header(capacity) + (long)capacity * (ScoreStride + Row(width) + Row(valueWidth)) * sizeof(float);
 
-    /// <summary>Adds a query.</summary>
-    /// <param name="query">Its values.</param>
-    /// <param name="output">Receives the result.</param>
+    /// <summary>Elements from one query to the next.</summary>
+    public readonly int QueryStride => Row(width);
+
+    /// <summary>Elements from one result to the next.</summary>
+    public readonly int ResultStride => Row(valueWidth);
+
+    /// <summary>Adds a query, whose values must be where <see cref="Query"/> says before the tile runs.</summary>
     /// <param name="first">First position that it sees.</param>
     /// <param name="limit">The first behind those that it sees.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Add(float* query, float* output, int first, int limit)
+    public void Add(int first, int limit)
     {
-        new ReadOnlySpan<float>(query, width).CopyTo(new Span<float>(Query(count), width));
-        new Span<float>(Sum(count), valueWidth).Clear();
-        outputs[count] = output;
+        new Span<float>(Result(count), valueWidth).Clear();
         firsts[count] = first;
         limits[count] = limit;
         maxima[count] = float.NegativeInfinity;
         totals[count++] = 0;
     }
+
+    /// <summary>Adds a query with its values.</summary>
+    /// <param name="query">They are copied.</param>
+    /// <param name="first">First position that it sees.</param>
+    /// <param name="limit">The first behind those that it sees.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void Add(float* query, int first, int limit)
+    {
+        new ReadOnlySpan<float>(query, width).CopyTo(new Span<float>(Query(count), width));
+        Add(first, limit);
+    }
+
+    /// <summary>Where a query's values lie.</summary>
+    /// <param name="query">Queries are counted as they were added.</param>
+    public readonly float* Query(int query) => queries + (long)query * Row(width);
+
+    /// <summary>What was summed for a query: its result once the tile has run.</summary>
+    /// <param name="query">Queries are counted as they were added.</param>
+    public readonly float* Result(int query) => sums + (long)query * Row(valueWidth);
+
+    /// <summary>Copies a query's result.</summary>
+    /// <param name="query">Queries are counted as they were added.</param>
+    /// <param name="output">Receives it.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public readonly void CopyResult(int query, float* output) =>
+        new ReadOnlySpan<float>(Result(query), valueWidth).CopyTo(new Span<float>(output, valueWidth));
 
     /// <summary>Computes all queries' results.</summary>
     /// <param name="runs">Keys and values.</param>
@@ -105,10 +131,7 @@ internal unsafe struct QueryTiles
             }
         }
         for (int i = 0; i < count; i++)
-        {
-            VectorMath.Scale(Sum(i), 1 / totals[i], valueWidth);
-            new ReadOnlySpan<float>(Sum(i), valueWidth).CopyTo(new Span<float>(outputs[i], valueWidth));
-        }
+            VectorMath.Scale(Result(i), 1 / totals[i], valueWidth);
     }
 
     /// <summary>Scores of all queries over one run: four queries together as far as all four see, then each alone.</summary>
@@ -130,9 +153,9 @@ internal unsafe struct QueryTiles
         {
             int shared = Shared(i, first, most);
             if (shared > 0)
-                QueryMath.Gather4<TValues>(Sum(i), Row(valueWidth), values, shared, valueWidth, weights + i * ScoreStride, ScoreStride);
+                QueryMath.Gather4<TValues>(Result(i), Row(valueWidth), values, shared, valueWidth, weights + i * ScoreStride, ScoreStride);
             for (int query = i; shared < most && query < Math.Min(count, i + QueryMath.Group); query++)
-                QueryMath.Gather<TValues>(Sum(query), values, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), valueWidth, weights + query * ScoreStride);
+                QueryMath.Gather<TValues>(Result(query), values, Math.Max(shared, firsts[query] - first), Math.Min(most, limits[query] - first), valueWidth, weights + query * ScoreStride);
         }
     }
 
@@ -146,14 +169,10 @@ internal unsafe struct QueryTiles
         return Math.Max(most, 0);
     }
 
-    private static long Header(int capacity) => (capacity * ((long)sizeof(float*) + 2 * sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
+    private static long Header(int capacity) => (capacity * (2L * sizeof(int) + 2 * sizeof(float)) + 63) & ~63L;
 
     /// <summary>Elements from one row of copies to the next: whole vectors.</summary>
     private static int Row(int width) => (width + 15) & ~15;
-
-    private readonly float* Query(int query) => queries + (long)query * Row(width);
-
-    private readonly float* Sum(int query) => sums + (long)query * Row(valueWidth);
 
     /// <summary>Turns a partition's scores into weights and corrects what was summed under a smaller maximum.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -170,7 +189,7 @@ internal unsafe struct QueryTiles
         {
             float correction = MathF.Exp(maxima[query] - most);
             totals[query] *= correction;
-            VectorMath.Scale(Sum(query), correction, valueWidth);
+            VectorMath.Scale(Result(query), correction, valueWidth);
         }
         maxima[query] = most;
         VectorMath.Scale(weights, scale, visible);

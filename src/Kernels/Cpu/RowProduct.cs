@@ -19,14 +19,6 @@ internal readonly unsafe struct RowProduct(ProductRows rows, RowWeight weight, T
         SliceOf(group, first, end);
     }
 
-    /// <summary>output = input · (rows from <paramref name="firstRow"/> on)ᵀ on the calling thread.</summary>
-    public static void Multiply(Tensor input, RowWeight weight, int firstRow, Tensor output)
-    {
-        int* starts = stackalloc int[3] { 0, input.Rows, 0 };
-        RowProduct product = new(new ProductRows(starts, starts + 2, null, 1, 1), weight, input, output with { Address = output.Address - firstRow * sizeof(float) }, 1);
-        product.SliceOf(0, firstRow, firstRow + output.Columns);
-    }
-
     private void SliceOf(int group, int first, int end)
     {
         switch (weight.Type)

@@ -44,6 +44,9 @@ internal sealed unsafe class RowWeight : Weight
     /// <summary>First byte of a row, counted over all groups.</summary>
     public byte* Row(int row) => rows[row];
 
+    /// <summary>Rows from a row on that lie one behind the other: <paramref name="count"/>, at most <paramref name="most"/>.</summary>
+    public KeyRun Run(int row, int most, out int count) => rows.Run(row, most, out count);
+
     /// <summary>The factors of a row's squares; null if the type has none.</summary>
     public float* Factors(int row) => rows.Factors(row);
 

@@ -29,6 +29,17 @@ internal sealed unsafe class SourceRows
         }
     }
 
+    /// <summary>Rows from a row on that lie one behind the other.</summary>
+    /// <param name="row">The first, counted over all groups.</param>
+    /// <param name="most">How many are wanted.</param>
+    /// <param name="count">How many lie there.</param>
+    public KeyRun Run(int row, int most, out int count)
+    {
+        int piece = Piece(row), within = row - starts[piece];
+        count = Math.Min(most, pieces[piece].Rows - within);
+        return new KeyRun(pieces[piece].Address + (nint)(within * rowBytes), rowBytes);
+    }
+
     /// <summary>The factors of a row (<see cref="ElementTypes.FactorsOf"/>); null for types without any.</summary>
     public float* Factors(int row)
     {

@@ -5,7 +5,7 @@ namespace XDeepServe.Server.Tests.Control;
 /// <summary>Whoever serves, with whatever blocks, and however often a request has to begin anew: the tokens are those of one engine.</summary>
 public sealed class EquivalenceTests
 {
-    private const string Quantized = "models/nano-moe"; // with latent attention, whose form follows the size of chunks
+    private const string Quantized = "models/nano-moe"; // its products round their input: a difference of one bit becomes a large one
     private static readonly EngineOptions s_ample = new() { MaxModelLength = 256, MaxSequences = 8, MaxBatchedTokens = 64, NumBlocksOverride = 256, QueueLimit = 512 };
 
     public static TheoryData<string, string> Cases()
@@ -26,7 +26,7 @@ public sealed class EquivalenceTests
     public async Task TokensAreThoseOfOneEngine(string folder, string topology)
     {
         using TinyModel one = TinyModel.Open(folder, s_ample);
-        GenerationRequest[] requests = Requests(one.Config.VocabularySize);
+        GenerationRequest[] requests = Requests(one.Config.VocabularySize, 12);
         int[][] expected = await Task.WhenAll(requests.Select(request => ReadAsync(one.Shell.Submit(request))));
         // Chunks of other sizes, blocks of other sizes, and a cache so small that sequences lose their blocks.
         await using TestService service = await TestService.StartAsync(topology, engine: Narrow, folder: folder);
@@ -36,11 +36,6 @@ public sealed class EquivalenceTests
             int[][] actual = await Task.WhenAll(requests.Select(request => ReadAsync(service.Front.Submit(request))));
             for (int number = 0; number < requests.Length; number++)
             {
-                int place = expected[number].AsSpan().CommonPrefixLength(actual[number]);
-                if (folder == Quantized && place < expected[number].Length && await IsBorderAsync(one.Shell, requests[number], expected[number], place, actual[number][place]))
-                {
-                    continue; // what follows another token is another answer
-                }
                 Assert.Equal(expected[number], actual[number]);
             }
         }
@@ -50,19 +45,24 @@ public sealed class EquivalenceTests
         await service.IdleAsync();
     }
 
-    /// <summary>
-    /// Whether a draw fell so near to the border between two tokens that rounding decides. A draw walks the tokens in order of id: logits that
-    /// differ by a little give neighbours. The two forms of latent attention differ in rounding, and products with quantized weights, which
-    /// round their input, make more of it.
-    /// </summary>
-    private static async Task<bool> IsBorderAsync(TeShell engine, GenerationRequest request, int[] expected, int place, int actual)
+    [Fact]
+    public async Task DrawnTokensDoNotDependOnChunksAndBatches()
     {
-        int[] drawn = await Task.WhenAll(((double[])[0.997, 1.003]).Select(async factor =>
+        GenerationRequest[] requests = [.. Requests(8192, 48).Where(request => request.Sampling.Temperature > 0)];
+        int[][]? expected = null;
+        // In one piece and alone; in pieces beside others; in small pieces, and so little cache that sequences begin anew.
+        foreach (EngineOptions options in (EngineOptions[])[
+            s_ample with { MaxBatchedTokens = 512, MaxSequences = 1 }, s_ample with { MaxSequences = 5 }, s_ample with { MaxBatchedTokens = 24, NumBlocksOverride = 24 }])
         {
-            SamplingParameters sampling = request.Sampling with { Temperature = request.Sampling.Temperature * factor, MaxTokens = place + 1 };
-            return (await ReadAsync(engine.Submit(request with { Id = $"border-{factor}", Produced = expected[..place], Sampling = sampling }))).Single();
-        }));
-        return request.Sampling.Temperature > 0 && drawn.Min() <= actual && actual <= drawn.Max();
+            using TinyModel model = TinyModel.Open(Quantized, options);
+            int[][] actual = await Task.WhenAll(requests.Select(request => ReadAsync(model.Shell.Submit(request))));
+            expected ??= actual;
+            for (int number = 0; number < requests.Length; number++)
+            {
+                Assert.Equal(expected[number], actual[number]);
+            }
+            Assert.True(options.NumBlocksOverride > 24 || model.Shell.Metrics.Sum(group => group.Preemptions) > 0, "No sequence lost its blocks; the test is too easy.");
+        }
     }
 
     private static EngineOptions Narrow(string worker)
@@ -71,14 +71,14 @@ public sealed class EquivalenceTests
         return s_ample with { MaxBatchedTokens = worker.EndsWith('0') ? 24 : 40, BlockSize = blockSize, NumBlocksOverride = 384 / blockSize };
     }
 
-    private static GenerationRequest[] Requests(int vocabulary)
+    private static GenerationRequest[] Requests(int vocabulary, int count)
     {
         Random random = new(4);
         int[] shared = Ids(70);
-        return [.. Enumerable.Range(0, 12).Select(number => new GenerationRequest
+        return [.. Enumerable.Range(0, count).Select(number => new GenerationRequest
         {
             Id = $"request-{number}",
-            Prompt = number % 3 == 0 ? [.. shared, .. Ids(1 + number)] : Ids(3 + 9 * number),
+            Prompt = number % 3 == 0 ? [.. shared, .. Ids(1 + number % 12)] : Ids(3 + 9 * number % 108),
             Sampling = number % 2 == 0
                 ? new SamplingParameters { Temperature = 0, MaxTokens = 40, IgnoreEos = true, Detokenize = false }
                 : new SamplingParameters { Temperature = 0.9, TopP = 0.95, Seed = number, MaxTokens = 40, IgnoreEos = true, Detokenize = false },
