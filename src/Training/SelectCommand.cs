@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Running;
 using XDeepServe.Training.Transport;
@@ -24,6 +23,7 @@ internal sealed class SelectCommand : Command
 
     public SelectCommand() : base("select", "Selects preference pairs by entropic transport between gradient features, on a GPU where there is one.")
     {
+        device.AcceptOnlyFromAmong("auto", "cpu", "cuda");
         foreach (Option option in new Option[] { candidates, targets, keep, report, scores, plot, regularisation, memory, device, libtorch })
             Options.Add(option);
         SetAction((parsed, cancel) => Task.Run(() => Run(parsed, cancel), CancellationToken.None));
@@ -31,7 +31,7 @@ internal sealed class SelectCommand : Command
 
     private int Run(ParseResult result, CancellationToken cancel)
     {
-        if (result.GetValue(keep) < 1 || result.GetValue(memory) < 0 || result.GetValue(regularisation) is not > 0)
+        if (result.GetValue(keep) < 1 || result.GetValue(memory) < 0 || result.GetValue(regularisation) is not (> 0 and < double.PositiveInfinity))
             throw new TrainingException("--keep must be at least 1, --memory not negative, --regularisation greater than 0.");
         Torch.Load(result.GetValue(libtorch)!);
         using FeatureFile from = FeatureFile.Open(result.GetValue(candidates)!.FullName), to = FeatureFile.Open(result.GetValue(targets)!.FullName);
@@ -50,7 +50,7 @@ internal sealed class SelectCommand : Command
             found.WriteCsv(table.FullName);
         if (result.GetValue(plot) is { } picture)
             SelectionPlot.Write(picture.FullName, found);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"kept {found.Kept.Length} of {found.Candidates}; transport: cost {found.Plan!.Cost:F4}, regularisation {found.Plan.Regularisation:G3}, L1 marginal error {found.Plan.MarginalError:E1} after {found.Plan.Passes} passes"));
+        Console.WriteLine($"kept {found.Kept.Length} of {found.Candidates}; transport: {found.Plan!.Account}");
         return 0;
     }
 }

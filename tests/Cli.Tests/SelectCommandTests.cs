@@ -39,6 +39,43 @@ public sealed class SelectCommandTests : IDisposable
         Assert.False(File.Exists(At("selected")));
     }
 
+    [Theory]
+    [InlineData("--keep", "0", "--keep must be at least 1")]
+    [InlineData("--regularisation", "0", "--regularisation and --tolerance must be greater than 0")]
+    [InlineData("--regularisation", "NaN", "--regularisation and --tolerance must be greater than 0")]
+    [InlineData("--regularisation", "Infinity", "--regularisation and --tolerance must be greater than 0")]
+    [InlineData("--tolerance", "-1", "--regularisation and --tolerance must be greater than 0")]
+    [InlineData("--passes", "0", "--passes must be at least 1")]
+    [InlineData("--memory", "-1", "--memory and --threads not negative")]
+    [InlineData("--threads", "-1", "--memory and --threads not negative")]
+    [InlineData("--method", "transport", "Must be one of")]
+    public async Task Settings_that_cannot_be_are_refused_in_their_own_words(string option, string value, string word)
+    {
+        Write("candidates", [[1, 0], [0, 1]]);
+        (int code, string _, string errors) = await CommandTests.Run(["select", "--candidates", At("candidates"), "--targets", At("candidates"), .. option == "--keep" ? (string[])[] : ["--keep", "1"], option, value]);
+        Assert.Equal(1, code);
+        Assert.Contains(word, errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Features_that_are_not_finite_are_refused_and_a_plan_that_is_none_is_called_so()
+    {
+        Write("candidates", [[1, 0], [0, 1], [0.6f, 0.8f]]);
+        Write("targets", [[1, 0], [0, 1]]);
+        byte[] damaged = await File.ReadAllBytesAsync(At("targets"), TestContext.Current.CancellationToken);
+        BitConverter.TryWriteBytes(damaged.AsSpan(^4), float.NaN); // which no writer of ours lets through
+        await File.WriteAllBytesAsync(At("targets"), damaged, TestContext.Current.CancellationToken);
+        foreach (string method in (string[])["ot", "distance", "less", "pds-max"])
+        {
+            (int code, string _, string errors) = await CommandTests.Run("select", "--method", method, "--candidates", At("candidates"), "--targets", At("targets"), "--keep", "1", "--report", At("report"));
+            Assert.Equal((1, false), (code, File.Exists(At("report"))));
+            Assert.Contains("NaN", errors, StringComparison.Ordinal);
+        }
+        Write("targets", [[1, 0], [0, -1]]);
+        Assert.Contains("no plan between these sets", (await CommandTests.Run("select", "--candidates", At("candidates"), "--targets", At("targets"), "--keep", "1", "--passes", "2", "--regularisation", "0.001")).Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("no plan", (await CommandTests.Run("select", "--candidates", At("candidates"), "--targets", At("targets"), "--keep", "1")).Output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Pairs_are_represented_selected_and_given_margins()
     {

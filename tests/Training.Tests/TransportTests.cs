@@ -1,4 +1,6 @@
+using System.CommandLine;
 using System.Text.Json;
+using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Transport;
 using static TorchSharp.torch;
@@ -53,6 +55,23 @@ public sealed class TransportTests : IDisposable
         Assert.Equal(0, await new SelectCommand().Parse(arguments).InvokeAsync(cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(7, JsonElement.Parse(await File.ReadAllTextAsync(At("report.json"), TestContext.Current.CancellationToken)).GetProperty("kept").GetArrayLength());
         Assert.True(File.Exists(At("plot.svg")));
+    }
+
+    [Fact]
+    public async Task Devices_settings_and_features_that_cannot_be_are_refused()
+    {
+        Write("from", 30, 1).Dispose();
+        Write("to", 20, 2).Dispose();
+        string[] arguments = ["--candidates", At("from"), "--targets", At("to"), "--keep", "7", "--report", At("report.json")];
+        Assert.Contains("'gpu'", Assert.Single(new SelectCommand().Parse([.. arguments, "--device", "gpu"]).Errors).Message, StringComparison.Ordinal);
+        InvocationConfiguration thrown = new() { EnableDefaultExceptionHandler = false };
+        foreach (string regularisation in (string[])["0", "NaN", "Infinity"])
+            await Assert.ThrowsAsync<TrainingException>(() => new SelectCommand().Parse([.. arguments, "--regularisation", regularisation]).InvokeAsync(thrown, TestContext.Current.CancellationToken));
+        byte[] damaged = await File.ReadAllBytesAsync(At("to"), TestContext.Current.CancellationToken);
+        BitConverter.TryWriteBytes(damaged.AsSpan(^4), float.NaN);
+        await File.WriteAllBytesAsync(At("to"), damaged, TestContext.Current.CancellationToken);
+        Assert.Contains("NaN", (await Assert.ThrowsAsync<DataException>(() => new SelectCommand().Parse([.. arguments, "--device", "cpu"]).InvokeAsync(thrown, TestContext.Current.CancellationToken))).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(At("report.json")));
     }
 
     private string At(string name) => Path.Combine(folder, name);

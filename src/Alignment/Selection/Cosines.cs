@@ -48,7 +48,7 @@ internal static class Cosines
             float[] row = scratch.Value!;
             candidates.Read(candidate, row);
             RademacherProjection.Normalise(row);
-            scores[candidate] = wanted.Max(target => TensorPrimitives.Dot<float>(row, target));
+            scores[candidate] = wanted.Aggregate(float.NegativeInfinity, (best, target) => MathF.Max(best, TensorPrimitives.Dot<float>(row, target))); // which NaN wins
         });
         return scores;
     }

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using XDeepServe.Alignment.Data;
 using XDeepServe.Kernels;
 
 namespace XDeepServe.Alignment.Selection;
@@ -31,7 +32,7 @@ public static class Selector
     /// <param name="settings">How.</param>
     /// <param name="plan">Of entropic transport, if it was solved elsewhere, such as on a GPU; null to solve it here.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <exception cref="Data.DataException">The two sets cannot be compared.</exception>
+    /// <exception cref="DataException">The two sets cannot be compared.</exception>
     public static SelectionReport Select(FeatureFile candidates, FeatureFile targets, SelectionSettings settings, TransportPlan? plan = null, CancellationToken cancel = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Keep, 1);
@@ -46,6 +47,8 @@ public static class Selector
             SelectionMethod.Random => [.. Enumerable.Range(0, candidates.Rows).Select(row => (double)RandomStream.Uniform(settings.Seed, (uint)row))],
             _ => new double[candidates.Rows],
         };
+        if (Array.FindIndex(scores, score => !double.IsFinite(score)) is >= 0 and { } row)
+            throw new DataException($"Candidate {row}'s score is {scores[row]}; features hold no NaN and nothing infinite. Compute them again.");
         bool lower = settings.Method is SelectionMethod.Transport or SelectionMethod.Distance;
         int keep = settings.Method == SelectionMethod.All ? candidates.Rows : Math.Min(settings.Keep, candidates.Rows);
         int[] order = [.. Enumerable.Range(0, candidates.Rows).OrderBy(row => lower ? scores[row] : -scores[row]).ThenBy(row => row)];

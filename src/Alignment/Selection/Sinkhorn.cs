@@ -1,3 +1,6 @@
+using System.Globalization;
+using XDeepServe.Alignment.Data;
+
 namespace XDeepServe.Alignment.Selection;
 
 /// <summary>How entropic transport is solved.</summary>
@@ -24,8 +27,14 @@ public sealed record SinkhornSettings
 /// <param name="Passes">Passes over the costs.</param>
 public sealed record TransportPlan(double[] RowCosts, double Cost, double Regularisation, double MarginalError, int Passes)
 {
+    private const double MostError = 1e-3; // of a plan that can be believed
+
     /// <summary>How far the row sums were off before each pass that measured it, in the passes' order.</summary>
     public IReadOnlyList<PassError> Errors { get; init; } = [];
+
+    /// <summary>What vouches for it in words, and what to do where it does not hold.</summary>
+    public string Account => string.Create(CultureInfo.InvariantCulture,
+        $"cost {Cost:F4}, regularisation {Regularisation:G3}, L1 marginal error {MarginalError:E1} after {Passes} passes{(MarginalError > MostError ? "; that is no plan between these sets: raise the regularisation or the passes" : "")}");
 }
 
 /// <summary>How far the row sums of a plan were off before a pass.</summary>
@@ -69,7 +78,8 @@ public static class Sinkhorn
     /// <param name="costs">Finite, not negative.</param>
     /// <param name="settings">How.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <exception cref="ArgumentException">Costs or settings that cannot be.</exception>
+    /// <exception cref="ArgumentException">Settings that cannot be.</exception>
+    /// <exception cref="DataException">Costs that cannot be.</exception>
     public static TransportPlan Solve(CostBlocks costs, SinkhornSettings settings, CancellationToken cancel = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.Threads, 1);
@@ -80,7 +90,8 @@ public static class Sinkhorn
     /// <summary>Solves.</summary>
     /// <param name="over">The costs, finite and not negative; stays the caller's.</param>
     /// <param name="settings">How.</param>
-    /// <exception cref="ArgumentException">Costs or settings that cannot be.</exception>
+    /// <exception cref="ArgumentException">Settings that cannot be.</exception>
+    /// <exception cref="DataException">Costs that cannot be.</exception>
     public static TransportPlan Solve(TransportPasses over, SinkhornSettings settings)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(settings.Regularisation);
@@ -88,7 +99,7 @@ public static class Sinkhorn
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.MostPasses, 1);
         double mean = over.Mean();
         if (!double.IsFinite(mean) || mean < 0)
-            throw new ArgumentException("Transport costs must be finite and not negative.");
+            throw new DataException("Transport costs must be finite and not negative; features hold no NaN and nothing infinite.");
         if (mean == 0)
             return new TransportPlan(new double[over.Rows], 0, 0, 0, 1);
         double target = settings.Regularisation * mean;

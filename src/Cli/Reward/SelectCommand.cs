@@ -44,6 +44,11 @@ internal sealed class SelectCommand : Command
 
     private int Run(ParseResult result)
     {
+        // Here, as validators do not see defaults.
+        if (result.GetValue(regularisation) is not (> 0 and < double.PositiveInfinity) || result.GetValue(tolerance) is not > 0)
+            throw new ArgumentException("--regularisation and --tolerance must be greater than 0.");
+        if (result.GetValue(passes) < 1 || result.GetValue(memory) < 0 || result.GetValue(threads) < 0)
+            throw new ArgumentException("--passes must be at least 1, --memory and --threads not negative.");
         using Interruption interruption = new();
         using FeatureFile from = FeatureFile.Open(result.GetValue(candidates)!), to = FeatureFile.Open(result.GetValue(targets)!);
         SelectionReport found = Selector.Select(from, to, Settings(result), cancel: interruption.Stop);
@@ -57,7 +62,7 @@ internal sealed class SelectCommand : Command
             SelectionPlot.Write(picture, found);
         Line($"kept {found.Kept.Length} of {found.Candidates} by {result.GetValue(method)}: mean score {found.Kept.Average(row => found.Scores[row]):F4}, of all {found.Scores.Average():F4} ({(found.LowerIsBetter ? "lower" : "higher")} is better)");
         if (found.Plan is { } plan)
-            Line($"transport: cost {plan.Cost:F4}, regularisation {plan.Regularisation:G3}, L1 marginal error {plan.MarginalError:E1} after {plan.Passes} passes");
+            Console.WriteLine($"transport: {plan.Account}");
         return 0;
         static void Line(FormattableString text) => Console.WriteLine(text.ToString(CultureInfo.InvariantCulture));
     }

@@ -1,3 +1,4 @@
+using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Selection;
 
 namespace XDeepServe.Alignment.Tests.Selection;
@@ -95,7 +96,7 @@ public sealed class TransportTests
 
     [Fact]
     public void Costs_that_are_no_numbers_are_refused() =>
-        Assert.Throws<ArgumentException>(() => Solve(new DenseCosts([1, float.NaN], 1, 2), new SinkhornSettings()));
+        Assert.Throws<DataException>(() => Solve(new DenseCosts([1, float.NaN], 1, 2), new SinkhornSettings()));
 
     private static TransportPlan Solve(CostBlocks costs, SinkhornSettings settings) => Sinkhorn.Solve(costs, settings, TestContext.Current.CancellationToken);
 
