@@ -45,6 +45,8 @@ public sealed class RovrmTests
     [InlineData("caption: 7", "map of settings")]
     [InlineData("caption: {keep: many}", "whole number")]
     [InlineData("caption: {keeps: 1}", "keeps")]
+    [InlineData("visual: {train_data: [a], keep: 5}", "nothing to select against")]
+    [InlineData("selection: {targets: 0}", "at least 1")]
     public void What_a_recipe_has_wrong_is_said(string line, string said)
     {
         using SceneModel scenes = new(pairs: 2);

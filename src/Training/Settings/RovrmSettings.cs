@@ -62,6 +62,8 @@ public sealed record RovrmSettings
         }
         if (phases.Count == 0)
             throw new TrainingException($"{path} names none of the phases {string.Join(", ", PhaseNames)}.");
+        if (phases[^1].Keep > 0)
+            throw new TrainingException($"{path}: 'keep' of {phases[^1].Name} has nothing to select against: the last phase's pairs are the target. Give them all, or fewer of them.");
         // What the paper's warm-up has, unless the file says otherwise.
         TrainingSettings warmUp = Recipe.Apply(
             common with { LoraR = 128, LoraAlpha = 512, ResumeFromCheckpoint = true }, Recipe.Entries(path, selection.Where(item => !own.Contains(item.Key))));
@@ -82,7 +84,7 @@ public sealed record RovrmSettings
             },
             WarmUpCandidates = Number(selection, "warmup_candidates", 2000),
             WarmUpTargets = Number(selection, "warmup_targets", 3000),
-            Targets = Number(selection, "targets", 5000),
+            Targets = Number(selection, "targets", 5000, 1),
         };
 
         Dictionary<string, object?> Section(string name) => whole.GetValueOrDefault(name) switch
@@ -92,9 +94,9 @@ public sealed record RovrmSettings
             _ => throw new TrainingException($"{path}: '{name}' must be a map of settings."),
         };
 
-        int Number(Dictionary<string, object?> section, string name, int fallback) =>
+        int Number(Dictionary<string, object?> section, string name, int fallback, int least = 0) =>
             !section.TryGetValue(name, out object? value) ? fallback
-            : int.TryParse(value as string, CultureInfo.InvariantCulture, out int number) && number >= 0 ? number
-            : throw new TrainingException($"{path}: '{name}' must be a whole number.");
+            : int.TryParse(value as string, CultureInfo.InvariantCulture, out int number) && number >= least ? number
+            : throw new TrainingException($"{path}: '{name}' must be a whole number, at least {least}.");
     }
 }
