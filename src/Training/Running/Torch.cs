@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -5,10 +6,17 @@ using static TorchSharp.torch;
 namespace XDeepServe.Training.Running;
 
 /// <summary>Finds libtorch and the device.</summary>
-internal static class Torch
+internal static partial class Torch
 {
     // In the order in which they need one another.
     private static readonly string[] Libraries = ["libc10.so", "libtorch_cpu.so", "libc10_cuda.so", "libtorch_cuda.so", "libtorch.so"];
+
+    /// <summary>
+    /// Has libtorch's threads on the CPU sleep while they wait for one another, unless the environment says how they wait: where other programs compute too, threads
+    /// that spin keep those from running that they wait for. Before libtorch is loaded, which reads it once.
+    /// </summary>
+    [ModuleInitializer]
+    internal static void WaitAsleep() => _ = SetEnvironment("OMP_WAIT_POLICY", "PASSIVE", 0);
 
     /// <summary>Loads another libtorch than the one beside this program. Before the first operation.</summary>
     /// <param name="folder">Its folder; empty for the one beside.</param>
@@ -37,4 +45,8 @@ internal static class Torch
         bool there = name != "cpu" && cuda.is_available();
         return name == "cuda" && !there ? throw new TrainingException("There is no CUDA device, or this libtorch cannot use it; use device cpu, or name a libtorch with CUDA (libtorch).") : there ? CUDA : CPU;
     }
+
+    // .NET keeps variables of its own, which native code does not see.
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetEnvironment(string name, string value, int overwrite);
 }
