@@ -15,7 +15,8 @@ public sealed class ServiceCommandTests : IAsyncDisposable
     [Fact]
     public async Task Workers_come_up_answer_come_back_and_end_together()
     {
-        await StartAsync("1P1D");
+        using TraceCollector collector = new();
+        await StartAsync("1P1D", "--otlp-traces-endpoint", collector.Address, "--otlp-traces-protocol", "http/protobuf");
         string whole = await CompleteAsync(24);
         Dictionary<string, int> first = await XdsProcess.WorkersAsync(client);
         Assert.Equal(["decode-0", "prefill-0"], first.Keys.Order(StringComparer.Ordinal));
@@ -29,11 +30,25 @@ public sealed class ServiceCommandTests : IAsyncDisposable
             await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(client)).GetValueOrDefault(victim) is var next && next != 0 && next != pid, $"{victim} comes back");
             Assert.Equal(whole, await CompleteAsync(24));
         }
+        (ActivityTraceId trace, ActivitySpanId parent) = (ActivityTraceId.CreateRandom(), ActivitySpanId.CreateRandom());
+        client.DefaultRequestHeaders.Add("traceparent", $"00-{trace}-{parent}-01");
+        Assert.Equal(whole, await XdsProcess.CompleteAsync(client, 24, salt: "traced"));
         int[] last = [.. (await XdsProcess.WorkersAsync(client)).Values];
         await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
         await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
         Assert.Equal(0, launcher.ExitCode);
         Assert.DoesNotContain(last, XdsProcess.IsAlive);
+
+        // Who ends sends what it has: the request's way through all three processes, under the client's span.
+        Assert.Equal(["/v1/traces"], collector.Paths);
+        CollectedSpan[] way = [.. collector.Spans.Where(span => span.Trace == $"{trace}" && !span.Name.StartsWith("GET ", StringComparison.Ordinal))];
+        CollectedSpan door = Assert.Single(way, span => span.Process == "frontend");
+        Assert.Equal(("POST /v1/completions", $"{parent}"), (door.Name, door.Parent));
+        CollectedSpan[] behind = [.. way.Where(span => span != door)];
+        Assert.All(behind, span => Assert.Equal(door.Id, span.Parent));
+        Assert.Equal(
+            ["decode-0 decode", "decode-0 kv_transfer", "decode-0 queue", "prefill-0 prefill", "prefill-0 queue"],
+            behind.Select(span => $"{span.Process} {span.Name}").Order(StringComparer.Ordinal));
     }
 
     [Fact]
