@@ -23,7 +23,7 @@ public sealed class RedisServiceTests : IAsyncDisposable
         await StartRedisAsync();
         (HttpClient one, Process front) = Front();
         (HttpClient two, _) = Front();
-        Worker("prefill", "p0");
+        Process prefill = Worker("prefill", "p0");
         Process decode = Worker("decode", "d0");
         await Ready(one);
         await Ready(two);
@@ -41,12 +41,16 @@ public sealed class RedisServiceTests : IAsyncDisposable
         Assert.Equal([fetched], Directory.GetFileSystemEntries(folder.FullName));
         Assert.Contains(lines, line => line.Contains("from p0", StringComparison.Ordinal));
 
-        // A front end dies under load: the other one's requests do not notice.
-        running = [.. Enumerable.Range(0, 4).Select(_ => XdsProcess.CompleteAsync(two, 24))];
+        // A front end and a prefill worker die under load: the other front end's requests do not notice.
+        Worker("prefill", "p1");
+        await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(two)).ContainsKey("p1"), "the second prefill worker joins");
+        running = [.. Enumerable.Range(0, 8).Select(number => XdsProcess.CompleteAsync(two, 24, salt: $"{number}"))];
+        await Task.WhenAny(running);
         await XdsProcess.KillAsync(front.Id, XdsProcess.SigKill);
+        await XdsProcess.KillAsync(prefill.Id, XdsProcess.SigKill);
         foreach (Task<string> answer in running)
             Assert.Equal(whole, await answer);
-        await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(two)).Keys.Order(StringComparer.Ordinal).SequenceEqual(["d1", "p0"]), "the dead are forgotten");
+        await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(two)).Keys.Order(StringComparer.Ordinal).SequenceEqual(["d1", "p1"]), "the dead are forgotten");
         Assert.Equal(whole, await XdsProcess.CompleteAsync(two, 24));
     }
 
