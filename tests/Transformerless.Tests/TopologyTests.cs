@@ -1,4 +1,5 @@
 using XDeepServe.FlowServe.Balancing;
+using XDeepServe.Transformerless.Mixture;
 
 namespace XDeepServe.Transformerless.Tests;
 
@@ -75,6 +76,13 @@ public sealed class TopologyTests
         {
             File.Delete(file);
         }
+    }
+
+    [Fact]
+    public void A_file_divides_attention_into_domains()
+    {
+        SplitPlan? plan = TopologyFile.Read("domains: 2\nworkers:\n  - { role: attention, count: 4 }\n  - { role: expert, count: 3 }\n").Apart;
+        Assert.Equal(new SplitPlan(4, 3, 2), plan);
     }
 
     [Fact]

@@ -13,16 +13,17 @@ internal sealed class ColocatedRanks : IDisposable
     private readonly List<Backend> backends = [];
     private readonly HashSet<int> gone = [];
     private readonly MixtureOptions options;
+    private readonly EngineOptions engine;
 
-    private ColocatedRanks(string folder, MixtureOptions options) => (checkpoint, this.options) = (Checkpoint.Open(folder), options);
+    private ColocatedRanks(string folder, MixtureOptions options, EngineOptions engine) => (checkpoint, this.options, this.engine) = (Checkpoint.Open(folder), options, engine);
 
     public List<AttentionRank> Ranks { get; } = [];
 
     public List<TeShell> Shells { get; } = [];
 
-    public static async Task<ColocatedRanks> Start(string folder, int count, Func<MixtureOptions, MixtureOptions> how, Func<Backend>? device = null)
+    public static async Task<ColocatedRanks> Start(string folder, int count, Func<MixtureOptions, MixtureOptions> how, Func<Backend>? device = null, EngineOptions? engine = null)
     {
-        ColocatedRanks group = new(folder, how(new MixtureOptions { Name = $"ep_{Guid.NewGuid():N}" }));
+        ColocatedRanks group = new(folder, how(new MixtureOptions { Name = $"ep_{Guid.NewGuid():N}" }), engine ?? Served.Options);
         for (int rank = 0; rank < count; rank++)
             group.backends.Add((device ?? Served.Cpu)());
         group.Ranks.AddRange(await Task.WhenAll(Enumerable.Range(0, count).Select(rank => group.Join(rank, group.options))));
@@ -60,8 +61,8 @@ internal sealed class ColocatedRanks : IDisposable
     }
 
     private Task<AttentionRank> Join(int rank, MixtureOptions how) => Task.Factory.StartNew(
-        () => AttentionRank.JoinColocated(checkpoint, backends[rank], new ModelOptions(MaxModelLength: 512), Served.Options, how, rank, backends.Count),
+        () => AttentionRank.JoinColocated(checkpoint, backends[rank], new ModelOptions(MaxModelLength: 512, Drafts: engine.Speculation is not null), engine, how, rank, backends.Count),
         TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
-    private TeShell Shell(int rank) => new(Ranks[rank].Model, backends[rank], null, Served.Options, null, Ranks[rank].Domain);
+    private TeShell Shell(int rank) => new(Ranks[rank].Model, backends[rank], null, engine, null, Ranks[rank].Domain);
 }

@@ -29,6 +29,24 @@ public sealed class DraftTests
         Assert.Equal(microBatches == 2, ranks.Attention.All(rank => rank.SplitSteps > 0) && microBatches == 2);
     }
 
+    [Theory]
+    [InlineData(2, 1, SharedPlacement.Attention)]
+    [InlineData(4, 2, SharedPlacement.Experts)]
+    public async Task Nor_do_they_where_ranks_have_both(int ranks, int tokens, SharedPlacement shared)
+    {
+        EngineOptions options = Served.Options with { Speculation = new SpeculationOptions { Tokens = tokens, DisableBySequences = 1000 }, MaxBatchedTokens = 64 };
+        string folder = Served.Folder("nano-moe");
+        int[][] prompts = Served.Prompts(folder);
+        int[][] expected = await Served.Colocated(folder, prompts, 40);
+        (_, SpeculationMetrics? whole) = await Served.Colocated(folder, prompts, 40, options);
+        using ColocatedRanks group = await ColocatedRanks.Start(folder, ranks, how => how with { MaxTokens = 64, SharedExperts = shared }, engine: options);
+        for (int round = 0; round < 2; round++)
+            Assert.Equal(expected, await Served.Ask(group.Shells, prompts, 40));
+        SpeculationMetrics[] apart = [.. group.Shells.Select(shell => shell.Metrics[0].Speculation!)];
+        double rate = (double)apart.Sum(one => one.AcceptedTokens) / apart.Sum(one => one.DraftTokens);
+        Assert.InRange(rate, (0.97 * whole!.AcceptedTokens / whole.DraftTokens) - 0.01, 1);
+    }
+
     [Fact]
     public async Task Looked_up_proposals_are_those_of_one_engine()
     {
