@@ -149,8 +149,8 @@ public abstract class Backend : IDisposable
     public abstract void BidirectionalAttention(Tensor output, Tensor query, Tensor keys, Tensor values, int span, int heads, float scale);
 
     /// <summary>
-    /// Multi-head latent attention over a cache of compressed latents. The backend picks the absorbed form (few rows) or the
-    /// expanded form (many rows) for each sequence; the two are equal up to rounding.
+    /// Multi-head latent attention over a cache of compressed latents, in the absorbed form: queries go to the latents' space, which
+    /// serve all heads as keys and as values.
     /// </summary>
     /// <param name="output">F32 <c>[tokens, heads·valueWidth]</c>.</param>
     /// <param name="query">F32 <c>[tokens, heads·(plainWidth + ropeWidth)]</c>, rotated.</param>
