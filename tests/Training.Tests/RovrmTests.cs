@@ -23,12 +23,14 @@ public sealed class RovrmTests
         Assert.True(File.Exists(scenes.At("whole/selection/caption/selection.svg")));
         Assert.InRange(JsonElement.Parse(File.ReadAllText(scenes.At("whole/selection/caption/report.json"))).GetProperty("kept").GetArrayLength(), 10, 10);
 
-        // Stopped in the second phase, and in a selection.
-        foreach (int steps in (int[])[3, 9, 16])
+        // Stopped before features are written, while a selection warms up, in the second phase and in the third: behind all 3 steps of a warm-up; 2 of 3; 1, 2 and 2 of 3; 1 and 2 of 6.
+        foreach ((int steps, string left) in ((int, string)[])[(3, "selection/caption/warmup/final"), (2, "selection/textual/warmup"), (5, "textual/final"), (3, "caption/final")])
         {
             using CancellationTokenSource stop = new();
-            new RovrmRun(parts, _ => { }).Train(new Stopper(stop, steps), stop.Token);
+            Assert.False(new RovrmRun(parts, _ => { }).Train(new Stopper(stop, steps), stop.Token));
+            Assert.True(Directory.Exists(scenes.At($"parts/{left}")), left);
         }
+        Assert.False(Directory.Exists(scenes.At("parts/visual/final")));
         Assert.True(new RovrmRun(parts, _ => { }).Train(null, TestContext.Current.CancellationToken));
         foreach (string phase in RovrmSettings.PhaseNames)
             Assert.Equal(File.ReadAllBytes(scenes.At($"whole/{phase}/final/model.safetensors")), File.ReadAllBytes(scenes.At($"parts/{phase}/final/model.safetensors")));

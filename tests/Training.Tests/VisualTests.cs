@@ -113,9 +113,10 @@ public sealed class VisualTests
     }
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Images_are_learnt_from_and_parts_can_be_kept_as_they_are(bool again)
+    [InlineData(false, true)]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    public void Images_are_learnt_from_and_parts_can_be_kept_as_they_are(bool again, bool keepsEyes)
     {
         using SceneModel scenes = new(pairs: 6);
         using Loaded loaded = new("bt", scenes.Settings("visual") with { GradientCheckpointing = again });
@@ -125,21 +126,25 @@ public sealed class VisualTests
         loaded.Network.Backward(batch.Ids, hidden => loaded.Stage.Loss(loaded.Network, hidden, batch).Losses.sum(), batch.Pictures);
         foreach (string name in (string[])["vision_tower.embeddings.patch_embedding.weight", "vision_tower.encoder.layers.0.self_attn.q_proj.weight", "multi_modal_projector.linear_1.weight", "model.embed_tokens.weight"])
             Assert.True(loaded.Weights[name].grad!.abs().max().item<float>() > 0, name);
-        TrainingSettings settings = scenes.Settings("visual") with { MaxSteps = 3, FreezeVisionTower = true, FreezeMultiModalProjector = true, GradientCheckpointing = again };
+        TrainingSettings settings = scenes.Settings("visual") with { MaxSteps = 3, FreezeVisionTower = keepsEyes, FreezeMultiModalProjector = keepsEyes, FreezeLanguageModel = !keepsEyes, GradientCheckpointing = again };
         Assert.True(new Run(settings, _ => { }).Train("bt", null, TestContext.Current.CancellationToken));
         using Loaded trained = new("bt", settings with { ModelNameOrPath = Path.Combine(settings.OutputDir, "final"), FromScratch = false });
         foreach (string name in loaded.Weights.Names)
-            Assert.Equal(name.StartsWith("vision_tower.", StringComparison.Ordinal) || name.StartsWith("multi_modal_projector.", StringComparison.Ordinal), (loaded.Weights[name] == trained.Weights[name]).all().item<bool>());
+        {
+            bool eyes = name.StartsWith("vision_tower.", StringComparison.Ordinal) || name.StartsWith("multi_modal_projector.", StringComparison.Ordinal);
+            Assert.Equal(eyes == keepsEyes && name != BradleyTerry.Head, (loaded.Weights[name] == trained.Weights[name]).all().item<bool>());
+        }
     }
 
     [Theory]
     [InlineData(100)] // cut off
     [InlineData(0)]
-    public async Task A_bad_image_ends_the_command_with_its_name_and_no_more(int bytes)
+    public async Task A_bad_image_ends_the_command_with_its_name(int bytes)
     {
         using SceneModel scenes = new(pairs: 3);
         string image = scenes.At("images/000001.png");
         await File.WriteAllBytesAsync(image, (await File.ReadAllBytesAsync(image, TestContext.Current.CancellationToken))[..bytes], TestContext.Current.CancellationToken);
+        Assert.Contains("000001.png", Assert.Throws<ImageException>(() => new Run(scenes.Settings("visual") with { MaxSteps = 2 }, _ => { }).Train("bt", null, TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
         Assert.Equal(1, await Program.Main(["bt", "--model_name_or_path", scenes.Folder, "--from_scratch", "true", "--train_data", scenes.At("visual.train.jsonl"), "--output_dir", scenes.At("out"), "--max_steps", "2", "--max_length", "256", "--device", "cpu"]));
     }
 }
