@@ -47,6 +47,8 @@ internal sealed class ServeCommand : Command
         {
             if (result.GetValue(topology) is { } text)
                 await ServeManyAsync(result, scale.Read(result, Topology.Parse(text)), settings, options, interruption);
+            else if (GivenFlags.Of(result, [.. cluster.Options, .. scale.Options, .. mixture.Shared]).FirstOrDefault() is { } flag)
+                throw new ArgumentException($"{flag} is for a service of many processes: give --topology, too.");
             else
                 await ServeOneAsync(settings, result.GetValue(reward), options, interruption);
         }

@@ -16,9 +16,12 @@ internal sealed class ClusterFlags
     /// <summary>Adds the flags to a command.</summary>
     public ClusterFlags(Command command)
     {
-        foreach (Option option in new Option[] { cluster, service, address, port })
+        foreach (Option option in Options)
             command.Options.Add(option);
     }
+
+    /// <summary>The flags.</summary>
+    public IReadOnlyList<Option> Options => [cluster, service, address, port];
 
     /// <summary>Flags that hand a service down to a worker.</summary>
     /// <param name="result">The launcher's own.</param>

@@ -36,7 +36,8 @@ internal sealed class MixtureFlags
             command.Options.Add(option);
     }
 
-    private IReadOnlyList<Option> Shared => [microBatches, sharedExperts, dispatchWire, combineWire, redundant, algorithm, nodes, period, threshold, least, lag];
+    /// <summary>Those that launcher and workers have in common.</summary>
+    public IReadOnlyList<Option> Shared => [microBatches, sharedExperts, dispatchWire, combineWire, redundant, algorithm, nodes, period, threshold, least, lag];
 
     /// <summary>A launched worker's flags.</summary>
     public IEnumerable<string> ForWorker(ParseResult result, Topology topology, WorkerSpec spec)

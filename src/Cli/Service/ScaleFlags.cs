@@ -15,9 +15,12 @@ internal sealed class ScaleFlags
     /// <summary>Adds the flags to a command.</summary>
     public ScaleFlags(Command command)
     {
-        foreach (Option option in new Option[] { bounds, idle, spares })
+        foreach (Option option in Options)
             command.Options.Add(option);
     }
+
+    /// <summary>The flags.</summary>
+    public IReadOnlyList<Option> Options => [bounds, idle, spares];
 
     /// <summary>Adds what the flags say to a topology.</summary>
     /// <exception cref="ArgumentException">They cannot be.</exception>

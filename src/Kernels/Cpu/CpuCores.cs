@@ -18,6 +18,11 @@ public static class CpuCores
         // Those that start meanwhile are started by one that is kept already, or are seen.
         foreach (string thread in Directory.GetDirectories("/proc/self/task"))
             if (!ThreadAffinity.Keep(int.Parse(Path.GetFileName(thread), NumberStyles.None, CultureInfo.InvariantCulture), cores) && Directory.Exists(thread))
-                throw new ArgumentException($"This process cannot be kept to cores {string.Join(", ", cores)}: they are not there, or not its to use.", nameof(cores));
+                throw NotThere();
+        // The system leaves out the cores that are not there, as long as one is.
+        if (ThreadAffinity.Cores() < cores.Count)
+            throw NotThere();
+
+        ArgumentException NotThere() => new($"This process cannot be kept to cores {string.Join(", ", cores)}: they are not there, or not its to use.", nameof(cores));
     }
 }

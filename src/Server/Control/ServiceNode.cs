@@ -7,6 +7,7 @@ using Microsoft.Extensions.Logging;
 using Orleans.Clustering.Redis;
 using Orleans.Configuration;
 using Orleans.Runtime;
+using StackExchange.Redis;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.FlowServe.DistFlow;
@@ -63,6 +64,11 @@ public sealed class ServiceNode : IAsyncDisposable
             {
                 await host.StartAsync(cancel).ConfigureAwait(false);
                 return new ServiceNode(host, options, endPoint);
+            }
+            catch (RedisConnectionException failure)
+            {
+                host.Dispose();
+                throw new IOException($"No Redis server answers at {options.Redis} (--cluster): start one there, or name another.", failure);
             }
             catch (Exception failure) when (failure is SocketException or IOException or OrleansException or AggregateException)
             {
