@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using XDeepServe.Cli.Service;
 using XDeepServe.Server;
 using XDeepServe.Server.Control;
@@ -147,7 +148,7 @@ internal sealed class ServeCommand : Command
         if (spec.Role is WorkerRole.Attention or WorkerRole.Expert or WorkerRole.Rank)
             arguments.AddRange(mixture.ForWorker(result, workers, spec));
         if (spec.Role == WorkerRole.Frontend)
-            arguments.AddRange([.. server.ForWorkers(result), "--port", "0", .. result.GetValue(reward) is { } chosen ? new[] { "--reward-model", chosen } : []]);
+            arguments.AddRange([.. server.ForWorkers(result), "--port", spec.Port.ToString(CultureInfo.InvariantCulture), .. result.GetValue(reward) is { } chosen ? new[] { "--reward-model", chosen } : []]);
         return arguments;
     }
 

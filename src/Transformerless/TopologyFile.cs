@@ -6,8 +6,8 @@ namespace XDeepServe.Transformerless;
 
 /// <summary>
 /// A topology written down: a list <c>workers</c> whose entries have <c>role</c> (colocated, prefill, decode, frontend, attention, expert, rank) and, if
-/// need be, <c>count</c>, <c>groups</c>, <c>cores</c> (0-3,8), <c>device</c>, <c>memory</c> (bytes, or 512MiB) and
-/// <c>block-size</c>; and a mapping <c>autoscale</c> (<see cref="ScalingSection"/>). What is not known is refused.
+/// need be, <c>count</c>, <c>groups</c>, <c>cores</c> (0-3,8), <c>device</c>, <c>memory</c> (bytes, or 512MiB),
+/// <c>block-size</c> and, for a front end, <c>port</c>; and a mapping <c>autoscale</c> (<see cref="ScalingSection"/>). What is not known is refused.
 /// </summary>
 public static class TopologyFile
 {
@@ -26,6 +26,7 @@ public static class TopologyFile
         ["cores"] = (read, value) => read with { Spec = read.Spec with { Cores = Cores(value) } },
         ["device"] = (read, value) => read with { Spec = read.Spec with { Device = Scalar(value) } },
         ["memory"] = (read, value) => read with { Spec = read.Spec with { Memory = Bytes(value) } },
+        ["port"] = (read, value) => read with { Spec = read.Spec with { Port = Number(value, 1, ushort.MaxValue) } },
         ["block-size"] = (read, value) => read with { Spec = read.Spec with { BlockSize = Number(value, 1, 256) } },
     });
 
@@ -56,6 +57,8 @@ public static class TopologyFile
         (WorkerRole? role, int count, WorkerSpec spec) = s_worker.Read(entry, (null, 1, new WorkerSpec { Name = "", Role = default }));
         if (role is not { } known)
             throw Wrong(entry, "a worker needs a role");
+        if (spec.Port > 0 && (known != WorkerRole.Frontend || count > 1))
+            throw Wrong(entry, "a port is of one front end");
         for (int number = 0; number < count; number++)
             workers.Add(spec with { Role = known, Name = Topology.NameOf(known, workers.Count(worker => worker.Role == known)) });
     }

@@ -23,4 +23,7 @@ public sealed record WorkerSpec
 
     /// <summary>Positions in a cache block; null for what the service says. May differ between workers.</summary>
     public int? BlockSize { get; init; }
+
+    /// <summary>Where a front end listens; 0 for any port, another one each time that it starts.</summary>
+    public int Port { get; init; }
 }

@@ -63,6 +63,7 @@ public sealed class TopologyTests
                     groups: 4
                   - { role: Decode, memory: 1024, cores: [3, 2] }
                   - role: frontend
+                    port: 8001
                 """);
             IReadOnlyList<WorkerSpec> workers = Topology.Parse(file).Workers;
             Assert.Equal(["prefill-0", "prefill-1", "prefill-2", "decode-0", "frontend-0"], workers.Select(worker => worker.Name));
@@ -71,6 +72,7 @@ public sealed class TopologyTests
             Assert.Equal((null, 3L << 30, "cuda:1", 4), (workers[2].BlockSize, workers[2].Memory, workers[2].Device, workers[2].Groups));
             Assert.Equal((WorkerRole.Decode, 1024L), (workers[3].Role, workers[3].Memory));
             Assert.Equal([2, 3], workers[3].Cores);
+            Assert.Equal(8001, workers[4].Port);
         }
         finally
         {
@@ -157,6 +159,8 @@ public sealed class TopologyTests
     [InlineData("workers:\n  - role: colocated\n    cores: 3-1", "line 3: '3-1' is no list of cores.")]
     [InlineData("workers:\n  - role: colocated\n    memory: 4 horses", "no amount of memory")]
     [InlineData("workers:\n  - role: colocated\n    memory: 99999999999GiB", "no amount of memory")]
+    [InlineData("workers:\n  - role: decode\n    port: 8001", "line 2: a port is of one front end")]
+    [InlineData("workers:\n  - role: frontend\n    port: 8001\n    count: 2", "line 2: a port is of one front end")]
     [InlineData("workers:\n  - role: prefill", "needs decode workers")]
     [InlineData("workers:\n  - role: frontend", "runs the model")]
     [InlineData("domains: 2\nworkers:\n  - role: rank", "Domains are of attention workers")]
