@@ -329,20 +329,7 @@ internal sealed class DpGroup : IDisposable
             Metrics.Speculation!.Observe(work.Drafts, accepted);
         Submission output = sequence.Submission!;
         output.CachedTokens = Math.Max(0, sequence.CachedTokens);
-        if (output.FirstTokenAt == 0)
-        {
-            output.FirstTokenAt = now;
-            if (sequence.InitialLength == sequence.PromptLength)
-            {
-                Metrics.TimeToFirstToken.Observe(EngineMetrics.Seconds(sequence.ArrivedAt, now));
-                Metrics.Prefill.Observe(EngineMetrics.Seconds(sequence.AdmittedAt, now));
-            }
-        }
-        else if (output.LastTokenAt != now)
-        {
-            Metrics.InterToken.Observe(EngineMetrics.Seconds(output.LastTokenAt, now));
-        }
-        output.LastTokenAt = now;
+        Metrics.Tokens(sequence, now);
         output.Start(Number);
         for (int i = place; i <= place + accepted && !sequence.Finished; i++)
             Publish(sequence, results, i);

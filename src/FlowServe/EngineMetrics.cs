@@ -166,6 +166,26 @@ public sealed class EngineMetrics
         }
     }
 
+    /// <summary>Counts the time until a choice has tokens, the first or more. The group's thread.</summary>
+    internal void Tokens(Sequence sequence, long now)
+    {
+        Submission output = sequence.Submission!;
+        if (output.FirstTokenAt == 0)
+        {
+            output.FirstTokenAt = now;
+            if (sequence.InitialLength == sequence.PromptLength)
+            {
+                TimeToFirstToken.Observe(Seconds(sequence.ArrivedAt, now));
+                Prefill.Observe(Seconds(sequence.AdmittedAt, now));
+            }
+        }
+        else if (output.LastTokenAt != now)
+        {
+            InterToken.Observe(Seconds(output.LastTokenAt, now));
+        }
+        output.LastTokenAt = now;
+    }
+
     /// <summary>Counts the end of a choice, but for one that ends elsewhere.</summary>
     internal void Finish(Sequence sequence, string reason)
     {
