@@ -115,7 +115,9 @@ public sealed class BalancingTests
         BalancerOptions options = new() { Ranks = 12, Redundant = 0 }; // a rank for every slot
         double sliced = ExpertBalancer.Length(load, 0, ExpertBalancer.Rebalance(load, options)[0]);
         double totals = ExpertBalancer.Length(load, 0, ExpertBalancer.Rebalance(load, options with { Algorithm = BalancingAlgorithm.Global })[0]);
-        Assert.Equal((240, 400), (sliced, totals));
+        // The same algorithm with one slice for all of the time knows totals alone.
+        double together = ExpertBalancer.Length(load, 0, ExpertBalancer.Rebalance(Load([[240, 240, 240, 240, 127, 127, 127, 127]]), options)[0]);
+        Assert.Equal((240, 400, 400), (sliced, totals, together));
     }
 
     [Fact]
