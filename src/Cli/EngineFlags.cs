@@ -15,7 +15,7 @@ namespace XDeepServe.Cli;
 /// <summary>The flags of every command that loads a model. Names and defaults follow <c>vllm serve</c>.</summary>
 internal sealed class EngineFlags
 {
-    private readonly Option<string?> model = new("--model") { Description = "Folder or GGUF file of the model (default: the embedded nano-moe)." };
+    private readonly Option<string?> model = new("--model");
     private readonly Option<string> dtype = Choice("--dtype", "Type of activations and KV cache; weights keep theirs. 'auto' is float32 on the CPU, bfloat16 on a GPU.", "auto", "auto", "float32", "bfloat16");
     private readonly Option<string> device = DeviceFlag();
     private readonly Option<string> format = FormatChoice();
@@ -47,8 +47,10 @@ internal sealed class EngineFlags
     /// <summary>Adds the flags to a command.</summary>
     /// <param name="command">The command.</param>
     /// <param name="withoutSeed">The command has a --seed of its own.</param>
-    public EngineFlags(Command command, bool withoutSeed = false)
+    /// <param name="embedded">Which model the command takes where none is named.</param>
+    public EngineFlags(Command command, bool withoutSeed = false, string embedded = "nano-moe")
     {
+        model.Description = $"Folder or GGUF file of the model (default: the embedded {embedded}).";
         quantization.AcceptOnlyFromAmong("q8_0", "q4_k", "q5_0", "q4_0", "fp8", "int8");
         all.AddRange(
         [

@@ -22,7 +22,7 @@ internal sealed class RewardFlags
         command.Options.Add(kind);
         command.Options.Add(judgeTemplate);
         command.Options.Add(server);
-        engine = new EngineFlags(command);
+        engine = new EngineFlags(command, embedded: $"{EmbeddedModel.Judge}; for a likelihood nano-moe");
     }
 
     /// <summary>The flag that says how the best of several is found.</summary>
