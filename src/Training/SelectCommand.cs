@@ -13,6 +13,8 @@ internal sealed class SelectCommand : Command
     private readonly Option<FileInfo> candidates = new("--candidates") { Description = "Feature file of the pairs to select from.", Required = true };
     private readonly Option<FileInfo> targets = new("--targets") { Description = "Feature file of the pairs that they are to be like.", Required = true };
     private readonly Option<int> keep = new("--keep") { Description = "How many to keep.", Required = true };
+    private readonly Option<FileInfo?> pairs = new("--pairs") { Description = "The candidates (JSON lines, an array or Parquet), in the features' order; those selected are written to --out as JSON lines, the best first." };
+    private readonly Option<FileInfo?> output = new("--out") { Description = "Where they go." };
     private readonly Option<FileInfo> report = new("--report") { Description = "Where what was found is written as JSON: the rows kept, the best first, and what vouches for the plan.", Required = true };
     private readonly Option<FileInfo?> scores = new("--scores") { Description = "Write all scores as CSV." };
     private readonly Option<FileInfo?> plot = new("--plot") { Description = "Draw how the scores lie and how the plan's error fell, as SVG." };
@@ -24,8 +26,13 @@ internal sealed class SelectCommand : Command
     public SelectCommand() : base("select", "Selects preference pairs by entropic transport between gradient features, on a GPU where there is one.")
     {
         device.AcceptOnlyFromAmong("auto", "cpu", "cuda");
-        foreach (Option option in new Option[] { candidates, targets, keep, report, scores, plot, regularisation, memory, device, libtorch })
+        foreach (Option option in new Option[] { candidates, targets, keep, pairs, output, report, scores, plot, regularisation, memory, device, libtorch })
             Options.Add(option);
+        Validators.Add(result =>
+        {
+            if (result.GetValue(pairs) is null != result.GetValue(output) is null)
+                result.AddError("Give --pairs and --out together.");
+        });
         SetAction((parsed, cancel) => Task.Run(() => Run(parsed, cancel), CancellationToken.None));
     }
 
@@ -45,6 +52,8 @@ internal sealed class SelectCommand : Command
         {
             return 130;
         }
+        if (result.GetValue(pairs) is { } source)
+            found.WritePairs(source.FullName, result.GetValue(output)!.FullName);
         found.WriteJson(result.GetValue(report)!.FullName);
         if (result.GetValue(scores) is { } table)
             found.WriteCsv(table.FullName);

@@ -51,9 +51,12 @@ public sealed class TransportTests : IDisposable
     {
         Write("from", 30, 1).Dispose();
         Write("to", 20, 2).Dispose();
-        string[] arguments = ["--candidates", At("from"), "--targets", At("to"), "--keep", "7", "--report", At("report.json"), "--plot", At("plot.svg"), "--device", "cpu"];
+        string[] arguments = ["--candidates", At("from"), "--targets", At("to"), "--keep", "7", "--report", At("report.json"), "--plot", At("plot.svg"), "--pairs", At("pairs.jsonl"), "--out", At("selected.jsonl"), "--device", "cpu"];
+        await File.WriteAllLinesAsync(At("pairs.jsonl"), Enumerable.Range(0, 30).Select(row => $$"""{"prompt":"{{row}}","chosen":"a","rejected":"b"}"""), TestContext.Current.CancellationToken);
         Assert.Equal(0, await new SelectCommand().Parse(arguments).InvokeAsync(cancellationToken: TestContext.Current.CancellationToken));
-        Assert.Equal(7, JsonElement.Parse(await File.ReadAllTextAsync(At("report.json"), TestContext.Current.CancellationToken)).GetProperty("kept").GetArrayLength());
+        JsonElement kept = JsonElement.Parse(await File.ReadAllTextAsync(At("report.json"), TestContext.Current.CancellationToken)).GetProperty("kept");
+        Assert.Equal(7, kept.GetArrayLength());
+        Assert.Equal(kept.EnumerateArray().Select(row => $"{row}"), File.ReadLines(At("selected.jsonl")).Select(line => JsonElement.Parse(line).GetProperty("prompt").GetString()));
         Assert.True(File.Exists(At("plot.svg")));
     }
 

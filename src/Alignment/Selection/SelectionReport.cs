@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using XDeepServe.Alignment.Data;
 
 namespace XDeepServe.Alignment.Selection;
 
@@ -56,5 +57,17 @@ public sealed record SelectionReport
         writer.Write("row,score,kept\n");
         for (int row = 0; row < Scores.Length; row++)
             writer.Write(string.Create(CultureInfo.InvariantCulture, $"{row},{Scores[row]:G9},{(kept.Contains(row) ? 1 : 0)}\n"));
+    }
+
+    /// <summary>Writes the pairs kept as JSON lines, the best first.</summary>
+    /// <param name="source">File of the candidates, in the order of their features.</param>
+    /// <param name="target">The file to write.</param>
+    /// <exception cref="DataException">The file does not have as many pairs as there are candidates.</exception>
+    public void WritePairs(string source, string target)
+    {
+        List<string> lines = [.. DataFile.Read(source).Select(row => row.ToJson())];
+        if (lines.Count != Candidates)
+            throw new DataException($"{source} has {lines.Count} pairs, but its features have {Candidates} rows; compute the features of this file.");
+        File.WriteAllLines(target, Kept.Select(row => lines[row]));
     }
 }

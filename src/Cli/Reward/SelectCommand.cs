@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Selection;
 
 namespace XDeepServe.Cli.Reward;
@@ -53,7 +52,7 @@ internal sealed class SelectCommand : Command
         using FeatureFile from = FeatureFile.Open(result.GetValue(candidates)!), to = FeatureFile.Open(result.GetValue(targets)!);
         SelectionReport found = Selector.Select(from, to, Settings(result), cancel: interruption.Stop);
         if (result.GetValue(pairs) is { } source)
-            WritePairs(source, result.GetValue(output)!, found);
+            found.WritePairs(source, result.GetValue(output)!);
         if (result.GetValue(report) is { } json)
             found.WriteJson(json);
         if (result.GetValue(scores) is { } table)
@@ -91,12 +90,4 @@ internal sealed class SelectCommand : Command
             Threads = result.GetValue(threads) is > 0 and { } given ? given : Environment.ProcessorCount,
         },
     };
-
-    private static void WritePairs(string source, string target, SelectionReport found)
-    {
-        List<string> lines = [.. DataFile.Read(source).Select(row => row.ToJson())];
-        if (lines.Count != found.Candidates)
-            throw new DataException($"{source} has {lines.Count} pairs, but its features have {found.Candidates} rows; compute the features of this file.");
-        File.WriteAllLines(target, found.Kept.Select(row => lines[row]));
-    }
 }

@@ -20,7 +20,8 @@ internal sealed unsafe class Driver
     private Driver(NativeExports exports, int ordinal)
     {
         this.exports = exports;
-        Check(((delegate* unmanaged<uint, int>)exports["cuInit"])(0), "starting CUDA");
+        if (((delegate* unmanaged<uint, int>)exports["cuInit"])(0) is not 0 and { } failed)
+            throw new CudaException($"CUDA does not start: {Text(failed)}. Let nvidia-smi show a GPU that this process may use, or use --device cpu.");
         int version = 0;
         Check(((delegate* unmanaged<int*, int>)exports["cuDriverGetVersion"])(&version), "reading the driver's version");
         if (version < OldestVersion)
@@ -243,11 +244,15 @@ internal sealed unsafe class Driver
 
     private void Check(int result, string operation)
     {
-        if (result == 0)
-            return;
+        if (result != 0)
+            throw new CudaException($"CUDA failed at {operation}: {Text(result)}.");
+    }
+
+    private string Text(int error)
+    {
         byte* text = null;
-        ((delegate* unmanaged<int, byte**, int>)exports["cuGetErrorString"])(result, &text);
-        throw new CudaException($"CUDA failed at {operation}: {Marshal.PtrToStringUTF8((nint)text) ?? "unknown error"} ({result}).");
+        ((delegate* unmanaged<int, byte**, int>)exports["cuGetErrorString"])(error, &text);
+        return $"{Marshal.PtrToStringUTF8((nint)text) ?? "unknown error"} ({error})";
     }
 }
 

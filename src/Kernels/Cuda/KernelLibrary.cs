@@ -65,7 +65,7 @@ internal sealed class KernelLibrary : IDisposable
     private static void Keep(string path, byte[] image)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        string draft = $"{path}.{Environment.ProcessId}";
+        string draft = $"{path}.{Guid.NewGuid():N}"; // process ids repeat where containers share the folder
         File.WriteAllBytes(draft, image);
         File.Move(draft, path, overwrite: true);
     }

@@ -16,7 +16,11 @@ internal static partial class Torch
     /// that spin keep those from running that they wait for. Before libtorch is loaded, which reads it once.
     /// </summary>
     [ModuleInitializer]
-    internal static void WaitAsleep() => _ = SetEnvironment("OMP_WAIT_POLICY", "PASSIVE", 0);
+    internal static void WaitAsleep()
+    {
+        if (!OperatingSystem.IsWindows())
+            _ = SetEnvironment("OMP_WAIT_POLICY", "PASSIVE", 0);
+    }
 
     /// <summary>Loads another libtorch than the one beside this program. Before the first operation.</summary>
     /// <param name="folder">Its folder; empty for the one beside.</param>
