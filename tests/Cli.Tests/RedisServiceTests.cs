@@ -18,7 +18,7 @@ public sealed class RedisServiceTests : IAsyncDisposable
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
-    public async Task Whoever_is_killed_the_others_go_on_and_a_newcomer_takes_its_place()
+    public async Task Whoever_is_killed_Redis_too_the_others_go_on_and_a_newcomer_takes_its_place()
     {
         await StartRedisAsync();
         (HttpClient one, Process front) = Front();
@@ -52,6 +52,17 @@ public sealed class RedisServiceTests : IAsyncDisposable
             Assert.Equal(whole, await answer);
         await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(two)).Keys.Order(StringComparer.Ordinal).SequenceEqual(["d1", "p1"]), "the dead are forgotten");
         Assert.Equal(whole, await XdsProcess.CompleteAsync(two, 24));
+
+        // Redis dies: the service goes on, and whoever is asked to end does so without it.
+        redis!.Kill();
+        await redis.WaitForExitAsync(Cancel);
+        Assert.Equal(whole, await XdsProcess.CompleteAsync(two, 24));
+        Process[] last = [.. processes.Where(process => !process.HasExited)];
+        Assert.Equal(3, last.Length);
+        foreach (Process process in last)
+            await XdsProcess.KillAsync(process.Id, XdsProcess.SigTerm);
+        foreach (Process process in last)
+            await process.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience / 2, Cancel);
     }
 
     public async ValueTask DisposeAsync()

@@ -4,8 +4,6 @@ using System.Net.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Orleans.Clustering.Redis;
-using Orleans.Configuration;
 using Orleans.Runtime;
 using StackExchange.Redis;
 using XDeepServe.FlowServe;
@@ -59,7 +57,7 @@ public sealed class ServiceNode : IAsyncDisposable
         for (int attempt = 1; ; attempt++)
         {
             IPEndPoint endPoint = new(options.Address, options.Port == 0 ? FreePort(options.Address) : options.Port);
-            IHost host = Build(options, endPoint, logging);
+            IHost host = Silo.Build(options, endPoint, logging);
             try
             {
                 await host.StartAsync(cancel).ConfigureAwait(false);
@@ -271,13 +269,18 @@ public sealed class ServiceNode : IAsyncDisposable
         _flow?.Dispose();
     }
 
-    /// <summary>Leaves the service.</summary>
+    /// <summary>Leaves the service within some seconds: a silo would ask a membership table that does not answer for two minutes.</summary>
     public async ValueTask DisposeAsync()
     {
         await LeaveAsync().ConfigureAwait(false);
-        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(3));
-        await _host.StopAsync(patience.Token).ConfigureAwait(false);
-        _host.Dispose();
+        try
+        {
+            await Task.Run(EndAsync).WaitAsync(TimeSpan.FromSeconds(6)).ConfigureAwait(false);
+        }
+        catch (TimeoutException failure)
+        {
+            Log.LogDebug(failure, "The others find by its heart-beats that this process is gone.");
+        }
         _stop.Dispose();
     }
 
@@ -290,6 +293,12 @@ public sealed class ServiceNode : IAsyncDisposable
     private ICluster Cluster => _host.Services.GetRequiredService<ClusterPlace>().Grain;
 
     private ILogger Log => _host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("XDeepServe.Control");
+
+    private async Task EndAsync()
+    {
+        await _host.StopAsync(TimeSpan.FromSeconds(3)).ConfigureAwait(false);
+        _host.Dispose();
+    }
 
     private async Task<T> AskAsync<T>(Func<Task<T>> question, T unanswered)
     {
@@ -349,43 +358,6 @@ public sealed class ServiceNode : IAsyncDisposable
         {
             // This process leaves.
         }
-    }
-
-    private static IHost Build(ServiceOptions options, IPEndPoint endPoint, Action<ILoggingBuilder>? logging)
-    {
-        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ApplicationName = "XDeepServe" });
-        logging?.Invoke(builder.Logging);
-        builder.Services.AddSingleton(options).AddSingleton<ExecutorSlot>().AddSingleton<ClusterView>().AddSingleton<ClusterPlace>();
-        builder.UseOrleans(silo =>
-        {
-            silo.Configure<ClusterOptions>(cluster => (cluster.ClusterId, cluster.ServiceId) = (options.Name, options.Name));
-            silo.Configure<SiloOptions>(self => self.SiloName = options.Worker);
-            silo.ConfigureEndpoints(endPoint.Address, endPoint.Port, gatewayPort: 0);
-            silo.Configure<SiloMessagingOptions>(messaging => messaging.ResponseTimeout = options.HeartbeatPatience * 2);
-            silo.Configure<ClusterMembershipOptions>(membership =>
-            {
-                membership.ProbeTimeout = TimeSpan.FromSeconds(2);
-                membership.NumMissedProbesLimit = 2;
-                if (options.Redis is null)
-                {
-                    membership.NumVotesForDeathDeclaration = 1; // the launcher's: if all others die at once nobody else is left to vote
-                }
-                membership.DefunctSiloExpiration = TimeSpan.FromHours(1);
-            });
-            // Nothing here is placed by the load that silos tell each other of every second.
-            silo.Configure<DeploymentLoadPublisherOptions>(load => load.DeploymentLoadPublisherRefreshTime = TimeSpan.FromMinutes(5));
-            silo.Services.AddSingleton<ILifecycleParticipant<ISiloLifecycle>, JoinTurn>();
-            silo.AddPlacementDirector<OwnSilo, OwnSiloDirector>();
-            if (options.Redis is { } redis)
-            {
-                silo.UseRedisClustering(redis);
-            }
-            else
-            {
-                silo.UseDevelopmentClustering(options.Primary ?? endPoint);
-            }
-        });
-        return builder.Build();
     }
 
     private static int FreePort(IPAddress address)
