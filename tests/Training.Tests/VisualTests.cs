@@ -136,6 +136,38 @@ public sealed class VisualTests
         }
     }
 
+    [Fact]
+    public void Rankings_of_answers_about_an_image_are_learnt_by_Plackett_Luce()
+    {
+        using SceneModel scenes = new(pairs: 4);
+        string[] rankings = [.. File.ReadLines(scenes.At("visual.train.jsonl")).Select((line, number) =>
+        {
+            JsonNode pair = JsonNode.Parse(line)!;
+            return new JsonObject
+            {
+                ["prompt"] = pair["prompt"]!.DeepClone(),
+                ["image"] = pair["image"]!.DeepClone(),
+                ["responses"] = new JsonArray($"There are {number} in all.", (string)pair["rejected"]!, (string)pair["chosen"]!),
+                ["ranks"] = new JsonArray(3, 2, 1),
+            }.ToJsonString();
+        })];
+        File.WriteAllLines(scenes.At("rankings.jsonl"), rankings);
+        TrainingSettings settings = scenes.Settings("visual") with { TrainData = [scenes.At("rankings.jsonl")], MaxSteps = 30, LearningRate = 3e-3 };
+        Assert.True(new Run(settings, _ => { }).Train("bt", null, TestContext.Current.CancellationToken));
+        (float before, float after) = (Loss(settings), Loss(settings with { ModelNameOrPath = Path.Combine(settings.OutputDir, "final"), FromScratch = false }));
+        Assert.Equal(MathF.Log(6), before, 0.3f); // three answers in any order
+        Assert.True(after < before / 2, $"{before} to {after}");
+
+        static float Loss(TrainingSettings settings)
+        {
+            using Loaded loaded = new("bt", settings);
+            using DisposeScope scope = NewDisposeScope();
+            Batch batch = loaded.Stage.Batch(loaded.Examples, CPU);
+            Assert.Equal((3, 4), (batch.Width, batch.Pictures!.Pixels.shape[0]));
+            return loaded.Stage.Loss(loaded.Network, loaded.Network.Hidden(batch.Ids, batch.Pictures), batch).Losses.mean().item<float>();
+        }
+    }
+
     [Theory]
     [InlineData(100)] // cut off
     [InlineData(0)]

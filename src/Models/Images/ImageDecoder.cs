@@ -8,6 +8,7 @@ public static class ImageDecoder
     /// <summary>Most pixels of an image.</summary>
     public const int MostPixels = 1 << 25;
 
+    private const int MostSide = 1 << 16; // of JPEG, too
     private const int LargePixels = 1 << 22; // decoding takes up to 20 bytes for each: larger images are decoded one at a time
     private static readonly Lock Large = new();
 
@@ -48,8 +49,8 @@ public static class ImageDecoder
 
     private static void CheckSize(long width, long height)
     {
-        if (width * height > MostPixels)
-            throw new ImageException($"The image has {width} x {height} pixels; at most {MostPixels} can be taken. Send a smaller one.");
+        if (width * height > MostPixels || Math.Max(width, height) > MostSide)
+            throw new ImageException($"The image has {width} x {height} pixels; at most {MostPixels} can be taken, and {MostSide} a side. Send a smaller one.");
     }
 
     private static ImageException Damaged() => new("The image is damaged: it cannot be decoded.");

@@ -27,6 +27,7 @@ public class ImageDecoderTests
         Assert.Contains("pixels", Refused(Png(10_000, 10_000, new byte[10])), StringComparison.Ordinal);
         Assert.Contains("pixels", Refused(Png(int.MaxValue, int.MaxValue, new byte[10])), StringComparison.Ordinal);
         Assert.Contains("pixels", Refused(Png(100_000, 100_000, new byte[10])), StringComparison.Ordinal);
+        Assert.Contains("a side", Refused(Png(1 << 25, 1, new byte[10])), StringComparison.Ordinal);
         Refused(Png(0, 5, new byte[10]));
     }
 
