@@ -273,13 +273,14 @@ public sealed class ServiceNode : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await LeaveAsync().ConfigureAwait(false);
+        ILogger log = Log; // the host that has it may be gone by then
         try
         {
             await Task.Run(EndAsync).WaitAsync(TimeSpan.FromSeconds(6)).ConfigureAwait(false);
         }
         catch (TimeoutException failure)
         {
-            Log.LogDebug(failure, "The others find by its heart-beats that this process is gone.");
+            log.LogDebug(failure, "The others find by its heart-beats that this process is gone.");
         }
         _stop.Dispose();
     }
