@@ -50,6 +50,9 @@ public sealed class InvalidRequestException(string message, string? param) : Exc
 {
     /// <summary>The field at fault.</summary>
     public string? Param { get; } = param;
+
+    /// <summary>Whether the request is refused for its length alone.</summary>
+    public bool TooLong { get; init; }
 }
 
 /// <summary>The queue holds as many requests as it may: try again later.</summary>

@@ -62,10 +62,10 @@ public sealed class RequestRules(ModelConfig model, EngineOptions options, long 
         if (length == 0)
             throw new InvalidRequestException("The prompt is empty; it must have at least one token.", "prompt");
         if (length >= options.MaxModelLength)
-            throw new InvalidRequestException($"The prompt has {length} tokens, but the longest context is {options.MaxModelLength}, of which at least one must be left for the answer. Shorten the prompt.", "prompt");
+            throw new InvalidRequestException($"The prompt has {length} tokens, but the longest context is {options.MaxModelLength}, of which at least one must be left for the answer. Shorten the prompt.", "prompt") { TooLong = true };
         int room = options.MaxModelLength - length;
         if (request.Sampling.MaxTokens > room)
-            throw new InvalidRequestException($"The prompt has {length} tokens and max_tokens is {request.Sampling.MaxTokens}, but the longest context is {options.MaxModelLength}. Ask for at most {room}.", "max_tokens");
+            throw new InvalidRequestException($"The prompt has {length} tokens and max_tokens is {request.Sampling.MaxTokens}, but the longest context is {options.MaxModelLength}. Ask for at most {room}.", "max_tokens") { TooLong = true };
         int maxNew = request.Sampling.MaxTokens ?? room;
         if (request.Produced.Length >= maxNew)
             throw new InvalidRequestException($"{request.Produced.Length} tokens were produced already; at most {maxNew} may be.", "produced");
@@ -74,7 +74,7 @@ public sealed class RequestRules(ModelConfig model, EngineOptions options, long 
         if (request.Sampling.N > 1 && (request.Produced.Length > 0 || request.HandOverAfter is not null || request.Stream is not null))
             throw new InvalidRequestException("A request that goes on elsewhere has one choice; send each choice on its own.", "n");
         if (length + maxNew - 1 > positions)
-            throw new InvalidRequestException($"The prompt has {length} tokens and up to {maxNew} are to follow, but the key-value cache holds {positions} positions. Ask for fewer, or give the cache more memory.", "max_tokens");
+            throw new InvalidRequestException($"The prompt has {length} tokens and up to {maxNew} are to follow, but the key-value cache holds {positions} positions. Ask for fewer, or give the cache more memory.", "max_tokens") { TooLong = true };
         return maxNew;
     }
 

@@ -2,6 +2,7 @@ using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Rewards;
+using XDeepServe.FlowServe;
 
 namespace XDeepServe.Alignment.Tests;
 
@@ -122,7 +123,26 @@ public sealed class EvaluationTests : IDisposable
         await Assert.ThrowsAsync<DataException>(() => evaluator.RunAsync(sets, size: 9, draws: 1, TestContext.Current.CancellationToken));
     }
 
+    [Fact]
+    public async Task What_is_too_long_is_a_tie_and_a_model_that_cannot_judge_is_no_tie()
+    {
+        PreferencePair pair = new() { Prompt = Message.Question("q"), Chosen = "good", Rejected = "bad" };
+        ResponseSet set = new() { Prompt = pair.Prompt, Responses = ["good", "bad"], Scores = [1, 0] };
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        Refusing tooLong = new(tooLong: true), unable = new(tooLong: false);
+        Assert.Null((await new Evaluator(tooLong).RunAsync([pair], cancel: cancel))[0].ChosenIsBetter);
+        Assert.Equal(1, (await new BestOfNEvaluator(tooLong).RunAsync([set], size: 2, draws: 1, cancel)).TooLong);
+        await Assert.ThrowsAsync<InvalidRequestException>(() => new Evaluator(unable).RunAsync([pair], cancel: cancel));
+        await Assert.ThrowsAsync<InvalidRequestException>(() => new BestOfNEvaluator(unable).RunAsync([set], size: 2, draws: 1, cancel));
+    }
+
     public void Dispose() => File.Delete(file);
+
+    private sealed class Refusing(bool tooLong) : IRewardModel
+    {
+        public Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default) =>
+            throw new InvalidRequestException("No.", "model") { TooLong = tooLong };
+    }
 
     private sealed class GoodIsBetter : IRewardModel
     {

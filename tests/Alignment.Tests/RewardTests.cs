@@ -95,9 +95,9 @@ public sealed class RewardTests : IDisposable
     [Fact]
     public async Task A_model_without_a_head_is_refused_and_a_prompt_that_is_too_long_too()
     {
-        await Assert.ThrowsAsync<InvalidRequestException>(() => new ScalarRewardModel(reader, writer).ScoreAsync(s_question, ["a"], Cancel));
+        Assert.False((await Assert.ThrowsAsync<InvalidRequestException>(() => new ScalarRewardModel(reader, writer).ScoreAsync(s_question, ["a"], Cancel))).TooLong);
         GenerativeRewardModel judge = new(reader, writer, new JudgePrompt());
-        await Assert.ThrowsAsync<InvalidRequestException>(() => judge.ScoreAsync(s_question, [string.Join(' ', Enumerable.Repeat("word", 2000)), "b"], Cancel));
+        Assert.True((await Assert.ThrowsAsync<InvalidRequestException>(() => judge.ScoreAsync(s_question, [string.Join(' ', Enumerable.Repeat("word", 2000)), "b"], Cancel))).TooLong);
         Assert.Equal(0, shell.Unfinished);
     }
 

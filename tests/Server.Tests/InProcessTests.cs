@@ -99,8 +99,8 @@ public sealed class InProcessTests
             Assert.Equal(host.Model.Served.Tokenizer.Decode(read), host.Model.Served.Tokenizer.Decode(quoted));
 
             async Task<int[]> TokensAsync(bool parsed) => [.. (await host.JsonAsync("/tokenize", JsonSerializer.Serialize(new { messages = new[] { new { role = "user", content = forged } }, parse_special = parsed })))["tokens"]!.AsArray().Select(id => (int)id!)];
-            await Assert.ThrowsAsync<InvalidRequestException>(() => there.CompareAsync(question, new string('a', 4000), "Red.", Cancel));
-            await Assert.ThrowsAsync<InvalidRequestException>(() => new ScalarRewardModel(remote).ScoreAsync(question, ["Blue."], Cancel));
+            Assert.True((await Assert.ThrowsAsync<InvalidRequestException>(() => there.CompareAsync(question, new string('a', 4000), "Red.", Cancel))).TooLong);
+            Assert.False((await Assert.ThrowsAsync<InvalidRequestException>(() => new ScalarRewardModel(remote).ScoreAsync(question, ["Blue."], Cancel))).TooLong);
             await Assert.ThrowsAsync<ArgumentException>(() => remote.ReadLabelsAsync(question, ["A", "two"], Cancel));
         }
         await using (ServerHost host = await ServerHost.StartAsync(model: TinyModel.CreateScorer(1)))
@@ -110,6 +110,7 @@ public sealed class InProcessTests
             ScalarRewardModel here = new(reader, new PromptWriter(host.Model.Served.Tokenizer!, host.Model.Served.Template)), there = new(remote);
             string[] answers = ["Blue.", "Red, at night.", "No.<|end|>"];
             Assert.Equal(await here.ScoreAsync(question, answers, Cancel), await there.ScoreAsync(question, answers, Cancel), (one, other) => Math.Abs(one - other) < 1e-4);
+            Assert.True((await Assert.ThrowsAsync<InvalidRequestException>(() => there.ScoreAsync(question, [new string('a', 4000)], Cancel))).TooLong);
         }
         await using (ServerHost host = await ServerHost.StartAsync(attach: false))
         {

@@ -54,7 +54,7 @@ public sealed class BestOfNEvaluator(IRewardModel model, Tournament tournament =
             {
                 picked[prompt, draw] = merits[size == 1 ? 0 : await pick.PickAsync(set.Prompt, [.. drawn.Select(answer => set.Responses[answer])], token).ConfigureAwait(false)];
             }
-            catch (InvalidRequestException)
+            catch (InvalidRequestException refused) when (refused.TooLong)
             {
                 Interlocked.Increment(ref tooLong);
                 picked[prompt, draw] = random[prompt, draw];

@@ -14,6 +14,7 @@ public sealed class Evaluator(IRewardModel model, int atOnce = 64)
     /// <param name="progress">Receives the number of pairs that are done.</param>
     /// <param name="cancel">Gives up.</param>
     /// <returns>One verdict for each pair, in their order.</returns>
+    /// <exception cref="InvalidRequestException">The model cannot judge, whatever the pair.</exception>
     public async Task<IReadOnlyList<Verdict>> RunAsync(IReadOnlyList<PreferencePair> pairs, IProgress<int>? progress = null, CancellationToken cancel = default)
     {
         Verdict[] verdicts = new Verdict[pairs.Count];
@@ -26,7 +27,7 @@ public sealed class Evaluator(IRewardModel model, int atOnce = 64)
                 Preference preference = await model.CompareAsync(pair.Prompt, pair.Chosen, pair.Rejected, token).ConfigureAwait(false);
                 verdicts[index] = new Verdict(pair, preference.FirstIsBetter, preference.Consistent);
             }
-            catch (InvalidRequestException)
+            catch (InvalidRequestException refused) when (refused.TooLong)
             {
                 verdicts[index] = new Verdict(pair, null, Consistent: true);
             }

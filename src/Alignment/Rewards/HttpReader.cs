@@ -26,9 +26,11 @@ public sealed class HttpReader(HttpClient http, int atOnce = 32) : IConversation
         List<int> ids = [];
         foreach (string label in labels)
             ids.Add(await LabelIdAsync(label, cancel).ConfigureAwait(false));
-        int[] prompt = await TokensAsync(new { messages = Fields(messages), add_generation_prompt = true, parse_special = false, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
+        (int[] prompt, int most) = await TokensAsync(messages, opensAnswer: true, cancel).ConfigureAwait(false);
         if (prompt.Length < 2)
             throw new InvalidRequestException("The conversation is empty.", "messages");
+        if (prompt.Length >= most)
+            throw TooLong($"The conversation has {prompt.Length} tokens, but the server's longest context is {most}, of which at least one must be left for the answer.");
         JsonElement answer = await PostAsync("v1/score", new { query = prompt[..^1], items = new[] { prompt[^1..] }, label_token_ids = ids, apply_softmax = true }, cancel).ConfigureAwait(false);
         return [.. Read(answer, "scores", value => value[0].EnumerateArray().Select(share => share.GetDouble()))];
     }
@@ -37,7 +39,17 @@ public sealed class HttpReader(HttpClient http, int atOnce = 32) : IConversation
     /// <exception cref="HttpRequestException">The server does not answer, or refuses for now.</exception>
     public async Task<double> ReadScoreAsync(IReadOnlyList<Message> messages, CancellationToken cancel = default)
     {
-        JsonElement answer = await PostAsync("classify", new { messages = Fields(messages), use_activation = false, parse_special = false, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
+        JsonElement answer;
+        try
+        {
+            answer = await PostAsync("classify", new { messages = Fields(messages), use_activation = false, parse_special = false, chat_template_kwargs = PlainTemplate }, cancel).ConfigureAwait(false);
+        }
+        catch (InvalidRequestException refused)
+        {
+            // The status says that the request is at fault, not whether its length is.
+            (int[] ids, int most) = await TokensAsync(messages, opensAnswer: false, cancel).ConfigureAwait(false);
+            throw ids.Length >= most ? TooLong(refused.Message) : refused;
+        }
         double[] scores = [.. Read(answer, "data", value => value[0].GetProperty("probs").EnumerateArray().Select(score => score.GetDouble()))];
         return scores.Length == 1 ? scores[0] : throw new InvalidRequestException($"The server's model has a head of {scores.Length} values; a reward is one.", "model");
     }
@@ -53,12 +65,21 @@ public sealed class HttpReader(HttpClient http, int atOnce = 32) : IConversation
     {
         if (labelIds.TryGetValue(label, out int known))
             return known;
-        int[] ids = await TokensAsync(new { prompt = label, add_special_tokens = false }, cancel).ConfigureAwait(false);
+        (int[] ids, _) = await TokensAsync(new { prompt = label, add_special_tokens = false }, cancel).ConfigureAwait(false);
         return labelIds[label] = ids.Length == 1 ? ids[0] : throw new ArgumentException($"'{label}' is {ids.Length} tokens of the server's model; a label must be one.");
     }
 
-    private async Task<int[]> TokensAsync(object body, CancellationToken cancel) =>
-        [.. Read(await PostAsync("tokenize", body, cancel).ConfigureAwait(false), "tokens", value => value.EnumerateArray().Select(id => id.GetInt32()))];
+    private static InvalidRequestException TooLong(string message) => new(message, "messages") { TooLong = true };
+
+    private Task<(int[] Ids, int Most)> TokensAsync(IReadOnlyList<Message> messages, bool opensAnswer, CancellationToken cancel) =>
+        TokensAsync(new { messages = Fields(messages), add_generation_prompt = opensAnswer, parse_special = false, chat_template_kwargs = PlainTemplate }, cancel);
+
+    // Also the server's longest context, which every prompt and its answer must fit.
+    private async Task<(int[] Ids, int Most)> TokensAsync(object body, CancellationToken cancel)
+    {
+        JsonElement answer = await PostAsync("tokenize", body, cancel).ConfigureAwait(false);
+        return ([.. Read(answer, "tokens", value => value.EnumerateArray().Select(id => id.GetInt32()))], Read<int>(answer, "max_model_len", value => [value.GetInt32()])[0]);
+    }
 
     private async Task<JsonElement> PostAsync(string path, object body, CancellationToken cancel)
     {

@@ -45,7 +45,7 @@ public sealed class PairFeatures(PromptReader reader, Tokenizer tokenizer, IRewa
             {
                 read[index] = await ReadAsync(pairs[index], feature, token).ConfigureAwait(false);
             }
-            catch (InvalidRequestException)
+            catch (InvalidRequestException refused) when (refused.TooLong)
             {
                 read[index] = null;
             }
