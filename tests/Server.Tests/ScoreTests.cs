@@ -50,6 +50,10 @@ public sealed class ScoreTests
         Assert.Equal(2, reward["scores"]!.AsArray().Count);
         JsonNode evaluation = await host.JsonAsync("/v1/score/evaluation", """{"model":"tiny","messages":["one"]}""");
         Assert.Equal(("score.evaluation", rewards[0]), ((string)evaluation["object"]!, (double)evaluation["scores"]![0]!), (a, b) => a.Item1 == b.Item1 && Math.Abs(a.Item2 - b.Item2) < 1e-4);
+        // LLaMA-Factory cuts texts behind max_length tokens, also those that no context would hold.
+        JsonNode beginnings = await host.JsonAsync("/v1/score/evaluation", $$"""{"model":"tiny","messages":["one","one{{new string('x', 9000)}}"],"max_length":2}""");
+        Assert.Equal((double)beginnings["scores"]![0]!, (double)beginnings["scores"]![1]!, 5);
+        Assert.NotEqual(rewards[0], (double)beginnings["scores"]![0]!);
 
         // A pair is a conversation through the model's template.
         JsonNode scored = await host.JsonAsync("/score", """{"text_1":"hi","text_2":["yes","no","maybe"]}""");
@@ -104,6 +108,8 @@ public sealed class ScoreTests
     [InlineData("/generative_scoring", """{"query":"a","items":["b"],"label_token_ids":[1]}""", "label_token_ids")]
     [InlineData("/v1/score", """{"query":"a","items":["b"],"label_token_ids":[99999]}""", "label_token_ids")]
     [InlineData("/v1/score", """{"query":[1],"items":["b"],"label_token_ids":[1]}""", "items")]
+    [InlineData("/generative_scoring", """{"query":["a","b"],"items":["c"],"label_token_ids":[1,2]}""", "query")]
+    [InlineData("/v1/score", """{"query":[[1],[2]],"items":[[3]],"label_token_ids":[1]}""", "query")]
     [InlineData("/get_reward", """{"query":[]}""", "query")]
     public async Task WrongRequestsNameTheirField(string path, string body, string field)
     {

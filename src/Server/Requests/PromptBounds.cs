@@ -16,16 +16,21 @@ internal sealed class PromptBounds(ServedModel model, CommonFields common, strin
     /// <summary>Ids of a text.</summary>
     /// <param name="text">The text.</param>
     /// <param name="addSpecialTokens">Whether the tokens that the model wants around a text are added.</param>
+    /// <param name="first">Keeps so many tokens, the first; null for all.</param>
     /// <exception cref="ApiException">400 for a server without a tokenizer, or a text that cannot fit.</exception>
-    public int[] Encode(string text, bool addSpecialTokens) => Encode(text, tokenizer => tokenizer.Encode(text, addSpecialTokens));
+    public int[] Encode(string text, bool addSpecialTokens, int? first = null) =>
+        Encode(text, tokenizer => tokenizer.Encode(text, addSpecialTokens) is var ids && first < ids.Length ? ids[..first.Value] : ids, first is not null);
 
-    private int[] Encode(string text, Func<Tokenizer, int[]> split)
+    private int[] Encode(string text, Func<Tokenizer, int[]> split, bool cut = false)
     {
         if (model.Tokenizer is not { } tokenizer)
         {
             throw ApiException.BadRequest($"This server works on token ids only; give '{promptField}' as token ids.", promptField);
         }
-        RefuseHopeless(tokenizer, text);
+        if (!cut)
+        {
+            RefuseHopeless(tokenizer, text);
+        }
         return Check(split(tokenizer));
     }
 

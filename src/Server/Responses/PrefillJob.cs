@@ -26,8 +26,8 @@ internal sealed class PrefillJob(ServerState state, LoadedModel model, JsonField
     /// <summary>Token counts of the prompts.</summary>
     public Usage Usage { get; private set; } = new(0, 1);
 
-    /// <summary>Makes ids of a text.</summary>
-    public int[] Encode(string text, bool addSpecialTokens) => Bounds.Encode(text, addSpecialTokens);
+    /// <summary>Makes ids of a text; keeps so many of them, the first, or all.</summary>
+    public int[] Encode(string text, bool addSpecialTokens, int? first = null) => Bounds.Encode(text, addSpecialTokens, first);
 
     /// <summary>Adds a prompt given as text or ids.</summary>
     public void Add(GivenPrompt given) =>

@@ -105,7 +105,7 @@ internal sealed class ReadingRoutes(ServerState state)
     {
         using JsonDocument body = await RequestBody.ReadAsync(context, state.Options.MaxBodyBytes);
         JsonFields fields = new(body.RootElement);
-        float[] rewards = await RewardsAsync(context, fields, "messages");
+        float[] rewards = await RewardsAsync(context, fields, "messages", fields.Integer("max_length", 1));
         string name = state.ModelName(fields.String("model"));
         await JsonAnswer.SendAsync(context, 200, json =>
         {
@@ -119,8 +119,8 @@ internal sealed class ReadingRoutes(ServerState state)
     }
 
     // Trainers send whole conversations as text that their own tokenizer wrote; its special tokens are in it. Conversations
-    // with images go through the model's template.
-    private async Task<float[]> RewardsAsync(HttpContext context, JsonFields fields, string field)
+    // with images go through the model's template. LLaMA-Factory cuts texts behind a length, as its tokenizer does.
+    private async Task<float[]> RewardsAsync(HttpContext context, JsonFields fields, string field, int? longest = null)
     {
         PrefillJob job = new(state, state.Require(), fields, "reward-", field);
         if (field == "query" && fields.Find("messages") is not null)
@@ -131,7 +131,7 @@ internal sealed class ReadingRoutes(ServerState state)
         {
             foreach (GivenPrompt given in GivenPrompt.ReadAll(fields, field))
             {
-                job.Add(given.Text is { } text ? job.Encode(text, addSpecialTokens: false) : given.Ids!);
+                job.Add(given.Text is { } text ? job.Encode(text, addSpecialTokens: false, longest) : given.Ids![..Math.Min(given.Ids!.Length, longest ?? int.MaxValue)]);
             }
         }
         List<IReadOnlyList<float>> values = await job.RunAsync(context, Readout.Scores);

@@ -107,7 +107,7 @@ internal sealed class ScoreRoutes(ServerState state)
         }
         bool softmax = fields.Boolean("apply_softmax") ?? !nested, itemFirst = fields.Boolean("item_first") ?? false;
         bool special = fields.Boolean("add_special_tokens") ?? true;
-        GivenPrompt query = GivenPrompt.ReadAll(fields, "query")[0];
+        GivenPrompt query = GivenPrompt.ReadAll(fields, "query") is [var only] ? only : throw ApiException.BadRequest("'query' must be one text or one list of token ids; send a request for each query.", "query");
         foreach (GivenPrompt item in GivenPrompt.ReadAll(fields, "items"))
         {
             job.Add(Join(job, itemFirst ? item : query, itemFirst ? query : item, special));
