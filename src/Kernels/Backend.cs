@@ -94,6 +94,13 @@ public abstract class Backend : IDisposable
     /// <summary>residual += delta, then output = RmsNorm(residual).</summary>
     public abstract void AddRmsNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, float epsilon);
 
+    /// <summary>residual += delta, then output = LayerNorm(residual).</summary>
+    public virtual void AddLayerNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, Tensor bias, float epsilon)
+    {
+        Add(residual, delta);
+        LayerNorm(output, residual, gain, bias, epsilon);
+    }
+
     /// <summary>residual += delta.</summary>
     public abstract void Add(Tensor residual, Tensor delta);
 

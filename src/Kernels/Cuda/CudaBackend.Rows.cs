@@ -51,8 +51,11 @@ public sealed unsafe partial class CudaBackend
         Launch(copyRows, new Grid(output.Rows), Threads, new CopyArguments(output, input));
 
     /// <inheritdoc/>
-    public override void LayerNorm(Tensor output, Tensor input, Tensor gain, Tensor bias, float epsilon) =>
-        Launch(layerNorm, new Grid(input.Rows, input.Columns / gain.Columns), NormThreads(gain), new LayerNormArguments(output, input, gain, bias, epsilon));
+    public override void LayerNorm(Tensor output, Tensor input, Tensor gain, Tensor bias, float epsilon) => AddLayerNorm(output, input, default, gain, bias, epsilon);
+
+    /// <inheritdoc/>
+    public override void AddLayerNorm(Tensor output, Tensor residual, Tensor delta, Tensor gain, Tensor bias, float epsilon) => Launch(
+        layerNorm, new Grid(residual.Rows, residual.Columns / gain.Columns), NormThreads(gain), new LayerNormArguments(output, residual, delta, gain, bias, epsilon));
 
     /// <inheritdoc/>
     public override void Gelu(Tensor output, Tensor input, GeluForm form) =>
@@ -119,7 +122,7 @@ public sealed unsafe partial class CudaBackend
 
     private readonly record struct CopyArguments(Tensor Output, Tensor Input);
 
-    private readonly record struct LayerNormArguments(Tensor Output, Tensor Input, Tensor Gain, Tensor Bias, float Epsilon);
+    private readonly record struct LayerNormArguments(Tensor Output, Tensor Residual, Tensor Delta, Tensor Gain, Tensor Bias, float Epsilon);
 
     private readonly record struct GeluArguments(Tensor Output, Tensor Input, int Form);
 

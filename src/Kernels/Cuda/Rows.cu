@@ -281,19 +281,30 @@ extern "C" __global__ void copyRows(CopyArguments p)
         floats(p.output, blockIdx.x)[i] = floats(p.input, blockIdx.x)[i];
 }
 
-struct LayerNormArguments { Tensor output, input, gain, bias; float epsilon; };
+struct LayerNormArguments { Tensor output, residual, delta, gain, bias; float epsilon; };
 
-// One block (row, run) per run of gain.columns values of a row.
+// As rmsNorm; a thread reads again what it wrote itself.
 extern "C" __global__ void layerNorm(LayerNormArguments p)
 {
     __shared__ float room[33];
     enter();
     int width = p.gain.columns, start = blockIdx.y * width;
-    const float* from = floats(p.input, blockIdx.x) + start;
+    float* from = floats(p.residual, blockIdx.x) + start;
     float* to = floats(p.output, blockIdx.x) + start;
     float sum = 0, squares = 0;
-    for (int i = threadIdx.x; i < width; i += blockDim.x)
-        sum += from[i];
+    if (p.delta.address)
+    {
+        const float* delta = floats(p.delta, blockIdx.x) + start;
+        for (int i = threadIdx.x; i < width; i += blockDim.x)
+        {
+            float value = from[i] + delta[i];
+            from[i] = value;
+            sum += value;
+        }
+    }
+    else
+        for (int i = threadIdx.x; i < width; i += blockDim.x)
+            sum += from[i];
     float mean = blockSum(sum, room) / width;
     for (int i = threadIdx.x; i < width; i += blockDim.x)
         squares += (from[i] - mean) * (from[i] - mean);

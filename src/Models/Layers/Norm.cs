@@ -22,13 +22,8 @@ public sealed class Norm(Tensor gain, float epsilon, bool centred = false, Tenso
     public void AddAndRun(Backend backend, Tensor output, Tensor residual, Tensor delta)
     {
         if (centred)
-        {
-            backend.Add(residual, delta);
-            backend.LayerNorm(output, residual, gain, bias, epsilon);
-        }
+            backend.AddLayerNorm(output, residual, delta, gain, bias, epsilon);
         else
-        {
             backend.AddRmsNorm(output, residual, delta, gain, epsilon);
-        }
     }
 }

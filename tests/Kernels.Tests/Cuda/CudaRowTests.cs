@@ -22,6 +22,10 @@ public sealed class CudaRowTests(CudaDevice device)
             mirror.Gpu.AddRmsNorm(actual, residual, mirror.Up(delta), gains, 1e-5f);
             mirror.Near(expected, actual, 1e-5, "AddRmsNorm");
             mirror.Near(input, residual, 1e-6, "the sum of AddRmsNorm");
+            mirror.Naive.AddLayerNorm(expected, input, delta, gain, bias, 1e-5f);
+            mirror.Gpu.AddLayerNorm(actual, residual, mirror.Up(delta), gains, biases, 1e-5f);
+            mirror.Near(expected, actual, 1e-5, "AddLayerNorm");
+            mirror.Near(input, residual, 1e-6, "the sum of AddLayerNorm");
         }
     }
 
