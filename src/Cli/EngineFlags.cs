@@ -108,9 +108,10 @@ internal sealed class EngineFlags
     public static LoadFormat ReadFormat(ParseResult result, Option<string> format) =>
         Enum.Parse<LoadFormat>(result.GetValue(format)!, ignoreCase: true);
 
-    /// <summary>Compiled kernels are kept here.</summary>
-    public static string KernelFolder => Path.Combine(
-        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "xdeepserve", "kernels");
+    /// <summary>Compiled kernels are kept here; null for a user without a folder.</summary>
+    public static string? KernelFolder =>
+        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify) is { Length: > 0 } home
+            ? Path.Combine(home, "xdeepserve", "kernels") : null;
 
     /// <summary>The flag that says what computes.</summary>
     public static Option<string> DeviceFlag()
@@ -172,7 +173,7 @@ internal sealed class EngineFlags
             Path = path ?? result.GetValue(model) ?? (embedded is null ? EmbeddedModel.Find() : EmbeddedModel.Find(embedded)),
             Format = ReadFormat(result, format),
             Cpu = new CpuOptions(result.GetValue(threads), Activations: type),
-            Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder) : null,
+            Cuda = gpu is { } ordinal ? new CudaOptions(ordinal, type, KernelFolder, Console.Error.WriteLine) : null,
             Model = new ModelOptions(type, result.GetValue(quantization) is { } name ? TypeOf(name) : null, result.GetValue(maxModelLength),
                 Drafts: proposals?.Options.Method == SpeculationMethod.DraftModule),
             DraftModel = proposals?.DraftModel,

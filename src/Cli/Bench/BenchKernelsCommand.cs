@@ -24,7 +24,7 @@ internal sealed class BenchKernelsCommand : Command
     {
         if (EngineFlags.Gpu(result.GetValue(device)!) is { } ordinal)
         {
-            using CudaBackend gpu = new(new CudaOptions(ordinal, ElementType.BF16, EngineFlags.KernelFolder));
+            using CudaBackend gpu = new(new CudaOptions(ordinal, ElementType.BF16, EngineFlags.KernelFolder, Console.Error.WriteLine));
             new CudaKernelBench(gpu, Math.Max(1, result.GetValue(rounds))).Run();
             return 0;
         }

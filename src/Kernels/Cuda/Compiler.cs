@@ -11,9 +11,10 @@ internal sealed unsafe class Compiler
     private Compiler(NativeExports exports) => this.exports = exports;
 
     /// <summary>Opens the library.</summary>
+    /// <param name="driver">CUDA version of the driver.</param>
     /// <exception cref="CudaException">It is not there.</exception>
-    public static Compiler Open() => new(
-        NativeExports.TryOpen("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "nvrtc64_130_0.dll", "nvrtc64_120_0.dll")
+    public static Compiler Open(int driver) => new(
+        NativeExports.TryOpen(driver, "libnvrtc.so", ("nvrtc64_130_0.dll", "nvrtc64_120_0.dll"))
         ?? throw new CudaException(
             "NVRTC was not found (libnvrtc.so.13 or .12): it compiles the kernels at the first start. Install the CUDA toolkit or the package nvidia-cuda-nvrtc, put its folder on LD_LIBRARY_PATH, or use --device cpu."));
 

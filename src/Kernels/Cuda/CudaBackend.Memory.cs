@@ -5,6 +5,7 @@ namespace XDeepServe.Kernels.Cuda;
 public sealed unsafe partial class CudaBackend
 {
     private readonly Transfers transfers;
+    private readonly WeightMemory weights;
     private readonly Kernel scatter, take, randomize;
     private WeightUpload? upload;
     private DeviceBuffer? squares; // factors of the piece of 8-bit floats that is being loaded
@@ -48,7 +49,7 @@ public sealed unsafe partial class CudaBackend
         ElementType held = Held(source, target);
         driver.Enter();
         Flush();
-        CudaWeight weight = new(driver, held, source.Groups, source.Rows, source.Columns);
+        CudaWeight weight = new(weights, held, source.Groups, source.Rows, source.Columns);
         long row = 0;
         upload ??= new WeightUpload(driver, stream);
         foreach (WeightPiece piece in source.Pieces)

@@ -29,8 +29,9 @@ public sealed unsafe partial class CudaBackend : Backend
             throw new CudaException($"{driver.Name} has compute capability {driver.Architecture / 10}.{driver.Architecture % 10}; 8.0 or later is needed. Use --device cpu.");
         driver.Enter();
         stream = driver.CreateStream();
-        library = new KernelLibrary(driver, options.CacheFolder);
+        library = new KernelLibrary(driver, new KernelCache(options.CacheFolder, options.Warn));
         transfers = new Transfers(driver, stream);
+        weights = new WeightMemory(TakeWeights, GiveWeights, options.WeightsApart);
         (scatter, take, randomize) = (Entry("Memory.cu", "scatter"), Entry("Memory.cu", "take"), Entry("Memory.cu", "randomize"));
         (gatherTokens, embed, gatherRows) = (Entry("Rows.cu", "gatherTokens"), Entry("Rows.cu", "embed"), Entry("Rows.cu", "gatherRows"));
         (rmsNorm, add, rope, swiGlu) = (Entry("Rows.cu", "rmsNorm"), Entry("Rows.cu", "add"), Entry("Rows.cu", "rope"), Entry("Rows.cu", "swiGlu"));
@@ -76,7 +77,7 @@ public sealed unsafe partial class CudaBackend : Backend
     public override Arena CreateArena(long bytes)
     {
         driver.Enter();
-        nint address = driver.Allocate(bytes, "buffers or the cache");
+        nint address = driver.Allocate(bytes, "buffers or the cache", "Serve with a smaller --kv-cache-memory-bytes, --max-model-len, --max-num-seqs or --max-num-batched-tokens, or a smaller model.");
         driver.Clear(address, bytes, stream);
         return new Arena(address, bytes, () => Free(address));
     }
@@ -110,6 +111,19 @@ public sealed unsafe partial class CudaBackend : Backend
     {
         driver.Enter();
         Synchronize();
+        driver.Free(address);
+    }
+
+    private nint TakeWeights(long bytes)
+    {
+        driver.Enter();
+        return driver.Allocate(bytes, "weights", "End other programs on the GPU, hold the weights in fewer bits (--quantization q8_0), spread them over several GPUs (--topology) or serve a smaller model.");
+    }
+
+    // Weights may outlive the backend that made them.
+    private void GiveWeights(nint address)
+    {
+        driver.Enter();
         driver.Free(address);
     }
 

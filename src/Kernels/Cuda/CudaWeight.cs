@@ -7,16 +7,17 @@ namespace XDeepServe.Kernels.Cuda;
 /// </summary>
 internal sealed class CudaWeight : Weight
 {
-    private readonly DeviceBuffer values;
-    private readonly DeviceBuffer? scales;
+    private readonly WeightMemory memory;
+    private nint values, scales;
 
     /// <summary>Takes the memory; the values come later.</summary>
-    public CudaWeight(Driver driver, ElementType type, int groups, int rows, int columns)
+    public CudaWeight(WeightMemory memory, ElementType type, int groups, int rows, int columns)
         : base(type, groups, rows, columns)
     {
         Stride = (columns + 31) / 32 * 32;
-        values = new DeviceBuffer(driver, (long)groups * rows * RowBytes, "weights");
-        scales = ScaleBytes > 0 ? new DeviceBuffer(driver, (long)groups * rows * ScaleBytes, "weights") : null;
+        this.memory = memory;
+        values = memory.Take((long)groups * rows * RowBytes);
+        scales = ScaleBytes > 0 ? memory.Take((long)groups * rows * ScaleBytes) : 0;
     }
 
     /// <summary>Columns from one row to the next.</summary>
@@ -26,7 +27,7 @@ internal sealed class CudaWeight : Weight
     public int Kind => Type switch { ElementType.F32 => 0, ElementType.BF16 => 1, ElementType.Q8_0 => 2, _ => 3 };
 
     /// <summary>Values, scales and stride.</summary>
-    public (nint Values, nint Scales, int Stride) View => (values.Address, scales?.Address ?? 0, Stride);
+    public (nint Values, nint Scales, int Stride) View => (values, scales, Stride);
 
     private int RowBytes => Type switch { ElementType.F32 => 4 * Stride, ElementType.BF16 => 2 * Stride, _ => Stride };
 
@@ -36,15 +37,19 @@ internal sealed class CudaWeight : Weight
     public void Replace(int group, CudaWeight source, int from, Driver driver, nint stream)
     {
         long bytes = (long)Rows * RowBytes, scaleBytes = (long)Rows * ScaleBytes;
-        driver.CopyAcross(values.Address + (nint)(group * bytes), source.values.Address + (nint)(from * bytes), bytes, stream);
-        if (scales is not null)
-            driver.CopyAcross(scales.Address + (nint)(group * scaleBytes), source.scales!.Address + (nint)(from * scaleBytes), scaleBytes, stream);
+        driver.CopyAcross(values + (nint)(group * bytes), source.values + (nint)(from * bytes), bytes, stream);
+        if (scales != 0)
+            driver.CopyAcross(scales + (nint)(group * scaleBytes), source.scales + (nint)(from * scaleBytes), scaleBytes, stream);
     }
 
     /// <inheritdoc/>
     protected override void Release()
     {
-        values.Dispose();
-        scales?.Dispose();
+        // The next weight in this place is written behind the operations that read this one, on the same stream.
+        if (values != 0)
+            memory.Give(values);
+        if (scales != 0)
+            memory.Give(scales);
+        (values, scales) = (0, 0);
     }
 }

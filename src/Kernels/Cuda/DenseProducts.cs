@@ -24,11 +24,18 @@ internal sealed unsafe class DenseProducts : IDisposable
         workspace = new DeviceBuffer(driver, WorkspaceBytes, "large products");
     }
 
-    /// <summary>Opens the library; null if it is not there: the project's own kernels do the work then, slower.</summary>
+    /// <summary>Opens the library; null if it is not there, or too new for the driver: the project's own kernels do the work then, slower.</summary>
     public static DenseProducts? TryOpen(Driver driver, nint stream)
     {
-        NativeExports? exports = NativeExports.TryOpen("libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", "cublasLt64_13.dll", "cublasLt64_12.dll");
-        return exports is null ? null : new DenseProducts(exports, driver, stream);
+        NativeExports? exports = NativeExports.TryOpen(driver.Version, "libcublasLt.so", ("cublasLt64_13.dll", "cublasLt64_12.dll"));
+        try
+        {
+            return exports is null ? null : new DenseProducts(exports, driver, stream);
+        }
+        catch (CudaException)
+        {
+            return null; // the backend's description says so
+        }
     }
 
     /// <summary>output = high · weightᵀ (+ low · weightᵀ); false if the library has no way for this shape.</summary>

@@ -87,14 +87,18 @@ internal sealed unsafe class Driver
     /// <summary>Makes the calling thread work on this GPU; cheap, so every entry does it.</summary>
     public void Enter() => Check(setCurrent(context), "switching to the GPU");
 
-    public nint Allocate(long bytes, string what)
+    /// <summary>Takes memory.</summary>
+    /// <param name="bytes">How much.</param>
+    /// <param name="what">What for.</param>
+    /// <param name="advice">What to do if there is not enough.</param>
+    public nint Allocate(long bytes, string what, string advice = "Serve with a smaller --max-num-batched-tokens or --kv-cache-memory-bytes.")
     {
         nint address = 0;
         int result = ((delegate* unmanaged<nint*, nuint, int>)exports["cuMemAlloc_v2"])(&address, (nuint)Math.Max(bytes, 256));
         if (result == 2)
         {
             throw new CudaException(
-                $"The GPU has not enough memory for {what}: {bytes >> 20} MiB are needed, {FreeBytes() >> 20} of {TotalBytes >> 20} MiB are free. Serve with a smaller --kv-cache-memory-bytes, --max-model-len or --max-num-batched-tokens, or a smaller model.");
+                $"The GPU has not enough memory for {what}: {bytes >> 20} MiB are needed, {FreeBytes() >> 20} of {TotalBytes >> 20} MiB are free. {advice}");
         }
         Check(result, $"taking {bytes} bytes for {what}");
         return address;

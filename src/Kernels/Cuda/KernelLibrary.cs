@@ -1,26 +1,24 @@
 using System.Reflection;
-using System.Security.Cryptography;
-using System.Text;
 
 namespace XDeepServe.Kernels.Cuda;
 
 /// <summary>
-/// The compiled kernel texts. A text is an embedded resource; what it compiles to is kept in a folder under the hash of text and
-/// architecture, so that only the first start on a machine compiles.
+/// The compiled kernel texts. A text is an embedded resource; what it compiles to is kept (<see cref="KernelCache"/>), so that only
+/// the first start on a machine compiles.
 /// </summary>
 internal sealed class KernelLibrary : IDisposable
 {
     private const string Prelude = "Device.cu";
     private readonly Driver driver;
-    private readonly string? folder;
+    private readonly KernelCache cache;
     private readonly string architecture;
     private readonly Dictionary<string, nint> modules = [];
     private Compiler? compiler;
 
-    /// <summary>Names the folder; compiles nothing yet.</summary>
-    public KernelLibrary(Driver driver, string? folder)
+    /// <summary>Compiles nothing yet.</summary>
+    public KernelLibrary(Driver driver, KernelCache cache)
     {
-        (this.driver, this.folder) = (driver, folder);
+        (this.driver, this.cache) = (driver, cache);
         // The instructions of one architecture alone ("a") are what the fastest kernels use.
         architecture = driver.Architecture >= 90 ? $"sm_{driver.Architecture}a" : $"sm_{driver.Architecture}";
     }
@@ -33,7 +31,7 @@ internal sealed class KernelLibrary : IDisposable
     public nint Load(string file, string name, int sharedBytes, string definitions)
     {
         if (!modules.TryGetValue(definitions + file, out nint module))
-            modules[definitions + file] = module = driver.LoadModule(Image(file, definitions), file);
+            modules[definitions + file] = module = Open(file, definitions);
         nint function = driver.Function(module, name);
         driver.AllowShared(function, sharedBytes, name);
         return function;
@@ -47,27 +45,25 @@ internal sealed class KernelLibrary : IDisposable
         modules.Clear();
     }
 
-    private byte[] Image(string file, string definitions)
+    private nint Open(string file, string definitions)
     {
         string text = definitions + Text(Prelude) + Text(file);
-        string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{architecture}\n{text}")))[..32];
-        string? path = folder is null ? null : Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(file)}-{architecture}-{hash}.cubin");
-        if (path is not null && File.Exists(path))
-            return File.ReadAllBytes(path);
-        compiler ??= Compiler.Open();
+        if (cache.Find(file, text, architecture) is { } kept)
+        {
+            try
+            {
+                return driver.LoadModule(kept, file);
+            }
+            catch (CudaException)
+            {
+                // A file that was cut off, or of another version of the compiler: made anew below.
+            }
+        }
+        compiler ??= Compiler.Open(driver.Version);
         byte[] image = compiler.Compile(file, text, architecture);
-        if (path is not null)
-            Keep(path, image);
-        return image;
-    }
-
-    /// <summary>Writes beside the target and renames, so that another process never reads half a file.</summary>
-    private static void Keep(string path, byte[] image)
-    {
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        string draft = $"{path}.{Guid.NewGuid():N}"; // process ids repeat where containers share the folder
-        File.WriteAllBytes(draft, image);
-        File.Move(draft, path, overwrite: true);
+        nint module = driver.LoadModule(image, file);
+        cache.Keep(file, text, architecture, image);
+        return module;
     }
 
     /// <summary>A text with those that it includes.</summary>

@@ -13,8 +13,8 @@ public sealed class CudaDevice : IDisposable
         try
         {
             string cache = Path.Combine(Path.GetTempPath(), "xds-kernels");
-            singles = new CudaBackend(new CudaOptions(CacheFolder: cache));
-            halves = new CudaBackend(new CudaOptions(Activations: ElementType.BF16, CacheFolder: cache));
+            singles = new CudaBackend(new CudaOptions(CacheFolder: cache) { WeightsApart = true });
+            halves = new CudaBackend(new CudaOptions(Activations: ElementType.BF16, CacheFolder: cache) { WeightsApart = true });
         }
         catch (CudaException failure)
         {
