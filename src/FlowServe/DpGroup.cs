@@ -105,6 +105,9 @@ internal sealed class DpGroup : IDisposable
     /// <summary>Carries positions in and out of the cache; only in <see cref="PostToExecutor"/>.</summary>
     public KvPort Port => executor.Port;
 
+    /// <summary>Steps that were launched while the one before them ran.</summary>
+    internal long AheadSteps => executor.AheadSteps;
+
     /// <summary>Has the executor's thread do something short between steps; it must not throw. Any thread.</summary>
     public void PostToExecutor(Action job) => executor.Post(job);
 

@@ -8,12 +8,16 @@ namespace XDeepServe.FlowServe;
 
 /// <summary>
 /// Runs planned steps on the backend, one after another, on a thread of its own: while it runs one, the DP group plans the next
-/// and publishes the last. Owns the key-value cache, the token table and all buffers of a step.
+/// and publishes the last. Where the backend can, the next is launched while the one before it still runs: the ids it begins with
+/// are on the device. Owns the key-value cache, the token table and all buffers of a step.
 /// </summary>
 internal sealed class Executor : IDisposable
 {
     /// <summary>While steps wait, jobs get this part of a step's time between two, or one of them its turn.</summary>
     private const int JobShare = 8;
+
+    /// <summary>How long a launched step waits for the next one's plan before it is waited for itself: plans come within less.</summary>
+    private static readonly long s_patience = Stopwatch.Frequency / 1000;
 
     private readonly Model model;
     private readonly Backend backend;
@@ -58,6 +62,9 @@ internal sealed class Executor : IDisposable
 
     /// <summary>The key-value cache.</summary>
     public KvCache Cache => cache;
+
+    /// <summary>Steps that were launched while the one before them ran.</summary>
+    public long AheadSteps { get; private set; }
 
     /// <summary>Carries positions in and out of the cache, in jobs.</summary>
     public KvPort Port { get; }
@@ -133,30 +140,93 @@ internal sealed class Executor : IDisposable
                     return;
                 continue;
             }
-            long started = plan.Results.StartedAt = Stopwatch.GetTimestamp();
-            plan.Results.Failure = null;
-            plan.Results.Prompt.Clear();
-            plan.Results.Readouts.Clear();
-            try
-            {
-                Run(plan);
-            }
-#pragma warning disable CA1031 // Whatever stopped the step, its sequences end with an error and the engine goes on.
-            catch (Exception failure)
-#pragma warning restore CA1031
-            {
-                plan.Results.Failure = failure;
-            }
-            plan.Results.Seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-            plan.Results.EndedAt = Stopwatch.GetTimestamp();
-            plan.Results.CopiedAtEnd = copied;
-            plan.Results.PausedAtEnd = GC.GetTotalPauseDuration();
-            completed.Release();
-            Draft(plan);
-            ranSteps++;
-            long ended = Stopwatch.GetTimestamp();
-            (worked, until) = (false, ended + ((ended - started) / JobShare));
+            long took = RunOnes(plan);
+            (worked, until) = (false, Stopwatch.GetTimestamp() + (took / JobShare));
         }
+    }
+
+    /// <summary>Runs a step, and those behind it as long as each is planned before the one before it has ended.</summary>
+    /// <returns>Ticks that the last one took.</returns>
+    private long RunOnes(StepPlan plan)
+    {
+        (StepPlan Plan, long Started)? before = null; // launched; its samples are not here yet
+        long ended = 0;
+        for (StepPlan? now = plan; now is not null;)
+        {
+            long started = Stopwatch.GetTimestamp();
+            bool later = Start(now);
+            AheadSteps += before is null ? 0 : 1;
+            if (before is { } first)
+                ended = End(first.Plan, Math.Max(first.Started, ended), awaited: true);
+            if (!later)
+                return End(now, Math.Max(started, ended), awaited: false) - Math.Max(started, ended);
+            before = (now, started);
+            now = Following();
+        }
+        long from = Math.Max(before!.Value.Started, ended);
+        return End(before.Value.Plan, from, awaited: true) - from;
+    }
+
+    /// <summary>Launches a step and, unless its samples are to come later, waits for it.</summary>
+    /// <returns>Whether they are to come later.</returns>
+    private bool Start(StepPlan plan)
+    {
+        plan.Results.Failure = null;
+        plan.Results.Prompt.Clear();
+        plan.Results.Readouts.Clear();
+        try
+        {
+            return Run(plan);
+        }
+#pragma warning disable CA1031 // Whatever stopped the step, its sequences end with an error and the engine goes on.
+        catch (Exception failure)
+#pragma warning restore CA1031
+        {
+            plan.Results.Failure = failure;
+            return false;
+        }
+    }
+
+    /// <summary>Hands a step's results over.</summary>
+    /// <param name="plan">The step.</param>
+    /// <param name="from">When it began, or the one before it ended.</param>
+    /// <param name="awaited">Whether its samples must be waited for.</param>
+    /// <returns>When it ended.</returns>
+    private long End(StepPlan plan, long from, bool awaited)
+    {
+        try
+        {
+            if (awaited)
+                tensors.EndDownload(plan);
+        }
+#pragma warning disable CA1031 // As above.
+        catch (Exception failure)
+#pragma warning restore CA1031
+        {
+            plan.Results.Failure = failure;
+        }
+        long ended = plan.Results.EndedAt = Stopwatch.GetTimestamp();
+        plan.Results.Seconds = Stopwatch.GetElapsedTime(from, ended).TotalSeconds;
+        plan.Results.CopiedAtEnd = copied;
+        plan.Results.PausedAtEnd = GC.GetTotalPauseDuration();
+        completed.Release();
+        Draft(plan);
+        ranSteps++;
+        return ended;
+    }
+
+    /// <summary>The next step, if its plan comes before the launched one has ended and it can be launched before that; null otherwise.</summary>
+    private StepPlan? Following()
+    {
+        SpinWait spin = default;
+        for (long end = Stopwatch.GetTimestamp() + s_patience; !launched.Wait(0); spin.SpinOnce(sleep1Threshold: -1))
+            if (backend.DownloadIsHere || Stopwatch.GetTimestamp() > end)
+                return null;
+        lock (plans)
+            if (jobs.IsEmpty && plans.TryPeek(out StepPlan? plan) && plan.OnlyDecodes)
+                return plans.Dequeue();
+        launched.Release(); // a job, or a step that is not so simple: the loop's turn
+        return null;
     }
 
     /// <summary>Proposes what follows a step, while the DP group publishes it and plans the next.</summary>
@@ -234,7 +304,8 @@ internal sealed class Executor : IDisposable
         }
     }
 
-    private void Run(StepPlan plan)
+    /// <returns>Whether the samples are still to come (<see cref="StepTensors.EndDownload"/>).</returns>
+    private bool Run(StepPlan plan)
     {
         if (draftFailure is { } failure)
         {
@@ -260,11 +331,15 @@ internal sealed class Executor : IDisposable
             if (plan.Samples == 0)
             {
                 backend.Synchronize();
-                return;
+                return false;
             }
             Sample();
         }
+        // A domain's groups wait for each other between layers, and proposals are made from what was sampled.
+        if (domain is null && speculation is null && tensors.TryBeginDownload(plan))
+            return true;
         tensors.Download(plan, tensors.SampledLogits);
+        return false;
     }
 
     private void Decode()

@@ -77,6 +77,18 @@ public sealed class StepPlan
         }
     }
 
+    /// <summary>Whether every sequence computes one position and samples behind it, and nothing else is asked: its launch waits for nothing.</summary>
+    internal bool OnlyDecodes
+    {
+        get
+        {
+            foreach (PlannedWork entry in Entries)
+                if (!entry.Decodes || entry.Drafts > 0 || entry.Reads || entry.Sequence.Request.Sampling.Logprobs is not null)
+                    return false;
+            return !HasReadouts;
+        }
+    }
+
     internal ReadOnlySpan<PlannedWork> Entries => CollectionsMarshal.AsSpan(work);
 
     internal StepResults Results { get; } = new();
@@ -153,10 +165,7 @@ internal sealed class StepResults
     /// <summary>How long the step took.</summary>
     public double Seconds { get; set; }
 
-    /// <summary>Timestamps (<see cref="System.Diagnostics.Stopwatch"/>) of the executor.</summary>
-    public long StartedAt { get; set; }
-
-    /// <summary>See <see cref="StartedAt"/>.</summary>
+    /// <summary>Timestamp (<see cref="System.Diagnostics.Stopwatch"/>) of the executor.</summary>
     public long EndedAt { get; set; }
 
     /// <summary>Ticks that the executor has spent copying keys and values when the step ended, since its start.</summary>

@@ -178,12 +178,24 @@ internal sealed class StepTensors : IDisposable
         return promptRows.Take(count);
     }
 
+    /// <summary>Starts bringing a step's samples to the host; false if they must be waited for, since more than ids is read. Then <see cref="EndDownload"/>.</summary>
+    public bool TryBeginDownload(StepPlan plan) => logprobs < 0 && plan.Drafts == 0 && backend.TryBeginDownload<int>(sampled, samples);
+
+    /// <summary>Waits for the oldest samples that were begun. The tensors may be another step's by now.</summary>
+    public void EndDownload(StepPlan plan)
+    {
+        StepResults results = plan.Results;
+        MakeRoom(results, plan.Samples);
+        results.TopCount = 0;
+        backend.EndDownload<int>(results.Ids.AsSpan(0, plan.Samples));
+        Accept(plan, results);
+    }
+
     /// <summary>Brings a step's samples to the host, with log-probabilities if some sequence wants them.</summary>
     public void Download(StepPlan plan, Tensor logits)
     {
         StepResults results = plan.Results;
-        if (results.Ids.Length < samples)
-            (results.Ids, results.Accepted) = (new int[Logits.Rows], new int[options.MaxSequences]);
+        MakeRoom(results, samples);
         if (logprobs >= 0)
         {
             Score(logits, SampledIds, logprobs);
@@ -195,6 +207,12 @@ internal sealed class StepTensors : IDisposable
         results.TopCount = Math.Max(0, logprobs);
         backend.Download<int>(sampled, results.Ids.AsSpan(0, samples));
         Accept(plan, results);
+    }
+
+    private void MakeRoom(StepResults results, int count)
+    {
+        if (results.Ids.Length < count)
+            (results.Ids, results.Accepted) = (new int[Logits.Rows], new int[options.MaxSequences]);
     }
 
     /// <summary>Proposed tokens stand as far as they equal what was sampled in their places.</summary>

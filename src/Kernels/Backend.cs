@@ -61,6 +61,19 @@ public abstract class Backend : IDisposable
     /// <summary>Copies the front of <paramref name="source"/> (contiguous rows) to the host after all earlier operations; waits.</summary>
     public abstract void Download<T>(Tensor source, Span<T> destination) where T : unmanaged;
 
+    /// <summary>
+    /// Starts bringing the front of a tensor (contiguous rows) to the host behind all operations so far, and does not wait: operations
+    /// of the next step can be launched meanwhile. At most two are under way.
+    /// </summary>
+    /// <returns>False if the backend cannot: <see cref="Download{T}"/> it.</returns>
+    public virtual bool TryBeginDownload<T>(Tensor source, int count) where T : unmanaged => false;
+
+    /// <summary>Whether the oldest of <see cref="TryBeginDownload{T}"/> is there.</summary>
+    public virtual bool DownloadIsHere => true;
+
+    /// <summary>Waits for the oldest of <see cref="TryBeginDownload{T}"/>.</summary>
+    public virtual void EndDownload<T>(Span<T> destination) where T : unmanaged => throw new InvalidOperationException("No download was begun.");
+
     /// <summary>Returns when every operation so far has finished.</summary>
     public abstract void Synchronize();
 

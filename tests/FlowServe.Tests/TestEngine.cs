@@ -11,13 +11,19 @@ namespace XDeepServe.FlowServe.Tests;
 internal sealed class TestEngine : IDisposable
 {
     private readonly Checkpoint checkpoint;
-    private readonly CpuBackend backend = new(new CpuOptions(Threads: 2, PinThreads: false));
+    private readonly Backend backend;
     private readonly CpuBackend[] others; // of the DP groups behind the first
     private readonly Model? draftModel;
     private int requests;
 
-    public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true, int groups = 1)
+    /// <param name="family">The model.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="threaded">Whether groups have threads.</param>
+    /// <param name="groups">How many.</param>
+    /// <param name="device">Runs the first group; null for two threads of the CPU.</param>
+    public TestEngine(string family = "qwen3", EngineOptions? options = null, bool threaded = true, int groups = 1, Backend? device = null)
     {
+        backend = device ?? new CpuBackend(new CpuOptions(Threads: 2, PinThreads: false));
         checkpoint = Open(family);
         others = [.. Enumerable.Range(1, groups - 1).Select(_ => new CpuBackend(new CpuOptions(Threads: 1, PinThreads: false)))];
         options ??= Options();

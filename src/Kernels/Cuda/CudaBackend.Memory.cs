@@ -44,6 +44,33 @@ public sealed unsafe partial class CudaBackend
     }
 
     /// <inheritdoc/>
+    public override bool TryBeginDownload<T>(Tensor source, int count)
+    {
+        driver.Enter();
+        Settle();
+        Flush();
+        return transfers.TryBegin(source.Address, (long)count * sizeof(T));
+    }
+
+    /// <inheritdoc/>
+    public override bool DownloadIsHere
+    {
+        get
+        {
+            driver.Enter();
+            return transfers.IsHere;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void EndDownload<T>(Span<T> destination)
+    {
+        driver.Enter();
+        fixed (T* to = destination)
+            transfers.End(to, (long)destination.Length * sizeof(T));
+    }
+
+    /// <inheritdoc/>
     public override Weight Prepare(WeightSource source, ElementType target)
     {
         ElementType held = Held(source, target);

@@ -159,15 +159,8 @@ internal sealed unsafe class Driver
 
     public void Await(nint recorded, string what) => Check(synchronizeEvent(recorded), what);
 
-    /// <summary>Whether all work before the event has ended.</summary>
-    public bool Ended(nint recorded)
-    {
-        int result = queryEvent(recorded);
-        if (result == 600)
-            return false;
-        Check(result, "asking for an event");
-        return true;
-    }
+    /// <summary>Whether work before the event still runs; what it failed at is said by <see cref="Await"/>.</summary>
+    public bool Pending(nint recorded) => queryEvent(recorded) == 600;
 
     /// <summary>Milliseconds between two timed events.</summary>
     public float Elapsed(nint start, nint end)

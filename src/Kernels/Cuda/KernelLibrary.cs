@@ -61,9 +61,17 @@ internal sealed class KernelLibrary : IDisposable
         }
         compiler ??= Compiler.Open(driver.Version);
         byte[] image = compiler.Compile(file, text, architecture);
-        nint module = driver.LoadModule(image, file);
-        cache.Keep(file, text, architecture, image);
-        return module;
+        try
+        {
+            nint module = driver.LoadModule(image, file);
+            cache.Keep(file, text, architecture, image);
+            return module;
+        }
+        catch (CudaException failure)
+        {
+            throw new CudaException(
+                $"{failure.Message} NVRTC may be newer than the driver, which has CUDA {driver.Version / 1000}.{driver.Version % 1000 / 10}: put that version's libnvrtc on LD_LIBRARY_PATH, or update the driver.", failure);
+        }
     }
 
     /// <summary>A text with those that it includes.</summary>

@@ -11,14 +11,15 @@ internal sealed unsafe class Transfers : IDisposable
     /// <summary>Uploads up to this length are gathered.</summary>
     public const int MostBytes = 1 << 16;
 
-    private const int Half = 1 << 21, DownBytes = 1 << 20;
+    private const int Half = 1 << 21, DownBytes = 1 << 20, LaterBytes = 1 << 16;
     private readonly Driver driver;
     private readonly nint stream;
-    private readonly nint ring, down;
-    private readonly nint[] ended;
+    private readonly nint ring, down, later;
+    private readonly nint[] ended, arrived;
     private readonly bool[] used = new bool[2];
     private Segments segments;
     private int half, at;
+    private long begun, taken; // downloads that nobody waits for yet
 
     /// <summary>Takes pinned memory.</summary>
     public Transfers(Driver driver, nint stream)
@@ -26,7 +27,9 @@ internal sealed unsafe class Transfers : IDisposable
         (this.driver, this.stream) = (driver, stream);
         ring = driver.AllocateHost(2 * Half);
         down = driver.AllocateHost(DownBytes);
+        later = driver.AllocateHost(2 * LaterBytes);
         ended = [driver.CreateEvent(), driver.CreateEvent()];
+        arrived = [driver.CreateEvent(), driver.CreateEvent()];
     }
 
     /// <summary>Uploads that wait.</summary>
@@ -81,12 +84,38 @@ internal sealed unsafe class Transfers : IDisposable
         Unsafe.CopyBlockUnaligned(to, (void*)down, (uint)bytes);
     }
 
+    /// <summary>Copies to pinned memory after all earlier work, and does not wait; false where two are under way, or for more than it takes.</summary>
+    public bool TryBegin(nint from, long bytes)
+    {
+        if (bytes > LaterBytes || begun - taken == arrived.Length)
+            return false;
+        int turn = (int)(begun % arrived.Length);
+        driver.CopyDown((void*)(later + turn * LaterBytes), from, bytes, stream);
+        driver.Record(arrived[turn], stream);
+        begun++;
+        return true;
+    }
+
+    /// <summary>Whether the oldest of <see cref="TryBegin"/> has come.</summary>
+    public bool IsHere => !driver.Pending(arrived[taken % arrived.Length]);
+
+    /// <summary>Waits for the oldest of <see cref="TryBegin"/> and hands it out.</summary>
+    public void End(void* to, long bytes)
+    {
+        if (begun == taken)
+            throw new InvalidOperationException("No download was begun.");
+        int turn = (int)(taken++ % arrived.Length);
+        driver.Await(arrived[turn], "an operation before a download");
+        Unsafe.CopyBlockUnaligned(to, (void*)(later + turn * LaterBytes), (uint)bytes);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         driver.FreeHost(ring);
         driver.FreeHost(down);
-        foreach (nint recorded in ended)
+        driver.FreeHost(later);
+        foreach (nint recorded in (nint[])[.. ended, .. arrived])
             driver.DestroyEvent(recorded);
     }
 }

@@ -8,6 +8,8 @@ namespace XDeepServe.Kernels.Naive;
 /// </summary>
 public sealed unsafe partial class NaiveBackend : Backend
 {
+    private readonly Queue<byte[]> downloads = [];
+
     /// <inheritdoc/>
     public override string Description => "naive reference (1 thread)";
 
@@ -26,6 +28,21 @@ public sealed unsafe partial class NaiveBackend : Backend
     /// <inheritdoc/>
     public override void Download<T>(Tensor source, Span<T> destination) =>
         new ReadOnlySpan<T>((void*)source.Address, destination.Length).CopyTo(destination);
+
+    /// <inheritdoc/>
+    public override bool TryBeginDownload<T>(Tensor source, int count)
+    {
+        if (downloads.Count == 2)
+            return false;
+        downloads.Enqueue(new ReadOnlySpan<byte>((void*)source.Address, count * sizeof(T)).ToArray());
+        return true;
+    }
+
+    /// <summary>Never before it is asked for: whoever can launch something meanwhile does.</summary>
+    public override bool DownloadIsHere => false;
+
+    /// <inheritdoc/>
+    public override void EndDownload<T>(Span<T> destination) => MemoryMarshal.Cast<byte, T>(downloads.Dequeue()).CopyTo(destination);
 
     /// <inheritdoc/>
     public override void Synchronize()
