@@ -58,9 +58,14 @@ internal sealed class BenchLatencyCommand : Command
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"All {prompts.Length} at once, median of a request: first token after {new Summary(firsts).Median * 1000:F1} ms, then {new Summary(perToken).Median * 1000:F2} ms a token"));
         if (loaded.Backend is CudaBackend gpu)
+        {
             foreach ((long shape, int steps, double seconds, double gap) in gpu.WatchedSteps())
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
                     $"Step on the GPU, {shape >> 32} sequences, up to {shape & 0xFFFFFFFF} blocks: {seconds * 1000:F3} ms and {gap * 1000:F3} ms to the next, medians of {steps}"));
+            if (gpu.Recordings is { Steps: > 0 } recorded)
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"Recorded {recorded.Steps} shapes of a step, {recorded.Seconds / recorded.Steps * 1000:F1} ms and {(double)recorded.Bytes / recorded.Steps / (1 << 20):F1} MiB each"));
+        }
         return 0;
     }
 
