@@ -47,6 +47,7 @@ public sealed class RewardTests : IDisposable
         Assert.Equal(preference.FirstIsBetter, scores[0], 5);
         Assert.Equal(scores[0], (await rewards.RewardAsync(s_question, "A potato.", ["Blue."], Cancel))[0], 5);
         Assert.Equal(3, (await rewards.ScoreAsync(s_question, ["Blue.", "Grey, often.", "A potato."], Cancel)).Count);
+        Assert.Contains("give another", (await Assert.ThrowsAsync<ArgumentException>(() => rewards.ScoreAsync(s_question, ["Blue."], Cancel))).Message, StringComparison.Ordinal);
 
         // What generation says of the two labels is the reference.
         async Task<double> LabelShare(string a, string b)

@@ -24,12 +24,13 @@ public sealed class GenerativeRewardModel(IConversationReader reader, JudgePromp
 
     /// <summary>
     /// Scores answers: with two, the probability that each is better; with more, their strengths in a Bradley-Terry model
-    /// fitted to all comparisons; a single one scores 0.5.
+    /// fitted to all comparisons.
     /// </summary>
+    /// <exception cref="ArgumentException">There is one answer alone, which nothing can be said about; <see cref="RewardAsync"/> compares it with a reference.</exception>
     public async Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default)
     {
         if (responses.Count == 1)
-            return [0.5];
+            throw new ArgumentException("A judge compares answers and cannot score one alone: give another, or a reference to compare it with.");
         if (responses.Count == 2)
         {
             double first = (await CompareAsync(prompt, responses[0], responses[1], cancel).ConfigureAwait(false)).FirstIsBetter;

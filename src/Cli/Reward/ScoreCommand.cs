@@ -1,15 +1,23 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Rewards;
 
 namespace XDeepServe.Cli.Reward;
 
 /// <summary><c>xds score</c>: how good answers are.</summary>
 internal sealed class ScoreCommand : AnswersCommand
 {
-    public ScoreCommand() : base("score", "Scores answers to a question with a reward model: higher is better.", least: 1, sorts: false)
-    {
-    }
+    private readonly Option<string?> reference = new("--reference") { Description = "An answer to compare each of the others with: a score is the probability to be better than it." };
+
+    public ScoreCommand() : base("score", "Scores answers to a question with a reward model: higher is better. A judge compares them, and needs two answers or --reference.", least: 1, sorts: false) =>
+        Options.Add(reference);
+
+    protected override async Task<IReadOnlyList<double>> ScoreAsync(ParseResult result, IRewardModel model, IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel) =>
+        result.GetValue(reference) is not { } other
+            ? await base.ScoreAsync(result, model, prompt, responses, cancel)
+            : [.. (await Task.WhenAll(responses.Select(response => model.CompareAsync(prompt, response, other, cancel)))).Select(preference => preference.FirstIsBetter)];
 }
 
 /// <summary><c>xds rank</c>: answers in order of merit.</summary>
@@ -37,11 +45,15 @@ internal abstract class AnswersCommand : Command
         SetAction((result, cancel) => RunAsync(result));
     }
 
+    /// <summary>A number for each answer.</summary>
+    protected virtual Task<IReadOnlyList<double>> ScoreAsync(ParseResult result, IRewardModel model, IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel) =>
+        model.ScoreAsync(prompt, responses, cancel);
+
     private Task<int> RunAsync(ParseResult result) => reward.UseAsync(result, async (model, cancel) =>
     {
-        foreach ((IReadOnlyList<Alignment.Prompts.Message> prompt, IReadOnlyList<string> responses) in answers.Read(result))
+        foreach ((IReadOnlyList<Message> prompt, IReadOnlyList<string> responses) in answers.Read(result))
         {
-            IReadOnlyList<double> scores = await model.ScoreAsync(prompt, responses, cancel);
+            IReadOnlyList<double> scores = await ScoreAsync(result, model, prompt, responses, cancel);
             int[] order = [.. Enumerable.Range(0, responses.Count)];
             if (sorts)
                 order = [.. order.OrderByDescending(index => scores[index])];
