@@ -78,6 +78,9 @@ public sealed class DataTests : IDisposable
     [InlineData("""{"prompt":[{"role":"user","content":[{"type":"image"}]}],"chosen":"b","rejected":"c"}""", "'prompt' must hold messages whose content is text")]
     [InlineData("""{"instruction":"a","history":["b"],"chosen":"b","rejected":"c"}""", "'history' must be a list of [question, answer]")]
     [InlineData("""{"messages":[{"role":"user","content":"a"}],"rejected_response":"b"}""", "'messages' must end with the assistant's chosen answer")]
+    [InlineData("""{"prompt":"a","chosen":"b","rejected":"\ud83d"}""", "'rejected' holds text that is not Unicode")]
+    [InlineData("""{"prompt":[{"role":"user","content":"\ud83d"}],"chosen":"b","rejected":"c"}""", "'prompt' holds text that is not Unicode")]
+    [InlineData("""{"instruction":"a","history":[["\ude00","b"]],"chosen":"b","rejected":"c"}""", "'history' holds text that is not Unicode")]
     [InlineData("{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"", "line 1: not JSON")]
     [InlineData("""[{"prompt":"a","chosen":"b","rejected":"c"},""", "item 2: the file ends before its array does")]
     [InlineData("""[{"prompt":"a","chosen":"b","rejected":"c"} 1]""", "item 2: not JSON")]
@@ -120,6 +123,24 @@ public sealed class DataTests : IDisposable
         long allocated = GC.GetTotalAllocatedBytes();
         Assert.Contains("longer than 16777216 bytes", Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message, StringComparison.Ordinal);
         Assert.InRange(GC.GetTotalAllocatedBytes() - allocated, 0, 256 << 20);
+    }
+
+    [Theory]
+    [InlineData("long.jsonl", "", "")]
+    [InlineData("long.json", "[", "]")]
+    public void An_example_that_is_too_long_is_refused_though_it_ends(string name, string before, string behind)
+    {
+        string path = Path.Combine(folder, name);
+        File.WriteAllText(path, $$"""{{before}}{"prompt":"{{new string('a', (16 << 20) + 1)}}","chosen":"b","rejected":"c"}{{behind}}""");
+        Assert.Contains("longer than 16777216 bytes", Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Bytes_that_are_not_UTF_8_are_refused_with_their_place()
+    {
+        string path = Path.Combine(folder, "latin.jsonl");
+        File.WriteAllBytes(path, Encoding.Latin1.GetBytes("""{"prompt":"café","chosen":"b","rejected":"c"}"""));
+        Assert.Contains("latin.jsonl, line 1: 'prompt' holds text that is not Unicode", Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message, StringComparison.Ordinal);
     }
 
     [Fact]

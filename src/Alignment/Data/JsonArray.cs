@@ -42,6 +42,8 @@ internal sealed class JsonArray(ByteSource source, string path)
                         return null;
                     if (JsonElement.TryParseValue(ref reader, out JsonElement? item))
                     {
+                        if (reader.BytesConsumed > DataFile.LongestExample)
+                            throw TooLong();
                         Pass(reader);
                         return item;
                     }
@@ -49,7 +51,7 @@ internal sealed class JsonArray(ByteSource source, string path)
                 if (ended)
                     throw new DataException($"{Place}: the file ends before its array does.");
                 if (end - start > DataFile.LongestExample)
-                    throw new DataException($"{Place}: longer than {DataFile.LongestExample} bytes.");
+                    throw TooLong();
                 Fill();
             }
         }
@@ -58,6 +60,8 @@ internal sealed class JsonArray(ByteSource source, string path)
             throw new DataException($"{Place}: not JSON ({broken.Message}).", broken);
         }
     }
+
+    private DataException TooLong() => new($"{Place}: longer than {DataFile.LongestExample} bytes.");
 
     private void Pass(Utf8JsonReader reader)
     {

@@ -17,10 +17,10 @@ internal static class JsonLines
         while (!ended || start < end)
         {
             int length = buffer.AsSpan(start, end - start).IndexOf((byte)'\n');
+            if ((length < 0 ? end - start : length) > DataFile.LongestExample)
+                throw new DataException($"{path}, line {number}: longer than {DataFile.LongestExample} bytes; a data set has one example per line.");
             if (length < 0 && !ended)
             {
-                if (end - start > DataFile.LongestExample)
-                    throw new DataException($"{path}, line {number}: longer than {DataFile.LongestExample} bytes; a data set has one example per line.");
                 ended = !Fill();
                 continue;
             }

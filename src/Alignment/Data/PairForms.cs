@@ -52,8 +52,8 @@ internal static partial class PairForms
             {
                 if (past.ValueKind != JsonValueKind.Array || past.GetArrayLength() != 2 || past.EnumerateArray().Any(text => text.ValueKind != JsonValueKind.String))
                     throw row.Wrong("history", "must be a list of [question, answer]");
-                turns.Add(new Message("user", past[0].GetString()!));
-                turns.Add(new Message("assistant", past[1].GetString()!));
+                turns.Add(new Message("user", row.Words("history", past[0])));
+                turns.Add(new Message("assistant", row.Words("history", past[1])));
             }
         }
         string input = row.Has("input") ? row.Text("input") : "";

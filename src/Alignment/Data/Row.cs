@@ -21,10 +21,10 @@ public sealed class Row(string place, JsonElement json)
     public JsonElement Required(string field) => Has(field) ? json.GetProperty(field) : throw Wrong(field, $"is missing; the fields are {string.Join(", ", json.EnumerateObject().Select(one => one.Name))}");
 
     /// <summary>A string that must be there.</summary>
-    public string Text(string field) => Required(field) is { ValueKind: JsonValueKind.String } value ? value.GetString()! : throw Wrong(field, "must be a string");
+    public string Text(string field) => Required(field) is { ValueKind: JsonValueKind.String } value ? Words(field, value) : throw Wrong(field, "must be a string");
 
     /// <summary>A string or number as text; empty if absent.</summary>
-    public string Name(string field) => !Has(field) ? "" : json.GetProperty(field) is { ValueKind: JsonValueKind.String } text ? text.GetString()! : json.GetProperty(field).GetRawText();
+    public string Name(string field) => !Has(field) ? "" : json.GetProperty(field) is { ValueKind: JsonValueKind.String } text ? Words(field, text) : json.GetProperty(field).GetRawText();
 
     /// <summary>A number; null if absent.</summary>
     public double? Number(string field) => !Has(field) ? null : AsNumber(json.GetProperty(field)) ?? throw Wrong(field, "must be a finite number");
@@ -38,7 +38,7 @@ public sealed class Row(string place, JsonElement json)
 
     /// <summary>A list of strings that must be there.</summary>
     public IReadOnlyList<string> Texts(string field) =>
-        [.. Items(field).Select(item => item.ValueKind == JsonValueKind.String ? item.GetString()! : throw Wrong(field, "must be a list of strings"))];
+        [.. Items(field).Select(item => item.ValueKind == JsonValueKind.String ? Words(field, item) : throw Wrong(field, "must be a list of strings"))];
 
     /// <summary>A list that must be there.</summary>
     public IEnumerable<JsonElement> Items(string field) =>
@@ -53,7 +53,7 @@ public sealed class Row(string place, JsonElement json)
         JsonElement value = Required(field);
         return value.ValueKind switch
         {
-            JsonValueKind.String => Message.Question(value.GetString()!),
+            JsonValueKind.String => Message.Question(Words(field, value)),
             JsonValueKind.Object => [Turn(value)],
             JsonValueKind.Array => [.. value.EnumerateArray().Select(Turn)],
             _ => throw Wrong(field, "must be a string or a list of messages"),
@@ -63,9 +63,9 @@ public sealed class Row(string place, JsonElement json)
         {
             if (item.ValueKind != JsonValueKind.Object || Part(item, "role", "from") is not { ValueKind: JsonValueKind.String } role || Part(item, "content", "value") is not { } content)
                 throw Wrong(field, "must hold messages with 'role' and 'content' (or 'from' and 'value')");
-            return new Message(Role(role.GetString()!), content.ValueKind switch
+            return new Message(Role(Words(field, role)), content.ValueKind switch
             {
-                JsonValueKind.String => content.GetString()!,
+                JsonValueKind.String => Words(field, content),
                 JsonValueKind.Array => string.Concat(content.EnumerateArray().Select(TextPart)),
                 _ => throw Wrong(field, "must hold messages whose content is text"),
             });
@@ -73,7 +73,7 @@ public sealed class Row(string place, JsonElement json)
 
         string TextPart(JsonElement part) =>
             part.ValueKind == JsonValueKind.Object && part.TryGetProperty("text", out JsonElement text) && text.ValueKind == JsonValueKind.String
-                ? text.GetString()!
+                ? Words(field, text)
                 : throw Wrong(field, "must hold messages whose content is text");
     }
 
@@ -105,7 +105,23 @@ public sealed class Row(string place, JsonElement json)
     public string ToJson() => JsonSerializer.Serialize(json, Plain);
 
     /// <summary>Says what is wrong with a field.</summary>
-    public DataException Wrong(string field, string what) => new($"{place}: '{field}' {what}.");
+    /// <param name="field">Its name.</param>
+    /// <param name="what">What is wrong.</param>
+    /// <param name="cause">What a reader said; null for none.</param>
+    public DataException Wrong(string field, string what, Exception? cause = null) => new($"{place}: '{field}' {what}.", cause);
+
+    /// <summary>The text of a string that stands in a field.</summary>
+    internal string Words(string field, JsonElement text)
+    {
+        try
+        {
+            return text.GetString()!;
+        }
+        catch (InvalidOperationException broken)
+        {
+            throw Wrong(field, "holds text that is not Unicode (bytes that are not UTF-8, or half of a surrogate pair); write the file in UTF-8", broken);
+        }
+    }
 
     private static JsonElement? Part(JsonElement item, string name, string other) =>
         item.TryGetProperty(name, out JsonElement value) || item.TryGetProperty(other, out value) ? value : null;
