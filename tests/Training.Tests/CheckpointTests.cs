@@ -61,6 +61,24 @@ public sealed class CheckpointTests : IDisposable
         Assert.Contains("trains 600 values, these settings 620", Assert.Throws<TrainingException>(() => checkpoints.Restore(1, moments, other)).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("trainer_state.json", "{")]
+    [InlineData("trainer_state.json", "null")]
+    [InlineData("optimizer.safetensors", "short")]
+    [InlineData("optimizer.safetensors", null)]
+    public void A_damaged_checkpoint_is_named_with_what_to_do(string name, string? content)
+    {
+        Checkpoints checkpoints = new(folder, 2);
+        checkpoints.Save(new TrainerState { Step = 1 }, optimizer, weights, Write);
+        string path = Path.Combine(checkpoints.Of(1), name);
+        File.Delete(path);
+        if (content is not null)
+            File.WriteAllText(path, content);
+        string said = Assert.Throws<TrainingException>(() => checkpoints.Restore(1, optimizer, weights)).Message;
+        Assert.StartsWith($"{checkpoints.Of(1)} cannot be read: ", said, StringComparison.Ordinal);
+        Assert.Contains("Remove that folder", said, StringComparison.Ordinal);
+    }
+
     private static void Write(string target, Func<string, Stream> create)
     {
         using Stream stream = create(Path.Combine(target, "model.safetensors"));

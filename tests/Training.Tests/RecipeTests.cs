@@ -40,6 +40,7 @@ public sealed class RecipeTests
     [InlineData("lr_scheduler_type", "sine", "must be cosine or linear or constant")]
     [InlineData("batch_size", "4", "do you mean per_device_train_batch_size")]
     [InlineData("zzz", "4", "there are model_name_or_path")]
+    [InlineData("train_data", "--learning-rates", "There is no setting 'learning_rates'; do you mean learning_rate")]
     public void What_is_wrong_is_named(string name, string value, string expected) =>
         Assert.Contains(expected, Assert.Throws<TrainingException>(() => Recipe.Apply(new TrainingSettings(), [(name, [value])])).Message, StringComparison.Ordinal);
 

@@ -23,12 +23,15 @@ public sealed class RunTests
         Assert.Equal([3, 6], new Checkpoints(parts.OutputDir, 2).Steps);
         Assert.Contains("\"step\":8", File.ReadAllText(Path.Combine(parts.OutputDir, "log.jsonl")), StringComparison.Ordinal);
         Assert.Contains("resume_from_checkpoint", Assert.Throws<TrainingException>(() => Train("gram", parts)).Message, StringComparison.Ordinal);
+        File.AppendAllText(Path.Combine(parts.OutputDir, "log.jsonl"), "{\"step\":9,\"lo"); // it was killed while it wrote
         Assert.True(Train("gram", parts with { ResumeFromCheckpoint = true }));
         Assert.Equal(File.ReadAllBytes(tiny.At("out/final/model.safetensors")), File.ReadAllBytes(tiny.At("parts/final/model.safetensors")));
         Assert.Equal(File.ReadAllLines(tiny.At("out/log.jsonl")), File.ReadAllLines(tiny.At("parts/log.jsonl")));
         Assert.Equal(File.ReadAllLines(tiny.At("out/log.csv")), File.ReadAllLines(tiny.At("parts/log.csv")));
         Assert.True(File.Exists(tiny.At("out/loss.png")) && File.Exists(tiny.At("out/accuracy.png")));
         Assert.Contains("belongs to a run of", Assert.Throws<TrainingException>(() => Train("gram", parts with { ResumeFromCheckpoint = true, Seed = 8 })).Message, StringComparison.Ordinal);
+        // Another stage may train as many values on as many examples.
+        Assert.Contains("belongs to a run of Gram, ", Assert.Throws<TrainingException>(() => Train("dpo", parts with { ResumeFromCheckpoint = true })).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -119,6 +122,44 @@ public sealed class RunTests
         Assert.True(File.Exists(tiny.At("out/final/model.safetensors")));
     }
 
+    [Fact]
+    public void The_last_step_is_logged_and_a_log_that_cannot_be_written_ends_the_run_in_words()
+    {
+        using TinyModel tiny = new();
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(12)) with { LoggingSteps = 1000 };
+        Assert.True(Train("bt", settings));
+        JsonNode line = JsonNode.Parse(File.ReadLines(tiny.At("out/log.jsonl")).Single())!;
+        Assert.Equal(3, (int)line["step"]!);
+        Assert.True(double.IsFinite((double)line["loss"]!));
+        Directory.CreateDirectory(tiny.At("other/log.csv")); // its name is taken
+        Assert.Contains("The log in", Assert.Throws<TrainingException>(() => Train("bt", settings with { OutputDir = tiny.At("other") })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_step_is_saved_once()
+    {
+        using TinyModel tiny = new();
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(12)) with { EvalSteps = 1, SaveSteps = 1, EarlyStoppingPatience = 9 };
+        using Loaded loaded = new("bt", settings);
+        List<string> saved = [];
+        using Trainer trainer = new(loaded.Stage, loaded.Network, settings, new Checkpoints(settings.OutputDir, 9), (folder, _) => saved.Add(Path.GetFileName(folder)), new TrainingLog(settings.OutputDir));
+        Assert.True(trainer.Run(loaded.Examples, loaded.Examples, Cancel));
+        Assert.Equal(["checkpoint-1.part", "checkpoint-2.part", "checkpoint-3.part"], saved);
+    }
+
+    [Theory]
+    [InlineData("gram", "freeze_backbone", "true", "Nothing is left to learn")]
+    [InlineData("gram", "lora_target_modules", "qkv_proj", "names qkv_proj, which")]
+    [InlineData("bt", "label_smoothing", "0.1", "are for pairs; leave them out for rankings of 3 answers")]
+    [InlineData("bt", "center_rewards_coefficient", "0.01", "are for pairs; leave them out for rankings of 3 answers")]
+    public void Settings_that_would_do_nothing_are_refused(string stage, string name, string value, string said)
+    {
+        using TinyModel tiny = new();
+        string data = stage == "gram" ? tiny.Pairs(4) : tiny.Data("three.jsonl", [new { prompt = "?", responses = new[] { "a", "b", "c" }, scores = new[] { 3, 2, 1 } }]);
+        TrainingSettings settings = Settings.Recipe.Apply(tiny.Settings(data) with { LoraR = name == "lora_target_modules" ? 2 : 0 }, [(name, [value])]);
+        Assert.Contains(said, Assert.Throws<TrainingException>(() => Train(stage, settings)).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("gram", """{"prompt":"a","chosen":"b"}""", "line 1: 'rejected' is missing")]
     [InlineData("gram", """{"prompt":"a","chosen":"b","rejected":"b"}""", "No example is left to learn from")]
@@ -186,6 +227,8 @@ public sealed class RunTests
         using Loaded loaded = new("bt", settings with { ModelNameOrPath = tiny.At($"out/checkpoint-{last}"), FromScratch = false, TrainData = [] });
         Assert.All(loaded.Weights.Masters.data<float>().ToArray(), value => Assert.True(float.IsFinite(value)));
         Assert.False(Directory.Exists(tiny.At("out/final")));
+        settings = tiny.Settings(tiny.Pairs(4), "evaluated") with { UseMargin = true, EvalData = [huge] };
+        Assert.Contains("the loss on eval_data is", Assert.Throws<TrainingException>(() => Train("bt", settings)).Message, StringComparison.Ordinal);
     }
 
     private static bool Train(string stage, TrainingSettings settings, IWatcher? watcher = null) => new Run(settings, _ => { }).Train(stage, watcher, Cancel);

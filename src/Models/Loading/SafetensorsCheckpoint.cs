@@ -98,7 +98,7 @@ internal sealed unsafe class SafetensorsCheckpoint : Checkpoint
                 return [single];
             string[] all = [.. Directory.GetFiles(folder, "*.safetensors").Order(StringComparer.Ordinal)];
             return all.Length == 1 ? all : throw new ModelLoadException(
-                $"{folder} holds neither model.safetensors nor {IndexName}. Fetch the weights (or use --load-format dummy for random ones).");
+                $"{folder} holds neither model.safetensors nor {IndexName}. Fetch the weights (or use --load-format dummy for random ones, in training --from-scratch true).");
         }
         SortedSet<string> names = new(StringComparer.Ordinal);
         if (index["weight_map"] is not JsonObject map)

@@ -80,9 +80,22 @@ public sealed class Checkpoints(string folder, int limit)
 
     /// <summary>Puts masters and moments back as they were.</summary>
     /// <returns>The run's state then.</returns>
-    /// <exception cref="TrainingException">The checkpoint is not one of this model and these settings.</exception>
+    /// <exception cref="TrainingException">The checkpoint is damaged, or not one of this model and these settings.</exception>
     public TrainerState Restore(int step, AdamW optimizer, TrainedWeights weights)
     {
+        try
+        {
+            return Read(step, optimizer, weights);
+        }
+        catch (Exception damage) when (damage is IOException or ModelLoadException or JsonException)
+        {
+            throw new TrainingException($"{Of(step)} cannot be read: {damage.Message} Remove that folder to go on from the checkpoint before it.");
+        }
+    }
+
+    private TrainerState Read(int step, AdamW optimizer, TrainedWeights weights)
+    {
+        TrainerState state = JsonSerializer.Deserialize<TrainerState>(File.ReadAllText(Path.Combine(Of(step), StateName))) ?? throw new JsonException($"{StateName} is empty.");
         using SafetensorsFile file = new(Path.Combine(Of(step), OptimizerName));
         using (DisposeScope scope = NewDisposeScope())
         using (no_grad())
@@ -98,7 +111,6 @@ public sealed class Checkpoints(string folder, int limit)
             }
         }
         weights.Refresh();
-        TrainerState state = JsonSerializer.Deserialize<TrainerState>(File.ReadAllText(Path.Combine(Of(step), StateName)))!;
         optimizer.Steps = state.OptimizerSteps;
         return state;
     }

@@ -48,7 +48,12 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         Stage stage = Make(stageName, model.Writer, settings);
         LoraSettings? adapters = settings.LoraR > 0 ? new LoraSettings(settings.LoraR, settings.LoraAlpha, settings.LoraTargetModules) : null;
         Dictionary<string, torch.Tensor> loaded = model.Load(stage.Scoring, adapters, settings.FromScratch, settings.Seed);
+        string[] absent = [.. (adapters?.Targets ?? []).Where(target => !loaded.Keys.Any(name => name.EndsWith($".{target}{LoraSettings.Down}", StringComparison.Ordinal)))];
+        if (absent.Length > 0)
+            throw new TrainingException($"lora_target_modules names {string.Join(", ", absent)}, which {settings.ModelNameOrPath} has not; there are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj.");
         using TrainedWeights weights = new(loaded, Trains, settings.Bf16 ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32, device);
+        if (weights.Masters.numel() == 0)
+            throw new TrainingException($"Nothing is left to learn: the stage {stageName} has no score head, and all else is frozen.");
         Decoder network = new(model.Shape, weights, adapters) { Recomputes = settings.GradientCheckpointing };
         tell($"{settings.ModelNameOrPath}: {weights.Masters.numel():N0} values are trained, on {device}, in {(settings.Bf16 ? "bfloat16 over float32 masters" : "float32")}");
 

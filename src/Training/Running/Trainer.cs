@@ -20,13 +20,14 @@ public sealed class Trainer(
 {
     private readonly AdamW optimizer = new(network.Weights, settings);
     private TrainerState state = new();
+    private TrainerState? saved; // what the newest checkpoint holds
 
     /// <summary>Trains to the end, or until it is stopped.</summary>
     /// <param name="train">Examples to learn from.</param>
     /// <param name="evaluation">Examples to evaluate on.</param>
     /// <param name="cancel">Stops behind the step under way, with a checkpoint.</param>
     /// <returns>Whether the end was reached.</returns>
-    /// <exception cref="TrainingException">Loss or gradient is no number, or a checkpoint cannot be written or is of another run.</exception>
+    /// <exception cref="TrainingException">Loss or gradient is no number, or a checkpoint or the log cannot be written, or a checkpoint is damaged or of another run.</exception>
     public bool Run(IReadOnlyList<Example> train, IReadOnlyList<Example> evaluation, CancellationToken cancel = default)
     {
         if (train.Count == 0)
@@ -36,6 +37,7 @@ public sealed class Trainer(
         int total = settings.MaxSteps > 0 ? settings.MaxSteps : (int)Math.Ceiling(settings.NumTrainEpochs * perEpoch);
         Schedule schedule = new(settings.LrSchedulerType, settings.LearningRate, total, (int)Math.Ceiling(settings.WarmupRatio * total));
         state = Begin(train.Count, total);
+        saved = state.Step > 0 ? state : null;
         log.Start(state.Step, total);
         IReadOnlyList<IReadOnlyList<IReadOnlyList<Example>>> plan = [];
         for (int planned = -1; state.Step < total && !Stopped();)
@@ -45,14 +47,15 @@ public sealed class Trainer(
                 Save();
                 return false;
             }
+            bool last = state.Step + 1 == total;
             int epoch = state.Step / perEpoch;
             if (epoch != planned)
                 plan = BatchPlan.Epoch(train, settings.StepSize, settings.PerDeviceTrainBatchSize, settings.Seed, planned = epoch);
-            Step(plan[state.Step % perEpoch], schedule.Rate(state.Step), (double)(state.Step + 1) / perEpoch);
-            bool ends = state.Step == total || state.Step % perEpoch == 0;
-            if (evaluation.Count > 0 && (settings.EvalSteps > 0 ? state.Step % settings.EvalSteps == 0 || state.Step == total : ends))
+            Step(plan[state.Step % perEpoch], schedule.Rate(state.Step), (double)(state.Step + 1) / perEpoch, last);
+            bool ends = last || state.Step % perEpoch == 0;
+            if (evaluation.Count > 0 && (settings.EvalSteps > 0 ? state.Step % settings.EvalSteps == 0 || last : ends))
                 Evaluate(evaluation);
-            if (settings.SaveSteps > 0 ? state.Step % settings.SaveSteps == 0 || state.Step == total : ends)
+            if (settings.SaveSteps > 0 ? state.Step % settings.SaveSteps == 0 || last : ends)
                 Save();
         }
         if (settings.EarlyStoppingPatience > 0 && state.Best >= 0 && state.Best != state.Step && checkpoints.Steps.Contains(state.Best))
@@ -79,7 +82,7 @@ public sealed class Trainer(
 
     private TrainerState Begin(int examples, int total)
     {
-        string run = $"{examples} examples, step of {settings.StepSize}, {total} steps, seed {settings.Seed}";
+        string run = $"{stage.GetType().Name}, {examples} examples, step of {settings.StepSize}, {total} steps, seed {settings.Seed}";
         if (checkpoints.Steps is not [.., int last])
             return new TrainerState { Run = run };
         if (!settings.ResumeFromCheckpoint)
@@ -90,7 +93,7 @@ public sealed class Trainer(
 
     private bool Stopped() => settings.EarlyStoppingPatience > 0 && state.Waited >= settings.EarlyStoppingPatience;
 
-    private void Step(IReadOnlyList<IReadOnlyList<Example>> batches, double rate, double epoch)
+    private void Step(IReadOnlyList<IReadOnlyList<Example>> batches, double rate, double epoch, bool last)
     {
         long begun = Stopwatch.GetTimestamp();
         double weight = batches.Sum(batch => batch.Sum(stage.Weight));
@@ -113,12 +116,11 @@ public sealed class Trainer(
         int step = state.Step + 1;
         if (!double.IsFinite(window.Loss) || !double.IsFinite(length))
         {
-            string last = checkpoints.Steps is [.., int kept] ? $"The last checkpoint, {checkpoints.Of(kept)}, is from before that." : "No checkpoint has been written.";
-            throw new TrainingException($"Step {step}: the loss is {window.MeanLoss} and the gradient's length {length}. Lower learning_rate, or look at the data. {last}");
+            throw NoNumber($"Step {step}: the loss is {window.MeanLoss} and the gradient's length {length}.");
         }
         state = state with { Step = step, OptimizerSteps = optimizer.Steps, Window = state.Window + window };
         log.Stepped(step, window.Tokens, Stopwatch.GetElapsedTime(begun));
-        if (step % settings.LoggingSteps == 0)
+        if (last || step % settings.LoggingSteps == 0)
         {
             log.Write(new LogEntry(step, epoch) { Loss = state.Window.MeanLoss, Accuracy = state.Window.Accuracy, GradientNorm = length, LearningRate = rate, Tokens = state.Window.Tokens });
             state = state with { Window = new Window() };
@@ -128,6 +130,8 @@ public sealed class Trainer(
     private void Evaluate(IReadOnlyList<Example> evaluation)
     {
         Window measured = Measure(evaluation);
+        if (!double.IsFinite(measured.MeanLoss))
+            throw NoNumber($"Step {state.Step}: the loss on eval_data is {measured.MeanLoss}.");
         log.Write(new LogEntry(state.Step, 0) { EvalLoss = measured.MeanLoss, EvalAccuracy = measured.Accuracy });
         bool better = state.BestLoss is not { } best || measured.MeanLoss < best;
         state = better ? state with { BestLoss = measured.MeanLoss, Best = state.Step, Waited = 0 } : state with { Waited = state.Waited + 1 };
@@ -135,7 +139,16 @@ public sealed class Trainer(
             Save();
     }
 
-    private void Save() => checkpoints.Save(state, optimizer, network.Weights, save);
+    // The best model may have been saved already when its step is to be saved.
+    private void Save()
+    {
+        if (saved != state)
+            checkpoints.Save(state, optimizer, network.Weights, save);
+        saved = state;
+    }
+
+    private TrainingException NoNumber(string what) => new(
+        $"{what} Lower learning_rate, or look at the data. {(checkpoints.Steps is [.., int kept] ? $"The last checkpoint, {checkpoints.Of(kept)}, is from before that." : "No checkpoint has been written.")}");
 
     private Window Sum(Outcome outcome, Batch batch)
     {

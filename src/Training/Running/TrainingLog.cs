@@ -63,13 +63,17 @@ public sealed class TrainingLog
     private string Lines => Path.Combine(folder, "log.jsonl");
 
     /// <summary>Begins, or goes on behind a step.</summary>
+    /// <exception cref="TrainingException">It cannot be written.</exception>
     public void Start(int step, int steps)
     {
         entries.Clear();
         if (step > 0 && File.Exists(Lines))
-            entries.AddRange(File.ReadLines(Lines).Select(line => JsonSerializer.Deserialize<LogEntry>(line, Form)!).Where(entry => entry.Step <= step));
-        File.WriteAllLines(Lines, entries.Select(entry => JsonSerializer.Serialize(entry, Form)));
-        File.WriteAllLines(Path.Combine(folder, "log.csv"), [string.Join(',', Columns.Keys), .. entries.Select(Row)]);
+            entries.AddRange(File.ReadLines(Lines).Select(Read).OfType<LogEntry>().Where(entry => entry.Step <= step));
+        Writing(() =>
+        {
+            File.WriteAllLines(Lines, entries.Select(entry => JsonSerializer.Serialize(entry, Form)));
+            File.WriteAllLines(Path.Combine(folder, "log.csv"), [string.Join(',', Columns.Keys), .. entries.Select(Row)]);
+        });
         watcher?.Started(step, steps);
     }
 
@@ -77,11 +81,15 @@ public sealed class TrainingLog
     public void Stepped(int step, long tokens, TimeSpan took) => watcher?.Stepped(step, tokens, took);
 
     /// <summary>Adds a line.</summary>
+    /// <exception cref="TrainingException">It cannot be written.</exception>
     public void Write(LogEntry entry)
     {
         entries.Add(entry);
-        File.AppendAllLines(Lines, [JsonSerializer.Serialize(entry, Form)]);
-        File.AppendAllLines(Path.Combine(folder, "log.csv"), [Row(entry)]);
+        Writing(() =>
+        {
+            File.AppendAllLines(Lines, [JsonSerializer.Serialize(entry, Form)]);
+            File.AppendAllLines(Path.Combine(folder, "log.csv"), [Row(entry)]);
+        });
         if (board is not null)
             foreach ((string name, Func<LogEntry, double?> value) in Columns.Skip(2))
                 if (value(entry) is { } number)
@@ -101,6 +109,31 @@ public sealed class TrainingLog
         ["eval_loss"] = entry => entry.EvalLoss,
         ["eval_accuracy"] = entry => entry.EvalAccuracy,
     };
+
+    // A killed run or a full disk leaves part of a line, which belongs to a step behind the checkpoint.
+    private static LogEntry? Read(string line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<LogEntry>(line, Form);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private void Writing(Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new TrainingException($"The log in {folder} cannot be written: {failure.Message} Checkpoints are as they were; make room and go on with --resume_from_checkpoint true.");
+        }
+    }
 
     private static string Row(LogEntry entry) => string.Join(',', Columns.Values.Select(column => column(entry)?.ToString("G9", CultureInfo.InvariantCulture) ?? ""));
 }

@@ -57,7 +57,7 @@ public static class Recipe
         foreach ((string name, IReadOnlyList<string> values) in given)
         {
             if (!Fields.TryGetValue(name, out PropertyInfo? property))
-                throw new TrainingException($"There is no setting '{name}'{Nearest(name)}.");
+                throw Unknown(name);
             property.SetValue(settings, Convert(name, values, property.PropertyType));
         }
         return settings;
@@ -66,7 +66,7 @@ public static class Recipe
     private static object Convert(string name, IReadOnlyList<string> values, Type type)
     {
         if (type == typeof(IReadOnlyList<string>))
-            return values;
+            return values.FirstOrDefault(value => value.StartsWith("--", StringComparison.Ordinal)) is { } flag ? throw Unknown(flag[2..].Replace('-', '_')) : values;
         if (values is not [string text])
             throw new TrainingException($"'{name}' takes one value.");
         if (type == typeof(string))
@@ -83,6 +83,8 @@ public static class Recipe
 
         TrainingException Wrong(string expected) => new($"'{name}' must be {expected}, not '{text}'.");
     }
+
+    private static TrainingException Unknown(string name) => new($"There is no setting '{name}'{Nearest(name)}.");
 
     private static string Nearest(string name)
     {

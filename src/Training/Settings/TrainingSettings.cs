@@ -115,7 +115,7 @@ public sealed record TrainingSettings
     public int EvalSteps { get; init; }
 
     /// <summary>Logs every so many steps.</summary>
-    [Description("Log every so many steps.")]
+    [Description("Log every so many steps, and at the last one.")]
     public int LoggingSteps { get; init; } = 10;
 
     /// <summary>Saves every so many steps.</summary>
@@ -225,6 +225,7 @@ public sealed record TrainingSettings
         Require(WeightDecay >= 0 && MaxGradNorm >= 0 && CenterRewardsCoefficient >= 0 && Beta > 0, "weight_decay, max_grad_norm and center_rewards_coefficient must not be negative, beta must be greater than 0.");
         Require(AdamBeta1 is >= 0 and < 1 && AdamBeta2 is >= 0 and < 1 && AdamEpsilon > 0, "adam_beta1 and adam_beta2 must be from 0 to below 1, adam_epsilon greater than 0.");
         Require(LoraR == 0 || LoraTargetModules.Count > 0, "lora_target_modules must name a projection, such as q_proj.");
+        Require(LoraR == 0 || !FreezeBackbone, "freeze_backbone trains the score head alone: leave it or lora_r out.");
         Require(EarlyStoppingPatience == 0 || EvalData.Count > 0, "early_stopping_patience needs eval_data.");
         Require(FeatureData.Count == 0 || LoraR > 0, "feature_data needs lora_r: features are gradients with respect to low-rank adapters.");
         Require(FeatureDimension >= 64 && FeatureDimension % 64 == 0, "feature_dimension must be a multiple of 64.");

@@ -37,6 +37,8 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
                 width = example.Sequences.Count;
             if (example.Sequences.Count != width)
                 throw new TrainingException($"{path}: a ranking of {example.Sequences.Count} different answers beside one of {width}; all must have as many, because they run together. Split the data by that number.");
+            if (width > 2 && (Settings.LabelSmoothing > 0 || Settings.CenterRewardsCoefficient > 0))
+                throw new TrainingException($"{path}: label_smoothing and center_rewards_coefficient are for pairs; leave them out for rankings of {width} answers.");
             if (example.Length > Settings.MaxLength)
                 counts.Drop("longer than max_length");
             else
