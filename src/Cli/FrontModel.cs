@@ -71,7 +71,7 @@ internal sealed class FrontModel : IDisposable
             MaxModelLength = engine.Options.MaxModelLength,
             VocabularySize = config.VocabularySize,
             GenerationConfig = checkpoint.GenerationConfig,
-            Labels = [.. Enumerable.Range(0, config.Labels).Select(label => (string?)checkpoint.Config["id2label"]?[$"{label}"] ?? $"LABEL_{label}")],
+            Labels = config.LabelNames,
         };
     }
 

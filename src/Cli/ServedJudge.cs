@@ -15,14 +15,14 @@ internal sealed class ServedJudge : IDisposable
     private readonly LoadedEngine? own;
     private readonly PromptReader reader;
 
-    private ServedJudge(IEngine engine, Tokenizer tokenizer, int labels, Func<ChatTemplate?, ImageInput?> images, LoadedEngine? own)
+    private ServedJudge(IEngine engine, Tokenizer tokenizer, IReadOnlyList<string> labels, Func<ChatTemplate?, ImageInput?> images, LoadedEngine? own)
     {
         this.own = own;
         reader = new PromptReader(engine);
         ChatTemplate? template = tokenizer.CreateTemplate();
         PromptWriter writer = new(tokenizer, template, images(template));
         SeesImages = writer.Images is not null;
-        Rewards = labels == 1 ? new ScalarRewardModel(reader, writer) : new GenerativeRewardModel(reader, writer, new JudgePrompt());
+        Rewards = IRewardModel.Of(reader, writer, labels, new JudgePrompt());
     }
 
     /// <summary>The flag that names it.</summary>
@@ -53,7 +53,7 @@ internal sealed class ServedJudge : IDisposable
     public static ServedJudge Open(string model, EngineSettings settings, ServedModel served)
     {
         if (model == "self")
-            return new ServedJudge(served.Engine, served.Tokenizer!, served.Labels.Count, template => served.Images is { } images ? new ImageInput(images.Shape, images.Processor, served.Tokenizer!, template) : null, own: null);
+            return new ServedJudge(served.Engine, served.Tokenizer!, served.Labels, template => served.Images is { } images ? new ImageInput(images.Shape, images.Processor, served.Tokenizer!, template) : null, own: null);
         LoadedEngine engine = LoadedEngine.Open(settings with
         {
             Path = model,
@@ -63,7 +63,7 @@ internal sealed class ServedJudge : IDisposable
             Model = settings.Model with { Quantization = null, MaxModelLength = null, Drafts = false },
             Engine = settings.Engine with { Speculation = null, Tiers = null },
         });
-        return new ServedJudge(engine.Shell, engine.Tokenizer!, engine.Model.Config.Labels, template => FrontModel.ImagesFor(engine.Checkpoint, engine.Model.Config, engine.Tokenizer, template), engine);
+        return new ServedJudge(engine.Shell, engine.Tokenizer!, engine.Model.Config.LabelNames, template => FrontModel.ImagesFor(engine.Checkpoint, engine.Model.Config, engine.Tokenizer, template), engine);
     }
 
     /// <inheritdoc/>

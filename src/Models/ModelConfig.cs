@@ -80,6 +80,9 @@ public sealed record ModelConfig
     /// <summary>Values of the score head of a <c>*ForSequenceClassification</c> model; 0 for a model that generates.</summary>
     public int Labels { get; init; }
 
+    /// <summary>Their names, from <c>id2label</c>.</summary>
+    public IReadOnlyList<string> LabelNames { get; init; } = [];
+
     /// <summary>Token that begins a text, if there is one.</summary>
     public int? BosId { get; init; }
 
@@ -95,6 +98,7 @@ public sealed record ModelConfig
         var reader = new ConfigReader(config, "config.json");
         ModelConfig model = Families.Family.For(reader).Read(reader);
         int labels = LabelsOf(reader); // the head is the whole model's, not the text model's
+        IReadOnlyList<string> names = [.. Enumerable.Range(0, labels).Select(label => NameOf(reader, label))];
         if (reader.Section("text_config") is { } text && !reader.Has("eos_token_id"))
             reader = text;
         var extra = generation is null ? null : new ConfigReader(generation, "generation_config.json");
@@ -105,8 +109,11 @@ public sealed record ModelConfig
             if (id >= model.VocabularySize)
                 throw reader.Inconsistent($"eos_token_id {id} is outside the vocabulary of {model.VocabularySize} tokens");
         }
-        return model with { BosId = bos.Count > 0 ? bos[0] : null, EosIds = eos, Labels = labels };
+        return model with { BosId = bos.Count > 0 ? bos[0] : null, EosIds = eos, Labels = labels, LabelNames = names };
     }
+
+    private static string NameOf(ConfigReader reader, int label) =>
+        reader.Object("id2label")?[$"{label}"] is JsonValue value && value.TryGetValue(out string? name) ? name : $"LABEL_{label}";
 
     // Hugging Face writes num_labels as a map of names, and leaves it out where there are two.
     private static int LabelsOf(ConfigReader reader) =>

@@ -34,7 +34,7 @@ public sealed class ParityTests
         IReadOnlyList<Verdict> expected = new Judge(loaded.Stage, loaded.Network, settings).Run(pairs);
         using Engine engine = new(tiny.At("out/final"));
         PromptWriter writer = new(engine.Tokenizer, engine.Tokenizer.CreateTemplate());
-        IRewardModel rewards = stage == "gram" ? new GenerativeRewardModel(engine.Reader, writer, new JudgePrompt()) : new ScalarRewardModel(engine.Reader, writer);
+        IRewardModel rewards = IRewardModel.Of(engine.Reader, writer, engine.LabelNames, new JudgePrompt());
         foreach ((PreferencePair pair, Verdict verdict) in pairs.Zip(expected))
         {
             Assert.Equal(verdict.ChosenIsBetter!.Value, (await rewards.CompareAsync(pair.Prompt, pair.Chosen, pair.Rejected, Cancel)).FirstIsBetter, 1e-4);
@@ -67,6 +67,17 @@ public sealed class ParityTests
             Assert.All(expected.Zip(feature), values => Assert.Equal(values.First, values.Second, 1e-3f));
             float score = (await engine.Reader.ReadAsync(PreferencePrompt.Encode(engine.Tokenizer, pair.Prompt, pair.Chosen, pair.Rejected), Readout.Scores, Cancel))[0];
             Assert.Equal(difference, score, 1e-3f);
+        }
+        // The engine's reward model says of a pair what the trainer's tests say of it.
+        PreferencePair[] asked = [.. PreferenceData.Pairs(tiny.At("new.jsonl"), new())];
+        IReadOnlyList<Verdict> verdicts = new Judge(loaded.Stage, loaded.Network, settings).Run(asked);
+        IRewardModel rewards = IRewardModel.Of(engine.Reader, new PromptWriter(engine.Tokenizer, engine.Tokenizer.CreateTemplate()), engine.LabelNames, new JudgePrompt());
+        Assert.IsType<PreferenceRewardModel>(rewards);
+        foreach ((PreferencePair pair, Verdict verdict) in asked.Zip(verdicts))
+        {
+            Preference preference = await rewards.CompareAsync(pair.Prompt, pair.Chosen, pair.Rejected, Cancel);
+            Assert.Equal(verdict.ChosenIsBetter!.Value, preference.FirstIsBetter, 1e-3);
+            Assert.Equal(verdict.Consistent, preference.Consistent);
         }
     }
 
@@ -142,6 +153,8 @@ public sealed class ParityTests
         }
 
         public Tokenizer Tokenizer { get; }
+
+        public IReadOnlyList<string> LabelNames => model.Config.LabelNames;
 
         public PromptReader Reader { get; }
 

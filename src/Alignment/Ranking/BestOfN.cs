@@ -25,7 +25,7 @@ public sealed class BestOfN(IRewardModel model, Tournament tournament = Tourname
     /// <summary>Index of the best answer; of equals the earlier one.</summary>
     public async Task<int> PickAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default)
     {
-        if (model is GenerativeRewardModel)
+        if (model is ComparingRewardModel)
             return await Rankings.BestAsync(tournament, responses.Count, async (i, j) => (await model.CompareAsync(prompt, responses[i], responses[j], cancel).ConfigureAwait(false)).FirstIsBetter).ConfigureAwait(false);
         IReadOnlyList<double> scores = await model.ScoreAsync(prompt, responses, cancel).ConfigureAwait(false);
         return Enumerable.Range(0, responses.Count).MaxBy(index => scores[index]);

@@ -1,15 +1,14 @@
 using XDeepServe.Alignment.Prompts;
-using XDeepServe.Alignment.Ranking;
 
 namespace XDeepServe.Alignment.Rewards;
 
 /// <summary>
-/// A language model that judges: it reads two answers and says which is better, and is asked in both orders, because the order
-/// sways it: s(y₁) = ½ [p(A | y₁ first) + p(B | y₁ second)], each p a softmax over the two labels alone (GRAM, arXiv:2506.14175).
+/// A language model that judges: it reads two answers and says which is better by one of two labels, whose probabilities are a softmax over
+/// these two alone (GRAM, arXiv:2506.14175).
 /// </summary>
 /// <param name="reader">Reads the labels.</param>
 /// <param name="judge">The question; the one of its training.</param>
-public sealed class GenerativeRewardModel(IConversationReader reader, JudgePrompt judge) : IRewardModel
+public sealed class GenerativeRewardModel(IConversationReader reader, JudgePrompt judge) : ComparingRewardModel
 {
     /// <summary>A judge on an engine in this process.</summary>
     /// <param name="reader">Runs the model.</param>
@@ -22,40 +21,7 @@ public sealed class GenerativeRewardModel(IConversationReader reader, JudgePromp
         writer.SingleToken(judge.LabelB);
     }
 
-    /// <summary>
-    /// Scores answers: with two, the probability that each is better; with more, their strengths in a Bradley-Terry model
-    /// fitted to all comparisons.
-    /// </summary>
-    /// <exception cref="ArgumentException">There is one answer alone, which nothing can be said about; <see cref="RewardAsync"/> compares it with a reference.</exception>
-    public async Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default)
-    {
-        if (responses.Count == 1)
-            throw new ArgumentException("A judge compares answers and cannot score one alone: give another, or a reference to compare it with.");
-        if (responses.Count == 2)
-        {
-            double first = (await CompareAsync(prompt, responses[0], responses[1], cancel).ConfigureAwait(false)).FirstIsBetter;
-            return [first, 1 - first];
-        }
-        return await Rankings.RoundRobinAsync(responses.Count, async (i, j) => (await CompareAsync(prompt, responses[i], responses[j], cancel).ConfigureAwait(false)).FirstIsBetter).ConfigureAwait(false);
-    }
-
-    /// <summary>Scores answers against a reference, for example the policy's own greedy answer: comparable across calls, so a reward for learning.</summary>
-    /// <returns>For each answer the probability that it is better than the reference.</returns>
-    public async Task<IReadOnlyList<double>> RewardAsync(IReadOnlyList<Message> prompt, string reference, IReadOnlyList<string> responses, CancellationToken cancel = default)
-    {
-        Preference[] preferences = await Task.WhenAll(responses.Select(response => CompareAsync(prompt, response, reference, cancel))).ConfigureAwait(false);
-        return [.. preferences.Select(preference => preference.FirstIsBetter)];
-    }
-
     /// <inheritdoc/>
-    public async Task<Preference> CompareAsync(IReadOnlyList<Message> prompt, string first, string second, CancellationToken cancel = default)
-    {
-        Task<double> forward = FirstLabelAsync(prompt, first, second, cancel), backward = FirstLabelAsync(prompt, second, first, cancel);
-        (double shownFirst, double shownSecond) = (await forward.ConfigureAwait(false), 1 - await backward.ConfigureAwait(false));
-        return new Preference((shownFirst + shownSecond) / 2, shownFirst > 0.5 == shownSecond > 0.5);
-    }
-
-    /// <summary>Probability of label A for one order.</summary>
-    public async Task<double> FirstLabelAsync(IReadOnlyList<Message> prompt, string answerA, string answerB, CancellationToken cancel = default) =>
-        (await reader.ReadLabelsAsync(judge.Write(prompt, answerA, answerB), [judge.LabelA, judge.LabelB], cancel).ConfigureAwait(false))[0];
+    protected override async Task<double> FirstIsBetterAsync(IReadOnlyList<Message> prompt, string first, string second, CancellationToken cancel) =>
+        (await reader.ReadLabelsAsync(judge.Write(prompt, first, second), [judge.LabelA, judge.LabelB], cancel).ConfigureAwait(false))[0];
 }

@@ -50,6 +50,8 @@ public sealed class HttpReader(HttpClient http, int atOnce = 32) : IConversation
             (int[] ids, int most) = await TokensAsync(messages, opensAnswer: false, cancel).ConfigureAwait(false);
             throw ids.Length >= most ? TooLong(refused.Message) : refused;
         }
+        if (Read<string?>(answer, "data", value => [value[0].GetProperty("label").GetString()])[0] == PreferenceRewardModel.Label)
+            throw new InvalidRequestException("The server's model tells which of two answers is preferred and scores no single one: load it here, without a server.", "model");
         double[] scores = [.. Read(answer, "data", value => value[0].GetProperty("probs").EnumerateArray().Select(score => score.GetDouble()))];
         return scores.Length == 1 ? scores[0] : throw new InvalidRequestException($"The server's model has a head of {scores.Length} values; a reward is one.", "model");
     }

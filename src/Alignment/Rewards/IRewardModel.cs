@@ -13,6 +13,18 @@ public interface IRewardModel
     /// <exception cref="FlowServe.InvalidRequestException">A text does not fit the model.</exception>
     Task<IReadOnlyList<double>> ScoreAsync(IReadOnlyList<Message> prompt, IReadOnlyList<string> responses, CancellationToken cancel = default);
 
+    /// <summary>The reward model that a model on an engine is: by its score head, if it has one of one value, else a judge.</summary>
+    /// <param name="reader">Runs the model.</param>
+    /// <param name="writer">Its tokenizer and template.</param>
+    /// <param name="labels">Names of its score head's values; none for a model that generates.</param>
+    /// <param name="judge">The question that a judge answers.</param>
+    static IRewardModel Of(PromptReader reader, PromptWriter writer, IReadOnlyList<string> labels, JudgePrompt judge) => labels switch
+    {
+        [PreferenceRewardModel.Label] => new PreferenceRewardModel(reader, writer.Tokenizer),
+        [_] => new ScalarRewardModel(reader, writer),
+        _ => new GenerativeRewardModel(reader, writer, judge),
+    };
+
     /// <summary>Compares two answers.</summary>
     /// <returns>How likely the first is better, and whether the order in which they are shown made no difference.</returns>
     async Task<Preference> CompareAsync(IReadOnlyList<Message> prompt, string first, string second, CancellationToken cancel = default)

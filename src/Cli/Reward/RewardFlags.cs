@@ -69,7 +69,7 @@ internal sealed class RewardFlags
         bool scalar = loaded.Model.Config.Labels == 1;
         IRewardModel model = chosen switch
         {
-            "scalar" or "auto" when scalar => new ScalarRewardModel(reader, writer),
+            "scalar" or "auto" when scalar => IRewardModel.Of(reader, writer, loaded.Model.Config.LabelNames, judge),
             "scalar" => throw new ArgumentException($"{settings.Name} has no score head of one value; use --reward generative."),
             "likelihood" => new LikelihoodRewardModel(reader, writer),
             _ => new GenerativeRewardModel(reader, writer, judge),

@@ -31,7 +31,7 @@ internal sealed class RankCommand : AnswersCommand
 /// <summary>Scores the answers to each question and prints them, in their order or the best first.</summary>
 internal abstract class AnswersCommand : Command
 {
-    private readonly Option<bool> json = new("--json") { Description = "Print one JSON object for each question." };
+    private readonly Option<bool> json = new("--json") { Description = "Print one JSON list for each question, an object for each answer." };
     private readonly AnswerFlags answers;
     private readonly RewardFlags reward;
     private readonly bool sorts;

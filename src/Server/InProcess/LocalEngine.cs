@@ -26,7 +26,7 @@ public sealed class LocalEngine : IDisposable
         _shell = new TeShell(model, backend, tokenizer, options.Engine with { MaxModelLength = model.MaxLength });
         Writer = new PromptWriter(tokenizer, tokenizer.CreateTemplate());
         Reader = new PromptReader(_shell);
-        Rewards = model.Config.Labels == 1 ? new ScalarRewardModel(Reader, Writer) : new GenerativeRewardModel(Reader, Writer, options.Judge);
+        Rewards = IRewardModel.Of(Reader, Writer, model.Config.LabelNames, options.Judge);
         Defaults = SamplingDefaults.From(checkpoint.GenerationConfig);
     }
 

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using TorchSharp;
 using XDeepServe.Alignment.Prompts;
+using XDeepServe.Alignment.Rewards;
 using XDeepServe.Kernels;
 using XDeepServe.Models;
 using XDeepServe.Models.Families;
@@ -114,7 +115,7 @@ public sealed class BaseModel : IDisposable
             writer.Add(name, tensor.Shape, tensor.Type, tensor.CopyTo);
         using (Stream stream = create(Path.Combine(folder, "model.safetensors")))
             writer.Write(stream, progress: null);
-        File.WriteAllText(Path.Combine(folder, "config.json"), Config(scoring != ScoreHead.None, type).ToJsonString(new() { WriteIndented = true }));
+        File.WriteAllText(Path.Combine(folder, "config.json"), Config(scoring, type).ToJsonString(new() { WriteIndented = true }));
         CompanionFiles.Copy(Beside, folder);
         if (tokenizerFile is not null)
             File.WriteAllBytes(Path.Combine(folder, GrownTokenizer.Name), tokenizerFile);
@@ -145,8 +146,9 @@ public sealed class BaseModel : IDisposable
                 yield return (Spelled(VisionTower.Tower + name[(name.IndexOf(VisionTower.Tower, StringComparison.Ordinal) + VisionTower.Tower.Length)..].Replace("vision_model.", "", StringComparison.Ordinal)), tensor);
     }
 
-    private JsonObject Config(bool scores, ElementType type)
+    private JsonObject Config(ScoreHead scoring, ElementType type)
     {
+        bool scores = scoring != ScoreHead.None;
         JsonObject config = (JsonObject)checkpoint.Config.DeepClone();
         Family family = Family.Of(Shape.Family);
         config.Remove("quantization_config");
@@ -158,8 +160,9 @@ public sealed class BaseModel : IDisposable
         config["text_config"]?.AsObject().Remove("tie_word_embeddings");
         if (scores)
         {
-            config["id2label"] = new JsonObject { ["0"] = "reward" };
-            config["label2id"] = new JsonObject { ["reward"] = 0 };
+            string label = scoring == ScoreHead.Biased ? PreferenceRewardModel.Label : "reward";
+            config["id2label"] = new JsonObject { ["0"] = label };
+            config["label2id"] = new JsonObject { [label] = 0 };
         }
         else
         {
