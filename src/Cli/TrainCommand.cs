@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace XDeepServe.Cli;
 
@@ -24,10 +25,16 @@ internal sealed class TrainCommand : Command
     {
         string program = Places().FirstOrDefault(File.Exists)
             ?? throw new FileNotFoundException($"The trainer is not there. In a source tree build it: dotnet build -c Release src/Training. Elsewhere put {Program}'s publish into a folder 'train' beside xds.");
-        ProcessStartInfo start = new(program, arguments) { UseShellExecute = false };
-        // Ctrl-C reaches the trainer itself, which keeps a checkpoint: what is left to do here is to wait for it.
-        Console.CancelKeyPress += (_, pressed) => pressed.Cancel = true;
+        // The trainer stops with a checkpoint when its input ends: however this process ends, none is left behind.
+        ProcessStartInfo start = new(program, ["--until-eof", .. arguments]) { UseShellExecute = false, RedirectStandardInput = true };
         using Process process = Process.Start(start)!;
+        // A terminal's Ctrl-C reaches the trainer itself: what is left to do here is to wait for it.
+        using PosixSignalRegistration pressed = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => signal.Cancel = true);
+        using PosixSignalRegistration ended = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
+        {
+            signal.Cancel = true;
+            process.StandardInput.Close();
+        });
         await process.WaitForExitAsync(CancellationToken.None);
         return process.ExitCode;
     }

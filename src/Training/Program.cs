@@ -13,16 +13,19 @@ namespace XDeepServe.Training;
 /// <summary>The trainer's command line: a command for each stage, a flag for each setting.</summary>
 internal static class Program
 {
+    private static readonly Option<bool> UntilEof = new("--until-eof") { Description = "Stop with a checkpoint when the input ends, as launchers want it.", Recursive = true, Hidden = true };
+
     internal static async Task<int> Main(string[] arguments)
     {
         RootCommand root = new("Trains language models and reward models. Every stage takes the same settings, from a YAML file, from flags, or both.");
         foreach (string stage in Run.Stages)
             root.Add(StageCommand(stage));
+        root.Add(UntilEof);
         root.Add(RovrmCommand());
         root.Add(new SelectCommand());
         try
         {
-            return await root.Parse(arguments).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }).ConfigureAwait(false);
+            return await root.Parse(arguments).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null /* see Interruption */ }).ConfigureAwait(false);
         }
         catch (ExternalException failure) // libtorch's: the first line says what, the rest is its own stack
         {
@@ -65,7 +68,7 @@ internal static class Program
             flags[name] = flag;
             command.Add(flag);
         }
-        command.SetAction((parsed, cancel) => Task.Run(() =>
+        command.SetAction((parsed, _) => Task.Run(() =>
         {
             TrainingSettings settings = new();
             if (parsed.GetValue(recipe) is { } file)
@@ -75,7 +78,8 @@ internal static class Program
             settings.Check();
             Torch.Load(settings.Libtorch);
             using ConsoleWatcher watcher = new(Console.Error, Console.IsErrorRedirected);
-            return new Run(settings, watcher.Say).Train(stage, watcher, cancel) ? 0 : 130;
+            using Interruption interruption = new(parsed.GetValue(UntilEof));
+            return new Run(settings, watcher.Say).Train(stage, watcher, interruption.Stop) ? 0 : 130;
         }, CancellationToken.None));
         return command;
     }
@@ -84,12 +88,13 @@ internal static class Program
     {
         Option<FileInfo> recipe = new("--config") { Description = "YAML file: settings for all phases, and maps textual, caption, visual and selection with their own.", Required = true };
         Command command = new("rovrm", "RoVRM: selects preference data by optimal transport and learns from text, captions and images in turn. Goes on where it was stopped.") { recipe };
-        command.SetAction((parsed, cancel) => Task.Run(() =>
+        command.SetAction((parsed, _) => Task.Run(() =>
         {
             RovrmSettings settings = RovrmSettings.Read(parsed.GetValue(recipe)!.FullName);
             Torch.Load(settings.WarmUp.Libtorch);
             using ConsoleWatcher watcher = new(Console.Error, Console.IsErrorRedirected);
-            return new RovrmRun(settings, watcher.Say).Train(watcher, cancel) ? 0 : 130;
+            using Interruption interruption = new(parsed.GetValue(UntilEof));
+            return new RovrmRun(settings, watcher.Say).Train(watcher, interruption.Stop) ? 0 : 130;
         }, CancellationToken.None));
         return command;
     }

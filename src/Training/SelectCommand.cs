@@ -33,7 +33,11 @@ internal sealed class SelectCommand : Command
             if (result.GetValue(pairs) is null != result.GetValue(output) is null)
                 result.AddError("Give --pairs and --out together.");
         });
-        SetAction((parsed, cancel) => Task.Run(() => Run(parsed, cancel), CancellationToken.None));
+        SetAction((parsed, _) => Task.Run(() =>
+        {
+            using Interruption interruption = new(untilEof: false);
+            return Run(parsed, interruption.Stop);
+        }, CancellationToken.None));
     }
 
     private int Run(ParseResult result, CancellationToken cancel)

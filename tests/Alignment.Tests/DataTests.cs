@@ -169,6 +169,8 @@ public sealed class DataTests : IDisposable
             File.WriteAllBytes(path, broken);
             Assert.Contains("not a whole Parquet file", Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message, StringComparison.Ordinal);
         }
+        await ParquetSerializer.SerializeAsync([new ParquetPair { Chosen = [new Turn { Role = "user", Content = new string('a', 17 << 20) }] }], path, cancellationToken: Cancel);
+        Assert.Contains("row 1: longer than 16777216 bytes", Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message, StringComparison.Ordinal);
         string zipped = Write("pairs.jsonl.gz", Encoding.UTF8.GetBytes("""{"prompt":"a","chosen":"b","rejected":"c"}"""));
         byte[] good = File.ReadAllBytes(zipped);
         File.WriteAllBytes(zipped, good[..^4]); // cut where all its lines are whole

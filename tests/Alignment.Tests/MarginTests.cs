@@ -145,6 +145,9 @@ public sealed class MarginTests
             return RidgeRegression.Fit(some, labels, prompts);
         });
         Assert.Throws<DataException>(() => MarginReport.CrossValidate(features, margins, [.. clusters.Select(_ => "one")], (some, labels, prompts) => RidgeRegression.Fit(some, labels, prompts)));
+        // One pair is left to fit to when the prompt of all others is foretold.
+        string[] lopsided = ["other", .. clusters.Skip(1).Select(_ => "one")];
+        Assert.Contains("1 pairs are left", Assert.Throws<DataException>(() => MarginReport.CrossValidate(features, margins, lopsided, (some, labels, prompts) => RidgeRegression.Fit(some, labels, prompts))).Message, StringComparison.Ordinal);
     }
 
     [Fact]

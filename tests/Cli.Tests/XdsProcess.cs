@@ -97,7 +97,7 @@ internal static class XdsProcess
 
     private static string Label(string line, string name) => line.Split($"{name}=\"")[1].Split('"')[0];
 
-    private static string Root()
+    public static string Root()
     {
         DirectoryInfo? folder = new(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(folder!.FullName, "XDeepServe.slnx")))

@@ -183,6 +183,36 @@ public sealed class RunTests
         Assert.DoesNotContain("   at ", told, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("INT")]
+    [InlineData("TERM")]
+    [InlineData("")] // the launcher goes away
+    public async Task A_program_that_is_asked_to_stop_writes_a_checkpoint_first(string signal)
+    {
+        using TinyModel tiny = new();
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "xds-train.dll"), "--until-eof", "bt", "--from_scratch", "true", "--model_name_or_path", tiny.Folder, "--train_data", tiny.Pairs(40),
+            "--output_dir", tiny.At("out"), "--device", "cpu", "--max_steps", "1000000", "--save_steps", "1000000", "--logging_steps", "1"])
+        {
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+        };
+        using Process program = Process.Start(start)!;
+        string? line;
+        do
+            line = await program.StandardError.ReadLineAsync(Cancel);
+        while (line?.StartsWith("step ", StringComparison.Ordinal) == false);
+        if (signal.Length == 0)
+            program.StandardInput.Close();
+        else
+            using (Process kill = Process.Start("kill", [$"-{signal}", $"{program.Id}"]))
+                await kill.WaitForExitAsync(Cancel);
+        string told = await program.StandardError.ReadToEndAsync(Cancel);
+        await program.WaitForExitAsync(Cancel);
+        Assert.Equal(130, program.ExitCode);
+        Assert.Single(new Checkpoints(tiny.At("out"), 2).Steps);
+        Assert.Contains("go on with --resume_from_checkpoint true", told, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Texts_are_packed_and_cut_and_turns_of_the_assistant_alone_are_learnt()
     {

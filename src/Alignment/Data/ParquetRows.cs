@@ -28,7 +28,7 @@ internal static class ParquetRows
             foreach (Dictionary<string, object> row in Guard(place, () => ReadGroup(file, group)))
             {
                 number++;
-                yield return new Row($"{path}, row {number}", ToJson(row));
+                yield return new Row($"{path}, row {number}", ToJson(row, $"{path}, row {number}"));
             }
         }
     }
@@ -66,11 +66,13 @@ internal static class ParquetRows
         }
     }
 
-    private static JsonElement ToJson(Dictionary<string, object> row)
+    private static JsonElement ToJson(Dictionary<string, object> row, string place)
     {
         ArrayBufferWriter<byte> text = new();
         using (Utf8JsonWriter json = new(text))
             Write(json, row);
+        if (text.WrittenCount > DataFile.LongestExample)
+            throw new DataException($"{place}: longer than {DataFile.LongestExample} bytes.");
         return JsonElement.Parse(text.WrittenSpan);
     }
 

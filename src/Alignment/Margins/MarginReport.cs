@@ -30,6 +30,8 @@ public sealed record MarginReport(int Pairs, double Error, double MeanError, dou
         for (int part = 0; part < folds; part++)
         {
             int[] seen = [.. Enumerable.Range(0, margins.Count).Where(index => fold[clusters[index]] != part)];
+            if (seen.Length < RidgeRegression.LeastExamples)
+                throw new Data.DataException($"Without the prompts that are foretold {seen.Length} pairs are left to fit to; give at least {RidgeRegression.LeastExamples}, of more prompts.");
             double[] labels = [.. seen.Select(index => margins[index])];
             MarginPredictor predictor = fit([.. seen.Select(index => features[index])], labels, [.. seen.Select(index => clusters[index])]);
             double mean = labels.Average();

@@ -9,6 +9,9 @@ namespace XDeepServe.Alignment.Margins;
 /// </summary>
 public static class RidgeRegression
 {
+    /// <summary>Examples that are needed.</summary>
+    public const int LeastExamples = 3;
+
     private static readonly double[] Grid = [1e-3, 1e-2, 1e-1, 1, 1e1, 1e2, 1e3];
 
     /// <summary>Fits.</summary>
@@ -18,7 +21,7 @@ public static class RidgeRegression
     /// <param name="penalty">λ divided by the number of examples; null to choose.</param>
     public static MarginPredictor Fit(IReadOnlyList<float[]> features, IReadOnlyList<double> margins, IReadOnlyList<string> clusters, double? penalty = null)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(features.Count, 3);
+        ArgumentOutOfRangeException.ThrowIfLessThan(features.Count, LeastExamples);
         ArgumentOutOfRangeException.ThrowIfNotEqual(margins.Count, features.Count);
         ArgumentOutOfRangeException.ThrowIfNotEqual(clusters.Count, features.Count);
         int[][] prompts = [.. Enumerable.Range(0, clusters.Count).GroupBy(index => clusters[index]).Select(group => group.ToArray())];

@@ -61,11 +61,14 @@ public sealed class ConsoleWatcher(TextWriter output, bool plain) : IWatcher, ID
         open = false;
     }
 
+    /// <summary>Hours, minutes and seconds; a run may have more than a day left.</summary>
+    internal static string Clock(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{(long)time.TotalHours:00}:{time:mm\\:ss}");
+
     private string Line()
     {
         double seconds = clock.Elapsed.TotalSeconds;
         TimeSpan left = TimeSpan.FromSeconds(step == first ? 0 : seconds / (step - first) * (total - step));
         return string.Create(CultureInfo.InvariantCulture,
-            $"step {step}/{total}{(last is { } entry ? $", loss {entry.Loss:F4}{(entry.Accuracy is { } right ? $", accuracy {right:P1}" : "")}" : "")}, {tokens / Math.Max(seconds, 1e-3):N0} tokens/s, {left:hh\\:mm\\:ss} left");
+            $"step {step}/{total}{(last is { } entry ? $", loss {entry.Loss:F4}{(entry.Accuracy is { } right ? $", accuracy {right:P1}" : "")}" : "")}, {tokens / Math.Max(seconds, 1e-3):N0} tokens/s, {Clock(left)} left");
     }
 }
