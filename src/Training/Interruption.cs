@@ -43,7 +43,6 @@ internal sealed class Interruption : IDisposable
         Ask();
     }
 
-    // The run may be over when somebody still asks.
     private void Ask()
     {
         try
@@ -52,6 +51,7 @@ internal sealed class Interruption : IDisposable
         }
         catch (ObjectDisposedException)
         {
+            // The run is over: there is nothing left to stop.
         }
     }
 }

@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Models.Images;
 using XDeepServe.Models.Loading;
+using XDeepServe.Models.Text;
 using XDeepServe.Training.Running;
 using XDeepServe.Training.Settings;
 
@@ -34,7 +35,7 @@ internal static class Program
             await Console.Error.WriteLineAsync($"xds-train: {what}{advice}").ConfigureAwait(false);
             return 1;
         }
-        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or ImageException or IOException or UnauthorizedAccessException)
+        catch (Exception failure) when (failure is TrainingException or DataException or ModelLoadException or TokenizerException or TemplateException or ImageException or IOException or UnauthorizedAccessException)
         {
             await Console.Error.WriteLineAsync($"xds-train: {failure.Message}").ConfigureAwait(false);
             return 1;

@@ -184,6 +184,19 @@ public sealed class RunTests
     }
 
     [Theory]
+    [InlineData("judge.txt", "{question} {answer_a}", "must hold {answer_b}")]
+    [InlineData("tokenizer_config.json", """{"chat_template":"{% for m in messages %}{{ raise_exception('not so') }}{% endfor %}"}""", "pairs.jsonl, example 1: the model's chat template does not take it: not so")]
+    [InlineData("tokenizer.json", """{"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}""", "'A' is ")]
+    public void What_a_judge_cannot_be_made_of_is_said_in_words(string name, string content, string said)
+    {
+        using TinyModel tiny = new();
+        string data = tiny.Pairs(4);
+        File.WriteAllText(tiny.At(name), content);
+        TrainingSettings settings = tiny.Settings(data) with { JudgeTemplate = name == "judge.txt" ? tiny.At(name) : "" };
+        Assert.Contains(said, Assert.Throws<TrainingException>(() => Train("gram", settings)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("INT")]
     [InlineData("TERM")]
     [InlineData("")] // the launcher goes away

@@ -2,6 +2,7 @@ using TorchSharp;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Prompts;
 using XDeepServe.Alignment.Selection;
+using XDeepServe.Models.Text;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Network;
 using XDeepServe.Training.Stages;
@@ -26,11 +27,23 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         "sft" => new FineTuning(writer, settings),
         "bt" => new BradleyTerry(writer, settings),
         "gram-pretrain" => new GramPretraining(writer, settings),
-        "gram" => new Gram(writer, settings.JudgeTemplate.Length > 0 ? JudgePrompt.Of(File.ReadAllText(settings.JudgeTemplate)) : new JudgePrompt(), settings),
+        "gram" => MakeJudge(writer, settings),
         "lrhp" => new Representing(writer, settings),
         "dpo" => new DirectPreference(writer, settings),
         _ => throw new TrainingException($"'{name}' is no stage; there are {string.Join(", ", Stages)}."),
     };
+
+    private static Gram MakeJudge(PromptWriter writer, TrainingSettings settings)
+    {
+        try
+        {
+            return new Gram(writer, settings.JudgeTemplate.Length > 0 ? JudgePrompt.Of(File.ReadAllText(settings.JudgeTemplate)) : new JudgePrompt(), settings);
+        }
+        catch (ArgumentException unusable) // the prompt lacks a place, or a label is not one token of the model
+        {
+            throw new TrainingException(unusable.Message);
+        }
+    }
 
     /// <summary>The special token that a stage's model must know; null for none.</summary>
     public static string? TokenOf(string stage) => stage == "lrhp" ? PreferencePrompt.Token : null;
@@ -114,10 +127,17 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
         {
             DataCounts counts = new();
             (long before, long tokens) = (draw.Offered, 0);
-            foreach (Example example in stage.Read(path, counts))
+            try
             {
-                draw.Offer(example);
-                tokens += example.Length;
+                foreach (Example example in stage.Read(path, counts))
+                {
+                    draw.Offer(example);
+                    tokens += example.Length;
+                }
+            }
+            catch (TemplateException refused)
+            {
+                throw new TrainingException($"{path}, example {counts.Read}: the model's chat template does not take it: {refused.Message}");
             }
             tell($"{path}: {counts}; {draw.Offered - before} examples of {tokens / Math.Max(1, draw.Offered - before)} tokens");
         }
