@@ -2,6 +2,7 @@
 
 Reads HTML, reStructuredText, Pod, manual pages, dictionaries and text under FOLDER, keeps paragraphs of English prose, each once, and writes JSON lines with
 a `text` of up to a few thousand characters. The order of files is drawn (seed 1), so that a cut by size keeps a bit of everything.
+packages.txt names the packages (Debian 12) of the deeper base: apt-get download $(cat packages.txt), dpkg-deb -x each into FOLDER, and 125 megabytes.
 """
 import gzip
 import html
