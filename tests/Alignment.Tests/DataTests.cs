@@ -178,6 +178,7 @@ public sealed class DataTests : IDisposable
         good[12] ^= 0xFF;
         File.WriteAllBytes(zipped, good);
         Assert.Contains(zipped, Assert.Throws<DataException>(() => PreferenceData.Pairs(zipped, new DataCounts()).Count()).Message, StringComparison.Ordinal);
+        Assert.Contains("is a folder", Assert.Throws<DataException>(() => PreferenceData.Pairs(folder, new DataCounts()).Count()).Message, StringComparison.Ordinal);
         Assert.Throws<FileNotFoundException>(() => PreferenceData.Pairs(Path.Combine(folder, "none"), new DataCounts()).Count());
     }
 

@@ -147,6 +147,14 @@ public sealed class RunTests
         Assert.Equal(["checkpoint-1.part", "checkpoint-2.part", "checkpoint-3.part"], saved);
     }
 
+    [Fact]
+    public void Evaluation_data_of_which_nothing_is_left_is_refused()
+    {
+        using TinyModel tiny = new();
+        string equal = tiny.Data("equal.jsonl", [new { prompt = "?", chosen = "a", rejected = "a" }]);
+        Assert.Contains("No example of eval_data is left", Assert.Throws<TrainingException>(() => Train("bt", tiny.Settings(tiny.Pairs(4)) with { EvalData = [equal] })).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("gram", "freeze_backbone", "true", "Nothing is left to learn")]
     [InlineData("gram", "lora_target_modules", "qkv_proj", "names qkv_proj, which")]

@@ -17,6 +17,8 @@ public static class DataFile
     /// <exception cref="IOException">There is no such file.</exception>
     public static IEnumerable<Row> Read(string path)
     {
+        if (Directory.Exists(path))
+            throw new DataException($"{path} is a folder; name a file in it (JSON lines, a JSON array or Parquet).");
         using FileStream file = File.OpenRead(path);
         if (path.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase))
         {

@@ -72,6 +72,8 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
 
         IReadOnlyList<Example> train = Read(stage, settings.TrainData, settings.MaxSamples);
         IReadOnlyList<Example> evaluation = Read(stage, settings.EvalData, 0);
+        if (settings.EvalData.Count > 0 && evaluation.Count == 0)
+            throw new TrainingException("No example of eval_data is left to evaluate on; see what was dropped and why.");
         tests.Prepare(stage, network);
 
         Checkpoints checkpoints = new(settings.OutputDir, settings.SaveTotalLimit);

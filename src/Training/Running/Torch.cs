@@ -24,11 +24,13 @@ internal static partial class Torch
 
     /// <summary>Loads another libtorch than the one beside this program. Before the first operation.</summary>
     /// <param name="folder">Its folder; empty for the one beside.</param>
-    /// <exception cref="TrainingException">It does not load.</exception>
+    /// <exception cref="TrainingException">It is not there, or does not load.</exception>
     public static void Load(string folder)
     {
         if (folder.Length == 0)
             return;
+        if (!File.Exists(Path.Combine(folder, Libraries[^1])))
+            throw new TrainingException($"libtorch: there is no {Libraries[^1]} in {folder}; name the folder that holds it, such as torch/lib of a Python installation.");
         foreach (string library in Libraries.Select(name => Path.Combine(folder, name)).Where(File.Exists))
         {
             try
