@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
+using XDeepServe.Models.Loading;
 using XDeepServe.Training.Batching;
 using XDeepServe.Training.Running;
 
@@ -145,6 +146,18 @@ public sealed class RunTests
         using Trainer trainer = new(loaded.Stage, loaded.Network, settings, new Checkpoints(settings.OutputDir, 9), (folder, _) => saved.Add(Path.GetFileName(folder)), new TrainingLog(settings.OutputDir));
         Assert.True(trainer.Run(loaded.Examples, loaded.Examples, Cancel));
         Assert.Equal(["checkpoint-1.part", "checkpoint-2.part", "checkpoint-3.part"], saved);
+    }
+
+    [Fact]
+    public void A_judge_is_not_made_of_a_scalar_model_whose_output_matrix_is_gone()
+    {
+        using TinyModel tiny = new();
+        File.WriteAllText(tiny.At("config.json"), File.ReadAllText(tiny.At("config.json")).Replace("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false", StringComparison.Ordinal));
+        TrainingSettings settings = tiny.Settings(tiny.Pairs(4));
+        Assert.True(Train("bt", settings));
+        TrainingSettings next = settings with { ModelNameOrPath = tiny.At("out/final"), FromScratch = false, OutputDir = tiny.At("next") };
+        Assert.Contains("lm_head.weight", Assert.Throws<ModelLoadException>(() => Train("gram", next)).Message, StringComparison.Ordinal);
+        Assert.True(Train("bt", next));
     }
 
     [Fact]

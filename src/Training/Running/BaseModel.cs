@@ -156,7 +156,7 @@ public sealed class BaseModel : IDisposable
         config["architectures"] = new JsonArray(scores ? family.Scoring : family.Architecture);
         config["torch_dtype"] = type == ElementType.BF16 ? "bfloat16" : "float32";
         (config["text_config"] as JsonObject ?? config)["vocab_size"] = Shape.VocabularySize;
-        config["tie_word_embeddings"] = Tied || scores;
+        config["tie_word_embeddings"] = Tied; // with a score head there is no output matrix, and what was lost is not to be taken for the embeddings
         config["text_config"]?.AsObject().Remove("tie_word_embeddings");
         if (scores)
         {
