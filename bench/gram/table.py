@@ -6,7 +6,7 @@ import re
 import sys
 
 TESTS = ("alpaca", "pandalm", "hhh_alignment", "judgebench", "rm_bench", "harmless-test")
-COLOURS = {"bt": ("#d62728", "Bradley-Terry"), "judge": ("#1f77b4", "judge without stage 1"), "gram": ("#2ca02c", "GRAM"),
+COLOURS = {"bt": ("#d62728", "Bradley-Terry"), "judge": ("#1f77b4", "judge without stage 1, one order"), "gram": ("#2ca02c", "GRAM, one order"),
            "judge-both": ("#17becf", "judge without stage 1, both orders"), "gram-both": ("#bcbd22", "GRAM, both orders")}
 
 
