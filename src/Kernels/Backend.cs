@@ -278,6 +278,25 @@ public abstract class Backend : IDisposable
         WriteCache(values, value, batch, how.CacheHeads);
     }
 
+    /// <summary>
+    /// Makes projected queries and latents ready for the latent attention of the same queries that comes next: norm of the latents, rotation of the
+    /// shared key and of the end of each query head, latents into the cache. What the two hold afterwards is the backend's.
+    /// </summary>
+    /// <param name="query">F32 <c>[tokens, heads·(plain + rope)]</c>.</param>
+    /// <param name="latent">F32 <c>[tokens, rank + rope]</c>: latent and shared key.</param>
+    /// <param name="how">Gain and rotation.</param>
+    /// <param name="shape">Widths.</param>
+    /// <param name="cache">Cache as in <see cref="WriteCache"/>.</param>
+    /// <param name="batch">Where the rows belong.</param>
+    public virtual void PrepareLatents(Tensor query, Tensor latent, LatentPreparation how, LatentShape shape, Tensor cache, PagedBatch batch)
+    {
+        Tensor plain = latent.Cut(0, shape.Rank);
+        RmsNorm(plain, plain, how.Gain, how.Epsilon);
+        Rope(latent, batch.Positions, how.Rope, shape.Rank + shape.Rope, shape.Rank, how.Interleaved);
+        Rope(query, batch.Positions, how.Rope, shape.Plain + shape.Rope, shape.Plain, how.Interleaved);
+        WriteCache(cache, latent, batch, 1);
+    }
+
     /// <summary>output = SwiGlu(input · weightᵀ (+ bias)).</summary>
     /// <param name="output">F32 <c>[tokens, n]</c>.</param>
     /// <param name="both">F32 <c>[tokens, 2n]</c>: room for the product, if the backend needs it.</param>
@@ -321,6 +340,13 @@ public abstract class Backend : IDisposable
 /// <param name="Rank">Width of the compressed latent (kv_lora_rank).</param>
 /// <param name="Scale">Factor on the scores.</param>
 public readonly record struct LatentShape(int Heads, int Plain, int Rope, int Value, int Rank, float Scale);
+
+/// <summary>What <see cref="Backend.PrepareLatents"/> does to a layer's latents.</summary>
+/// <param name="Gain">F32 <c>[1, rank]</c>.</param>
+/// <param name="Epsilon">Of the norm.</param>
+/// <param name="Rope">Rotation table.</param>
+/// <param name="Interleaved">Whether rotation pairs neighbours.</param>
+public readonly record struct LatentPreparation(Tensor Gain, float Epsilon, Tensor Rope, bool Interleaved);
 
 /// <summary>What <see cref="Backend.PrepareHeads"/> does to a layer's heads.</summary>
 /// <param name="Heads">Query heads.</param>

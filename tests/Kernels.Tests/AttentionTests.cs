@@ -127,12 +127,15 @@ public sealed class AttentionTests
         Bench.Same(expected, actual);
     }
 
-    internal static Tensor Cache(Bench bench, ElementType type, int rowWidth) => bench.Normal(48, BlockSize * rowWidth, type);
+    internal static Tensor Cache(Bench bench, ElementType type, int rowWidth, int blocks = 48) => bench.Normal(blocks, BlockSize * rowWidth, type);
 
     /// <summary>Sequences of (rows in this step, positions after it), over shuffled blocks.</summary>
-    internal static PagedBatch Batch(Bench bench, params (int Rows, int Context)[] sequences)
+    internal static PagedBatch Batch(Bench bench, params (int Rows, int Context)[] sequences) => Batch(bench, 48, sequences);
+
+    /// <summary>The same over a cache of so many blocks; where they do not suffice, sequences share some.</summary>
+    internal static PagedBatch Batch(Bench bench, int count, (int Rows, int Context)[] sequences)
     {
-        int[] blocks = [.. Enumerable.Range(0, 48)];
+        int[] blocks = [.. Enumerable.Range(0, count)];
         bench.Random.Shuffle(blocks);
         int most = sequences.Max(sequence => (sequence.Context + BlockSize - 1) / BlockSize), next = 0;
         Tensor table = bench.Empty(sequences.Length, most, ElementType.I32);

@@ -16,6 +16,8 @@ __device__ inline int warpBest(u32 value, int index)
     return (int)__reduce_min_sync(0xFFFFFFFFu, value == best ? (u32)index : 0x7FFFFFFFu);
 }
 
+#define KEPT 8
+
 // One warp chooses a token's experts. Scores: room for those of all experts, the same biased, and those of all groups.
 __device__ void choose(const RouteArguments& p, int row, const float* logits, float* scores)
 {
@@ -74,29 +76,43 @@ __device__ void choose(const RouteArguments& p, int row, const float* logits, fl
                 biased[i] = -INFINITY;
         __syncwarp();
     }
-    float total = 0;
+    // The first experts' numbers are in registers, the others' stay in shared memory; each lane keeps the score of one choice.
+    u32 numbers[KEPT];
+#pragma unroll
+    for (int j = 0; j < KEPT; j++)
+        numbers[j] = lane + j * 32 < experts ? rising(biased[lane + j * 32]) : 0;
+    float total = 0, mine = 0;
     for (int k = 0; k < p.topK; k++)
     {
         u32 best = 0;
         int index = k;
-        for (int i = lane; i < experts; i += 32)
+#pragma unroll
+        for (int j = 0; j < KEPT; j++)
+            if (numbers[j] > best)
+                best = numbers[j], index = lane + j * 32;
+        for (int i = lane + KEPT * 32; i < experts; i += 32)
             if (rising(biased[i]) > best)
                 best = rising(biased[i]), index = i;
         index = warpBest(best, index);
         float score = scores[index];
         total += score;
-        __syncwarp();
-        if (lane == 0)
+        if (lane == k % 32)
+            mine = score;
+        if (lane == index % 32)
         {
+#pragma unroll
+            for (int j = 0; j < KEPT; j++)
+                if (lane + j * 32 == index)
+                    numbers[j] = rising(-INFINITY);
             biased[index] = -INFINITY;
-            ints(p.ids, row)[k] = index;
-            floats(p.gates, row)[k] = score;
         }
-        __syncwarp();
+        if (lane == 0)
+            ints(p.ids, row)[k] = index;
     }
     float gate = p.normalize ? p.scale / (total + 1e-20f) : p.scale;
+    __syncwarp();
     for (int k = lane; k < p.topK; k += 32)
-        floats(p.gates, row)[k] *= gate;
+        floats(p.gates, row)[k] = gate * (p.topK <= 32 ? mine : scores[ints(p.ids, row)[k]]);
 }
 
 // A warp per token.
@@ -115,7 +131,7 @@ struct StepArguments { Tensor normed, residual, delta, gain; Weight router; Rout
 
 // What stands between attention and experts, for few tokens: residual += delta, its norm, the router's logits, the choice. A cluster
 // of blocks per token: each makes the norm for itself and its share of the logits, a warp per expert; the first block chooses.
-// Shared memory: the norm, the stream, the logits, then what choosing needs.
+// Shared memory: the norm, the stream, weights, the logits, then what choosing needs.
 extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512, 2) normAndChoose(StepArguments p)
 {
     extern __shared__ __align__(16) float normed[];
@@ -124,7 +140,8 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
     int width = p.residual.columns, experts = p.router.rows, share = (experts + CLUSTER - 1) / CLUSTER, end = min(experts, (part + 1) * share);
     const float* weights = (const float*)p.router.values;
     float* stream = normed + p.router.stride;
-    float* logits = stream + p.router.stride;
+    float* beside = stream + p.router.stride; // [16, AHEAD · 128] weights, where rows are longer than what registers take
+    float* logits = beside + (p.router.stride > AHEAD * 128 ? 16 * AHEAD * 128 : 0);
     asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
     // The weights of each warp's first expert are on their way before its inputs are there.
     float4 ahead[AHEAD];
@@ -133,7 +150,12 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
     for (int j = 0; j < AHEAD; j++)
         if (expert < end && j * 128 + lane * 4 < p.router.stride)
             ahead[j] = *(const float4*)(weights + (long long)expert * p.router.stride + j * 128 + lane * 4);
-    for (int i = AHEAD * 128 + lane * 32; expert < end && i < p.router.stride; i += 1024)
+#pragma unroll
+    for (int j = AHEAD; j < 2 * AHEAD; j++)
+        if (expert < end && j * 128 + lane * 4 < p.router.stride)
+            copyAsync(sharedAddress(beside + (warp * AHEAD + j - AHEAD) * 128 + lane * 4), weights + (long long)expert * p.router.stride + j * 128 + lane * 4, true);
+    commitCopies();
+    for (int i = 2 * AHEAD * 128 + lane * 32; expert < end && i < p.router.stride; i += 1024)
         prefetch(weights + (long long)expert * p.router.stride + i);
     for (int i = threadIdx.x * 32; i < width; i += 512 * 32)
         prefetch(floats(p.gain, 0) + i);
@@ -165,23 +187,25 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
     for (; expert < end; expert += 16)
     {
         const float* row = weights + (long long)expert * p.router.stride;
-        bool first = expert == part * share + warp;
         float sum = 0;
-#pragma unroll
-        for (int j = 0; j < AHEAD; j++)
+        auto add = [&](const float4& weight, int i)
         {
-            int i = j * 128 + lane * 4;
-            if (i >= p.router.stride)
-                break;
-            float4 weight = first ? ahead[j] : *(const float4*)(row + i), value = *(const float4*)(normed + i);
+            float4 value = *(const float4*)(normed + i);
             sum += weight.x * value.x + weight.y * value.y + weight.z * value.z + weight.w * value.w;
+        };
+        int start = lane * 4;
+        if (expert == part * share + warp)
+        {
+            start += 2 * AHEAD * 128;
+            awaitCopies<0>();
+#pragma unroll
+            for (int j = 0; j < 2 * AHEAD; j++)
+                if (j * 128 + lane * 4 < p.router.stride)
+                    add(j < AHEAD ? ahead[j % AHEAD] : *(const float4*)(beside + (warp * AHEAD + j - AHEAD) * 128 + lane * 4), j * 128 + lane * 4);
         }
 #pragma unroll 8
-        for (int i = AHEAD * 128 + lane * 4; i < p.router.stride; i += 128)
-        {
-            float4 weight = *(const float4*)(row + i), value = *(const float4*)(normed + i);
-            sum += weight.x * value.x + weight.y * value.y + weight.z * value.z + weight.w * value.w;
-        }
+        for (int i = start; i < p.router.stride; i += 128)
+            add(*(const float4*)(row + i), i);
         sum = warpSum(sum);
         if (lane == 0)
         {
@@ -190,8 +214,6 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
         }
     }
     asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
-    if (part == 0 && warp == 0)
-        choose(p.rule, token, logits, logits + experts);
     // All have read the stream by now: each block writes its share.
     for (int i = threadIdx.x * 4; i < width; i += 2048)
         if (threadIdx.x / (512 / CLUSTER) == part)
@@ -199,6 +221,8 @@ extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(512
             *(float4*)(floats(p.residual, token) + i) = *(const float4*)(stream + i);
             *(float4*)(floats(p.normed, token) + i) = *(const float4*)(normed + i);
         }
+    if (part == 0 && warp == 0)
+        choose(p.rule, token, logits, logits + experts);
 }
 #endif
 

@@ -3,8 +3,9 @@ namespace XDeepServe.Kernels.Cuda;
 public sealed unsafe partial class CudaBackend
 {
     private const int FewRows = 16, PrefillStages = 2 * 2 * 64 * 2; // rows of a sequence and a cache head that Attention.cu takes; bytes of Prefill.cu for a column
+    private const int DecodeStages = 4 * 2 * 2 * 16 * 2, TeamReach = 4096; // bytes of Attention.cu for a column; positions of eight of its blocks
     private const int LongestPart = 4096, Team = 8, LatentBytes = 2 * ((64 * 584) + (16 * 608)), MostPlainWidth = 1088, MostLatentQuery = 1024;
-    private readonly Kernel attendPlain, attendItems, attend64, attend128, prefill64, prefill128, absorb, release, attendLatent, attendLatentFew, mergeLatent;
+    private readonly Kernel attendPlain, attendItems, attend64, attend128, attendMore64, attendMore128, prefill64, prefill128, absorb, release, attendLatent, attendLatentFew;
     private DeviceBuffer? partial, tickets, absorbedQueries;
 
     /// <inheritdoc/>
@@ -27,13 +28,15 @@ public sealed unsafe partial class CudaBackend
             if (share > FewRows || (batch.Sequences == 1 && batch.Tokens * share > FewRows))
                 return;
         }
-        int parts = Parts(Bound(batch), 64, 1024);
+        int parts = Up(Bound(batch), TeamReach) * Team;
         long places = (long)batch.Sequences * cacheHeads;
         nint sums = Ensure(ref partial, places * parts * 16 * (width + 4) * sizeof(float), "attention over parts of a context");
-        nint counters = Ensure(ref tickets, places * sizeof(int), "attention over parts of a context");
+        nint counters = Ensure(ref tickets, places * Team * sizeof(int), "attention over parts of a context");
         PrepareArguments own = Prepared(query, keys, values, batch);
-        Launch(width == 64 ? attend64 : attend128, new Grid(parts, cacheHeads, batch.Sequences), 128, new AttentionArguments(
-            output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon));
+        Kernel few = single && share <= 8 ? width == 64 ? attend64 : attend128 : width == 64 ? attendMore64 : attendMore128;
+        Launch(few, new Grid(parts, cacheHeads, batch.Sequences), 128, new AttentionArguments(
+            output, query, keys, values, batch, sums, counters, own.QueryGain, own.KeyGain, own.Table, heads, cacheHeads, parts, single ? 1 : 0, window, scale, own.Epsilon),
+            width * DecodeStages);
     }
 
     /// <inheritdoc/>
@@ -53,28 +56,22 @@ public sealed unsafe partial class CudaBackend
             throw new CudaException($"Latent attention of {queryWidth} query and {width} latent columns with an expansion in {expand.Type} is not supported on the GPU; use --device cpu.");
         long absorbedBytes = (long)batch.Tokens * shape.Heads * width * sizeof(float);
         nint memory = Ensure(ref absorbedQueries, absorbedBytes + (long)batch.Tokens * shape.Heads * shape.Rank * sizeof(float), "latent attention");
+        bool tiled = latents.Type == ElementType.BF16 && shape.Rank == 512 && shape.Rope == 64, split = batch.Tokens == batch.Sequences;
+        int headTiles = Up(shape.Heads, 16), parts = split ? Up(Parts(Bound(batch), 64, 2048), Team) * Team : 1;
+        long places = (long)batch.Tokens * headTiles;
+        nint sums = tiled && split ? Ensure(ref partial, places * parts * 16 * (shape.Rank + 4) * sizeof(float), "attention over parts of a context") : 0;
+        nint counters = tiled && split ? Ensure(ref tickets, places * Team * sizeof(int), "attention over parts of a context") : 0;
         Tensor absorbed = new(memory, ElementType.F32, batch.Tokens, shape.Heads * width, shape.Heads * width);
         Tensor gathered = new(memory + (nint)absorbedBytes, ElementType.F32, batch.Tokens, shape.Heads * shape.Rank, shape.Heads * shape.Rank);
-        AbsorbArguments arguments = new(query, absorbed, gathered, output, View(expand), shape.Heads, shape.Plain, shape.Rope, shape.Value, shape.Rank, kind);
-        Launch(absorb, new Grid(Up(width, 64), shape.Heads, Up(batch.Tokens, 4)), Threads, arguments);
-        if (latents.Type == ElementType.BF16 && shape.Rank == 512 && shape.Rope == 64)
-        {
-            bool split = batch.Tokens == batch.Sequences;
-            int parts = split ? Parts(Bound(batch), 64, 2048) : 1, headTiles = Up(shape.Heads, 16);
-            bool teams = split && driver.Architecture >= 90;
-            if (teams)
-                parts = Up(parts, Team) * Team;
-            long places = (long)batch.Tokens * headTiles;
-            nint sums = split ? Ensure(ref partial, places * parts * 16 * (shape.Rank + 4) * sizeof(float), "attention over parts of a context") : 0;
-            LatentArguments work = new(gathered, absorbed, latents, batch, sums, shape.Heads, parts, split ? 1 : 0, teams ? 1 : 0, shape.Scale);
-            Launch(teams ? attendLatentFew : attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, work, LatentBytes);
-            if (parts > (teams ? Team : 1))
-                Launch(mergeLatent, new Grid(shape.Heads, batch.Tokens), 128, work);
-        }
+        LatentPreparation own = Prepared(query, latents, batch, out Tensor latent);
+        AbsorbArguments arguments = new(
+            query, absorbed, gathered, output, latent, own.Gain, own.Rope, latents, batch, View(expand), shape.Heads, shape.Plain, shape.Rope, shape.Value, shape.Rank, kind,
+            Brain(latents), own.Interleaved ? 1 : 0, own.Epsilon);
+        Launch(absorb, new Grid(Up(width, 64) + (latent.IsEmpty ? 0 : 1), shape.Heads, Up(batch.Tokens, 4)), Threads, arguments);
+        if (tiled)
+            Launch(split ? attendLatentFew : attendLatent, new Grid(parts, headTiles, batch.Tokens), 128, new LatentArguments(gathered, absorbed, latents, batch, sums, counters, shape.Heads, parts, shape.Scale), LatentBytes);
         else
-        {
             Plain(gathered, absorbed, latents, latents, batch, shape.Heads, 1, width, shape.Rank, width, shape.Scale, 0);
-        }
         Launch(release, new Grid(Up((long)shape.Heads * shape.Value, 8), Up(batch.Tokens, 4)), Threads, arguments);
     }
 
@@ -114,11 +111,12 @@ public sealed unsafe partial class CudaBackend
         Tensor Table, int Heads, int CacheHeads, int Parts, int Single, int Window, float Scale, float Epsilon);
 
     private readonly record struct AbsorbArguments(
-        Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, WeightView Expand, int Heads, int Plain, int Rope, int Value, int Rank, int Brain);
+        Tensor Query, Tensor Absorbed, Tensor Gathered, Tensor Output, Tensor Latent, Tensor Gain, Tensor Table, Tensor Cache, PagedBatch Batch, WeightView Expand,
+        int Heads, int Plain, int Rope, int Value, int Rank, int Brain, int BrainCache, int Interleaved, float Epsilon);
 
     private readonly record struct PrefillArguments(
         Tensor Output, Tensor Query, Tensor Keys, Tensor Values, PagedBatch Batch, int Heads, int CacheHeads, int Window, float Scale);
 
     private readonly record struct LatentArguments(
-        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, int Heads, int Parts, int Split, int Teams, float Scale);
+        Tensor Output, Tensor Query, Tensor Latents, PagedBatch Batch, nint Partial, nint Tickets, int Heads, int Parts, float Scale);
 }

@@ -2,7 +2,7 @@ namespace XDeepServe.Kernels.Cuda;
 
 public sealed unsafe partial class CudaBackend
 {
-    private const int MostVocabulary = 1 << 24, StepCluster = 8, RowCluster = 8, MostResident = 80 << 10;
+    private const int MostVocabulary = 1 << 24, StepCluster = 8, StepAhead = 1024, RowCluster = 8, MostResident = 80 << 10;
     private readonly Kernel route, countExperts, normAndChoose, rank, sample;
     private DeviceBuffer? adjusted, counts;
 
@@ -21,7 +21,7 @@ public sealed unsafe partial class CudaBackend
         }
         (norming, routing) = (null, null);
         Launch(normAndChoose, new Grid(StepCluster * logits.Rows), 512, new StepArguments(norm.Output, norm.Residual, norm.Delta, norm.Gain, router.Weight, choice, norm.Epsilon),
-            bytes + (logits.Columns + 2 * router.Weight.Stride) * sizeof(float));
+            bytes + (logits.Columns + 2 * router.Weight.Stride + (router.Weight.Stride > StepAhead ? 16 * StepAhead : 0)) * sizeof(float));
     }
 
     /// <inheritdoc/>

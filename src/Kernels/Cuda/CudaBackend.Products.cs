@@ -106,8 +106,10 @@ public sealed unsafe partial class CudaBackend
         // Few blocks of many columns: more warps a block keep memory busy. A row's sum depends on the weight's shape alone.
         bool dense = form is ProductForm.Linear or ProductForm.LinearGated;
         int warps = dense && grid.X <= driver.Processors && arguments.Weight.Stride >= 2048 && driver.SharedBytes >= MostProductBytes ? 16 : !dense && arguments.Weight.Stride <= 1024 ? 4 : 8;
-        (Kernel kernel, int bytes) = products[form, kind, tokens, warps];
-        Launch(kernel, grid, 32 * warps, arguments, bytes);
+        // Many rows: blocks of 32 instead of 16 read the tokens half as often, and half as many have to start.
+        bool tall = form == ProductForm.Linear ? !splits && tokens > 8 && grid.X >= 8 * driver.Processors : form == ProductForm.Grouped && tokens <= 8 && warps == 4;
+        (Kernel kernel, int bytes) = products[form, kind, tokens, warps, tall];
+        Launch(kernel, tall ? grid with { X = Up(grid.X, 2) } : grid, 32 * warps, arguments, bytes);
         grouped = dense ? default : arguments.Ids;
     }
 

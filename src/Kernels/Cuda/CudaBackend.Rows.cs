@@ -95,6 +95,17 @@ public sealed unsafe partial class CudaBackend
             Prepare(heads);
     }
 
+    /// <inheritdoc/>
+    public override void PrepareLatents(Tensor query, Tensor latent, LatentPreparation how, LatentShape shape, Tensor cache, PagedBatch batch)
+    {
+        Settle();
+        // Waits for the attention that comes next, which takes it in.
+        if (how.Rope.Columns == shape.Rope)
+            latents = (query, latent, how, shape, cache, batch);
+        else
+            base.PrepareLatents(query, latent, how, shape, cache, batch);
+    }
+
     private void Prepare(in PrepareArguments heads)
     {
         const int PerBlock = Threads / 32;

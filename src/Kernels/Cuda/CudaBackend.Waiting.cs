@@ -2,15 +2,16 @@ namespace XDeepServe.Kernels.Cuda;
 
 /// <summary>
 /// Operations that wait for what comes next, because one kernel does both: a sum over experts and the norm behind it; a norm, the
-/// router and the choice of experts; preparing heads and attention; both products of experts. At most one such chain waits; any other launch sends it off first.
+/// router and the choice of experts; preparing heads or latents and attention; both products of experts. At most one such chain waits; any other launch sends it off first.
 /// </summary>
 public sealed unsafe partial class CudaBackend
 {
-    private const int MostNormed = 8192, MostStepBytes = 96 << 10;
+    private const int MostNormed = 8192, MostStepBytes = 160 << 10;
     private CombineArguments? combining;
     private NormArguments? norming;
     private SinglesArguments? routing; // of the norm that waits
     private PrepareArguments? preparing;
+    private (Tensor Query, Tensor Latent, LatentPreparation How, LatentShape Shape, Tensor Cache, PagedBatch Batch)? latents;
     private GatingArguments? gating; // experts' gates and ups of many tokens
 
     /// <summary>Launches what waits.</summary>
@@ -18,7 +19,8 @@ public sealed unsafe partial class CudaBackend
     {
         (CombineArguments? sum, NormArguments? norm, SinglesArguments? router) = (combining, norming, routing);
         (PrepareArguments? heads, GatingArguments? gates) = (preparing, gating);
-        (combining, norming, routing, preparing, gating) = (null, null, null, null, null);
+        var prepared = latents;
+        (combining, norming, routing, preparing, gating, latents) = (null, null, null, null, null, null);
         if (sum is { } waiting)
             Launch(combine, new Grid(waiting.Output.Rows, Up(waiting.Output.Columns, Threads)), Threads, waiting);
         if (norm is { } first)
@@ -27,11 +29,13 @@ public sealed unsafe partial class CudaBackend
             Singles(second);
         if (heads is { } projected)
             Prepare(projected);
+        if (prepared is { } rows)
+            base.PrepareLatents(rows.Query, rows.Latent, rows.How, rows.Shape, rows.Cache, rows.Batch);
         if (gates is { } product)
             base.GroupedSwiGlu(product.Output, product.Both, product.Input, product.Weight, product.Ids);
     }
 
-    private bool Waits => combining is not null || norming is not null || preparing is not null || gating is not null;
+    private bool Waits => combining is not null || norming is not null || preparing is not null || gating is not null || latents is not null;
 
     /// <summary>Whether a norm behind attention may be joined by the router and the choice.</summary>
     private bool MayJoin(in NormArguments norm) =>
@@ -49,5 +53,15 @@ public sealed unsafe partial class CudaBackend
             return default;
         preparing = null;
         return waiting;
+    }
+
+    /// <summary>The preparation that waits for this latent attention, and its latents; empty if none does.</summary>
+    private LatentPreparation Prepared(Tensor query, Tensor cache, PagedBatch batch, out Tensor latent)
+    {
+        latent = default;
+        if (latents is not { } waiting || waiting.Query != query || waiting.Cache != cache || waiting.Batch != batch)
+            return default;
+        (latents, latent) = (null, waiting.Latent);
+        return waiting.How;
     }
 }

@@ -45,11 +45,12 @@ public sealed unsafe partial class CudaBackend : Backend
         tiles = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tiles", TileBytes(i + 1), kind))];
         tilesGated = [.. kinds.Select((kind, i) => Entry("Tiles.cu", "tilesGated", TileBytes(i + 1), kind))];
         restore = [.. kinds.Select(kind => Entry("Tiles.cu", "restore", definitions: kind))];
-        (attendPlain, attend64, attend128) = (Entry("Plain.cu", "attendPlain"), Entry("Attention.cu", "attend64"), Entry("Attention.cu", "attend128"));
+        attendPlain = Entry("Plain.cu", "attendPlain");
+        (attend64, attend128) = (Entry("Attention.cu", "attend64", 64 * DecodeStages), Entry("Attention.cu", "attend128", 128 * DecodeStages));
+        (attendMore64, attendMore128) = (Entry("Attention.cu", "attendMore64", 64 * DecodeStages), Entry("Attention.cu", "attendMore128", 128 * DecodeStages));
         (prefill64, prefill128) = (Entry("Prefill.cu", "prefill64", 64 * PrefillStages), Entry("Prefill.cu", "prefill128", 128 * PrefillStages));
-        (absorb, release) = (Entry("Latent.cu", "absorb"), Entry("Latent.cu", "release"));
+        (absorb, release) = (Entry("Absorption.cu", "absorb"), Entry("Absorption.cu", "release"));
         (attendLatent, attendLatentFew) = (Entry("Latent.cu", "attendLatent", LatentBytes), Entry("Latent.cu", "attendLatentFew", LatentBytes));
-        mergeLatent = Entry("Latent.cu", "mergeLatent");
         (route, rank, sample) = (Entry("Choosing.cu", "route"), Entry("Choosing.cu", "rank"), Entry("Sampling.cu", "sample", MostResident));
         (countExperts, normAndChoose) = (Entry("Choosing.cu", "countExperts"), Entry("Choosing.cu", "normAndChoose", MostStepBytes));
         products = new ProductKernels(library, splits);

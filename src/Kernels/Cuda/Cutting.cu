@@ -5,9 +5,6 @@
 #if __CUDA_ARCH__ >= 900
 #define PARTS 8
 
-// All blocks of a row wait for each other.
-__device__ inline void meet() { asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
-
 // What another block of the row has in its shared memory.
 __device__ inline u64 peek(const u64* mine, int part)
 {
@@ -19,7 +16,6 @@ __device__ inline u64 peek(const u64* mine, int part)
 #else
 #define PARTS 1
 #define __cluster_dims__(...)
-__device__ inline void meet() { __syncthreads(); }
 __device__ inline u64 peek(const u64* mine, int part) { return *mine; }
 #endif
 

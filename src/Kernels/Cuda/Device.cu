@@ -131,6 +131,37 @@ __device__ inline float4 loadFresh(const float* address)
     return v;
 }
 
+// An 8 x 8 matrix of bfloat16, a pair a lane, turned.
+__device__ inline u32 turned(u32 pair)
+{
+    u32 result;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
+    return result;
+}
+
+#if __CUDA_ARCH__ >= 900
+#define TEAM 8 // blocks that add up what they have in each other's shared memory: a cluster
+
+// 16 bytes of another block's shared memory.
+__device__ inline float4 peek(const float* mine, int block)
+{
+    float4 v;
+    asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [a]; }"
+        : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(sharedAddress(mine)), "r"(block) : "memory");
+    return v;
+}
+__device__ inline void arrive() { asm volatile("barrier.cluster.arrive.aligned;" ::: "memory"); }
+__device__ inline void gather() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
+__device__ inline void meet() { arrive(), gather(); }
+#else
+#define TEAM 1
+#define __cluster_dims__(...)
+__device__ inline float4 peek(const float* mine, int block) { return *(const float4*)mine; }
+__device__ inline void arrive() { }
+__device__ inline void gather() { }
+__device__ inline void meet() { __syncthreads(); }
+#endif
+
 // ---- what follows uses no assembly
 
 __device__ inline float warpSum(float value)
@@ -201,5 +232,24 @@ __device__ inline int partSize(int context, int size, int reach)
         size *= 2;
     return size;
 }
+
+// Four columns of a row's sum over some keys, and what it is relative to.
+struct Share
+{
+    float4 sum;
+    float most, total;
+
+    // `ends` holds the largest score and the total of what is added.
+    __device__ void add(const float4& value, const float4& ends)
+    {
+        if (ends.x == -INFINITY)
+            return;
+        float larger = fmaxf(most, ends.x), mine = most == -INFINITY ? 0.0f : __expf(most - larger), theirs = __expf(ends.x - larger);
+        sum.x = sum.x * mine + value.x * theirs, sum.y = sum.y * mine + value.y * theirs;
+        sum.z = sum.z * mine + value.z * theirs, sum.w = sum.w * mine + value.w * theirs;
+        total = total * mine + ends.y * theirs;
+        most = larger;
+    }
+};
 
 __device__ inline float silu(float x) { return x / (1.0f + __expf(-x)); }

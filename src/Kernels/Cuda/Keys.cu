@@ -1,153 +1,173 @@
-// What a warp of Attention.cu holds: 16 keys and values, and the sums of 16 rows over the keys so far; and the heads of the step itself.
+// What a warp of Attention.cu works on: 16 keys and values in shared memory, and the sums over the keys so far; and the heads of the step itself.
 
 struct AttentionArguments
 {
     Tensor output, query, keys, values;
     Paged batch;
-    float* partial;  // [sequences · cache heads · parts] of 16 · (width + 4)
-    int* tickets;    // [sequences · cache heads], zero between launches
+    float* partial;  // [sequences · cache heads · teams] of 16 · (width + 4)
+    int* tickets;    // [sequences · cache heads · blocks of a team], zero between launches
     Tensor queryGain, keyGain, table; // with a table the heads come as they were projected: queries, keys, values one behind the other
     int heads, cacheHeads, parts, single, window; // single: every sequence has one row
     float scale, epsilon;
 };
 
-__device__ inline void addScaled(float4& sum, const float4& value, float factor)
-{
-    sum.x += value.x * factor, sum.y += value.y * factor, sum.z += value.z * factor, sum.w += value.w * factor;
-}
-
-__device__ inline void storeScaled(float* to, const float4& value, float factor)
-{
-    to[0] = value.x * factor, to[1] = value.y * factor, to[2] = value.z * factor, to[3] = value.w * factor;
-}
-
-// 16 keys and their values, as a lane multiplies them.
+// 16 keys and their values, rows of pieces of 16 bytes. Pieces change places from row to row, so that lanes that multiply meet no other in a bank.
 template <int WIDTH>
-struct Rows
+struct Chunk
 {
-    uint4 k[2][WIDTH / 32], v[4][WIDTH / 64];
+    static constexpr int PIECES = WIDTH / 8; // of a row
+    uint4 keys[16][PIECES], values[16][PIECES];
 
-    __device__ static int keyOf(int base, int half) { return base + half * 8 + (threadIdx.x & 31) / 4; }
-    __device__ static int valueOf(int base, int i) { return base + 2 * (threadIdx.x & 3) + (i & 1) + (i >> 1) * 8; }
+    __device__ static int keyPlace(int row, int piece) { return piece ^ (row & 1) << 2; }
+    __device__ static int valuePlace(int row, int piece) { return piece ^ (row >> 1 & 3) << 1; }
 
-    __device__ void loadKeys(const AttentionArguments& p, int sequence, int cacheHead, int base, int context)
+    // What a lane multiplies: pieces of the keys g and g + 8, and of the values 2q, 2q + 1 and those 8 behind.
+    __device__ uint4 key(int half, int i) const
     {
+        int lane = threadIdx.x & 31, row = half * 8 + lane / 4;
+        return keys[row][keyPlace(row, i * 4 + (lane & 3))];
+    }
+    __device__ uint4 value(int i, int c) const
+    {
+        int lane = threadIdx.x & 31, row = 2 * (lane & 3) + (i & 1) + (i >> 1) * 8;
+        return values[row][valuePlace(row, c * 8 + lane / 4)];
+    }
+
+    // A warp starts to copy those from a position on, a multiple of 16, which lie in one block of the cache as a rule; zeros behind the context.
+    __device__ void fetch(const AttentionArguments& p, int sequence, int cacheHead, int base, int context, long long firstKey, long long firstValue)
+    {
+        int lane = threadIdx.x & 31;
+        bool together = p.batch.blockSize % 16 == 0;
 #pragma unroll
-        for (int half = 0; half < 2; half++)
+        for (int i = lane; i < 16 * PIECES; i += 32)
         {
-            const u16* from = (const u16*)p.keys.address + cacheAt(p.batch, p.keys, sequence, min(keyOf(base, half), context - 1), cacheHead, WIDTH) + (threadIdx.x & 3) * 8;
-#pragma unroll
-            for (int i = 0; i < WIDTH / 32; i++)
-                k[half][i] = *(const uint4*)(from + i * 32);
+            int row = i / PIECES, piece = i % PIECES;
+            bool there = base + row < context;
+            long long key = firstKey + i * 8, value = firstValue + i * 8;
+            if (!together && there)
+                key = cacheAt(p.batch, p.keys, sequence, base + row, cacheHead, WIDTH) + piece * 8, value = cacheAt(p.batch, p.values, sequence, base + row, cacheHead, WIDTH) + piece * 8;
+            copyAsync(sharedAddress(&keys[row][keyPlace(row, piece)]), (const u16*)p.keys.address + (there ? key : 0), there);
+            copyAsync(sharedAddress(&values[row][valuePlace(row, piece)]), (const u16*)p.values.address + (there ? value : 0), there);
         }
     }
-    __device__ void loadValues(const AttentionArguments& p, int sequence, int cacheHead, int base, int context)
+
+    // The step's own key and value, which were not in the cache when this was copied.
+    __device__ void mend(int newest, const u16* key, const u16* value)
     {
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-        {
-            const u16* from = (const u16*)p.values.address + cacheAt(p.batch, p.values, sequence, min(valueOf(base, i), context - 1), cacheHead, WIDTH) + (threadIdx.x & 31) / 4 * 8;
-#pragma unroll
-            for (int c = 0; c < WIDTH / 64; c++)
-                v[i][c] = *(const uint4*)(from + c * 64);
-        }
-    }
-    // The step's own key and value, which were not in the cache when this was loaded.
-    __device__ void mend(int base, int newest, const u16* key, const u16* value)
-    {
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-            if (keyOf(base, half) == newest)
-#pragma unroll
-                for (int i = 0; i < WIDTH / 32; i++)
-                    k[half][i] = *(const uint4*)(key + (threadIdx.x & 3) * 8 + i * 32);
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            if (valueOf(base, i) == newest)
-#pragma unroll
-                for (int c = 0; c < WIDTH / 64; c++)
-                    v[i][c] = *(const uint4*)(value + (threadIdx.x & 31) / 4 * 8 + c * 64);
+        int lane = threadIdx.x & 31;
+        if (lane < PIECES)
+            keys[newest][keyPlace(newest, lane)] = *(const uint4*)(key + lane * 8), values[newest][valuePlace(newest, lane)] = *(const uint4*)(value + lane * 8);
+        __syncwarp();
     }
 };
 
-template <int WIDTH>
+// Keys are the wide side of the products, rows the narrow one: 8 rows a tile, of which a lane has 2.
+template <int WIDTH, int TILES>
 struct State
 {
-    float sums[WIDTH / 8][4]; // column c·64 + n·8 + j of the output is column n of tile c·8 + j
-    float most[2], total[2];  // of rows g and g + 8
+    float sums[TILES][WIDTH / 16][4]; // of tile c · 4 + j, columns c·64 + g·8 + 2j and the next, each of the lane's two rows
+    float most[TILES][2], total[TILES][2]; // of rows 2q and 2q + 1; the total is of the lane's keys alone
 
     __device__ void clear()
     {
 #pragma unroll
-        for (int tile = 0; tile < WIDTH / 8; tile++)
-            sums[tile][0] = sums[tile][1] = sums[tile][2] = sums[tile][3] = 0;
-        most[0] = most[1] = -INFINITY;
-        total[0] = total[1] = 0;
+        for (int tile = 0; tile < TILES; tile++)
+        {
+#pragma unroll
+            for (int i = 0; i < WIDTH / 16; i++)
+                sums[tile][i][0] = sums[tile][i][1] = sums[tile][i][2] = sums[tile][i][3] = 0;
+            most[tile][0] = most[tile][1] = -INFINITY;
+            total[tile][0] = total[tile][1] = 0;
+        }
     }
 
-    // Attends to 16 keys, of which those before each row's limit count; the next ones are brought while these are worked on.
-    __device__ void attend(const AttentionArguments& p, const u32 (*query)[4], Rows<WIDTH>& rows, int sequence, int cacheHead, int base, int next, int context, const int* limits, const int* firsts)
+    // Attends to 16 keys, of which those before each row's limit count.
+    __device__ void attend(const Chunk<WIDTH>& chunk, const u32 (*query)[WIDTH / 16][2], int base, float scale, const int (*limits)[2], const int (*firsts)[2])
     {
-        int q = threadIdx.x & 3;
-        float scores[2][4] = {};
+        int g = (threadIdx.x & 31) >> 2;
+        float scores[TILES][4] = {}, others[TILES][4] = {}; // two chains of products wait half as long
 #pragma unroll
         for (int i = 0; i < WIDTH / 32; i++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-            {
-                uint4 k = rows.k[half][i];
-                multiply(scores[half], query[i * 2][0], query[i * 2][1], query[i * 2][2], query[i * 2][3], k.x, k.y);
-                multiply(scores[half], query[i * 2 + 1][0], query[i * 2 + 1][1], query[i * 2 + 1][2], query[i * 2 + 1][3], k.z, k.w);
-            }
-        if (next > 0)
-            rows.loadKeys(p, sequence, cacheHead, next, context);
-        float larger[2] = {most[0], most[1]};
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-            {
-                int key = base + half * 8 + q * 2 + (e & 1);
-                scores[half][e] = key < limits[e >> 1] && key >= firsts[e >> 1] ? scores[half][e] * p.scale : -INFINITY;
-                larger[e >> 1] = fmaxf(larger[e >> 1], scores[half][e]);
-            }
-        u32 weights[2][2];
-#pragma unroll
-        for (int r = 0; r < 2; r++)
         {
-            larger[r] = fmaxf(larger[r], __shfl_xor_sync(0xFFFFFFFFu, larger[r], 1));
-            larger[r] = fmaxf(larger[r], __shfl_xor_sync(0xFFFFFFFFu, larger[r], 2));
-            float keep = larger[r] == -INFINITY ? 1.0f : __expf(most[r] - larger[r]);
-            most[r] = larger[r];
-            float sum = 0;
+            uint4 first = chunk.key(0, i), second = chunk.key(1, i);
+#pragma unroll
+            for (int tile = 0; tile < TILES; tile++)
+            {
+                multiply(scores[tile], first.x, second.x, first.y, second.y, query[tile][i * 2][0], query[tile][i * 2][1]);
+                multiply(others[tile], first.z, second.z, first.w, second.w, query[tile][i * 2 + 1][0], query[tile][i * 2 + 1][1]);
+            }
+        }
+        u32 weights[TILES][2];
+#pragma unroll
+        for (int tile = 0; tile < TILES; tile++)
+        {
+            float larger[2], keep[2];
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+            {
+#pragma unroll
+                for (int half = 0; half < 2; half++)
+                {
+                    int key = base + half * 8 + g;
+                    float& score = scores[tile][half * 2 + e];
+                    score = key < limits[tile][e] && key >= firsts[tile][e] ? (score + others[tile][half * 2 + e]) * scale : -INFINITY;
+                }
+                larger[e] = fmaxf(most[tile][e], fmaxf(scores[tile][e], scores[tile][e + 2]));
+#pragma unroll
+                for (int step = 4; step < 32; step <<= 1)
+                    larger[e] = fmaxf(larger[e], __shfl_xor_sync(0xFFFFFFFFu, larger[e], step));
+                // Where nothing counts yet, nothing is subtracted: all weights are 0 all the same.
+                float shift = larger[e] == -INFINITY ? 0.0f : larger[e];
+                keep[e] = __expf(most[tile][e] - shift);
+                most[tile][e] = larger[e];
+                scores[tile][e] = __expf(scores[tile][e] - shift), scores[tile][e + 2] = __expf(scores[tile][e + 2] - shift);
+            }
 #pragma unroll
             for (int half = 0; half < 2; half++)
-            {
-                float first = larger[r] == -INFINITY ? 0.0f : __expf(scores[half][r * 2] - larger[r]);
-                float second = larger[r] == -INFINITY ? 0.0f : __expf(scores[half][r * 2 + 1] - larger[r]);
-                weights[half][r] = pack(first, second);
-                // What is summed is what is multiplied: the rounded weights.
-                sum += lower(weights[half][r]) + upper(weights[half][r]);
-            }
-            sum += __shfl_xor_sync(0xFFFFFFFFu, sum, 1);
-            sum += __shfl_xor_sync(0xFFFFFFFFu, sum, 2);
-            total[r] = total[r] * keep + sum;
+                weights[tile][half] = pack(scores[tile][half * 2], scores[tile][half * 2 + 1]);
+            // What is summed is what is multiplied: the rounded weights.
+            total[tile][0] = total[tile][0] * keep[0] + lower(weights[tile][0]) + lower(weights[tile][1]);
+            total[tile][1] = total[tile][1] * keep[1] + upper(weights[tile][0]) + upper(weights[tile][1]);
+            weights[tile][0] = turned(weights[tile][0]), weights[tile][1] = turned(weights[tile][1]);
 #pragma unroll
-            for (int tile = 0; tile < WIDTH / 8; tile++)
-                sums[tile][r * 2] *= keep, sums[tile][r * 2 + 1] *= keep;
+            for (int i = 0; i < WIDTH / 16; i++)
+                sums[tile][i][0] *= keep[0], sums[tile][i][1] *= keep[1], sums[tile][i][2] *= keep[0], sums[tile][i][3] *= keep[1];
         }
 #pragma unroll
         for (int c = 0; c < WIDTH / 64; c++)
+        {
+            uint4 v[4] = {chunk.value(0, c), chunk.value(1, c), chunk.value(2, c), chunk.value(3, c)};
 #pragma unroll
-            for (int j = 0; j < 8; j++)
+            for (int j = 0; j < 4; j++)
             {
-                u32 order = j & 1 ? 0x7632 : 0x5410;
-                u32 b0 = __byte_perm((&rows.v[0][c].x)[j / 2], (&rows.v[1][c].x)[j / 2], order);
-                u32 b1 = __byte_perm((&rows.v[2][c].x)[j / 2], (&rows.v[3][c].x)[j / 2], order);
-                multiply(sums[c * 8 + j], weights[0][0], weights[0][1], weights[1][0], weights[1][1], b0, b1);
+                u32 a0 = __byte_perm((&v[0].x)[j], (&v[1].x)[j], 0x5410), a1 = __byte_perm((&v[0].x)[j], (&v[1].x)[j], 0x7632);
+                u32 a2 = __byte_perm((&v[2].x)[j], (&v[3].x)[j], 0x5410), a3 = __byte_perm((&v[2].x)[j], (&v[3].x)[j], 0x7632);
+#pragma unroll
+                for (int tile = 0; tile < TILES; tile++)
+                    multiply(sums[tile][c * 4 + j], a0, a1, a2, a3, weights[tile][0], weights[tile][1]);
             }
-        if (next > 0)
-            rows.loadValues(p, sequence, cacheHead, next, context);
+        }
+    }
+
+    // Rows of sums, and behind each its largest score and its total.
+    __device__ void store(float* to, int pitch)
+    {
+        int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+#pragma unroll
+        for (int tile = 0; tile < TILES; tile++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+            {
+                float all = total[tile][e], *row = to + (tile * 8 + 2 * q + e) * pitch;
+#pragma unroll
+                for (int step = 4; step < 32; step <<= 1)
+                    all += __shfl_xor_sync(0xFFFFFFFFu, all, step);
+#pragma unroll
+                for (int i = 0; i < WIDTH / 16; i += 2)
+                    *(float4*)(row + i / 4 * 64 + g * 8 + i % 4 * 2) = make_float4(sums[tile][i][e], sums[tile][i][e + 2], sums[tile][i + 1][e], sums[tile][i + 1][e + 2]);
+                if (g == 0)
+                    *(float4*)(row + WIDTH) = make_float4(most[tile][e], all, 0, 0);
+            }
     }
 };
 

@@ -1,103 +1,12 @@
-// Multi-head latent attention in its absorbed form: queries go to the latents' space, the latents serve as keys and values of
-// all heads, and each head's values are made from what was gathered.
-
-struct AbsorbArguments
-{
-    Tensor query, absorbed, gathered, output; // [tokens, heads·(plain + rope)], [tokens, heads·(rank + rope)], [tokens, heads·rank], [tokens, heads·value]
-    Weight expand;                            // rows heads·(plain + value)
-    int heads, plain, rope, value, rank, brain;
-};
-
-#define ABSORB_TOKENS 4
-#define ABSORB_GROUPS 8
-
-// Two neighbouring columns of a row.
-__device__ inline float2 elements(const Weight& w, int brain, long long row, int column)
-{
-    long long at = row * w.stride + column;
-    if (!brain)
-        return *(const float2*)((const float*)w.values + at);
-    u32 pair = *(const u32*)((const u16*)w.values + at);
-    return make_float2(lower(pair), upper(pair));
-}
-
-// Block: 64 columns of a head's latent and up to 4 tokens; eight groups of threads share the sum over the plain columns.
-extern "C" __global__ void __launch_bounds__(256) absorb(AbsorbArguments p)
-{
-    __shared__ float query[ABSORB_TOKENS][1024], parts[ABSORB_GROUPS][ABSORB_TOKENS][64];
-    enter();
-    int head = blockIdx.y, firstToken = blockIdx.z * ABSORB_TOKENS, width = p.plain + p.rope, x = threadIdx.x % 32 * 2, group = threadIdx.x / 32;
-    int tokens = min(ABSORB_TOKENS, p.query.rows - firstToken), column = blockIdx.x * 64 + x;
-    for (int item = threadIdx.x; item < tokens * width; item += 256)
-        query[item / width][item % width] = floats(p.query, firstToken + item / width)[head * width + item % width];
-    __syncthreads();
-    float sums[ABSORB_TOKENS][2] = {};
-    if (column < p.rank)
-    {
-        long long row = (long long)head * (p.plain + p.value);
-#pragma unroll 8
-        for (int i = group; i < p.plain; i += ABSORB_GROUPS)
-        {
-            float2 value = elements(p.expand, p.brain, row + i, column);
-#pragma unroll
-            for (int token = 0; token < ABSORB_TOKENS; token++)
-                sums[token][0] += value.x * query[token][i], sums[token][1] += value.y * query[token][i];
-        }
-    }
-#pragma unroll
-    for (int token = 0; token < ABSORB_TOKENS; token++)
-        parts[group][token][x] = sums[token][0], parts[group][token][x + 1] = sums[token][1];
-    __syncthreads();
-    int token = threadIdx.x / 64;
-    column = blockIdx.x * 64 + threadIdx.x % 64;
-    if (token >= tokens || column >= p.rank + p.rope)
-        return;
-    float sum = 0;
-    if (column < p.rank)
-        for (int i = 0; i < ABSORB_GROUPS; i++)
-            sum += parts[i][token][threadIdx.x % 64];
-    else
-        sum = query[token][p.plain + column - p.rank];
-    floats(p.absorbed, firstToken + token)[head * (p.rank + p.rope) + column] = sum;
-}
-
-// A warp per value column of a head, up to 4 tokens.
-extern "C" __global__ void __launch_bounds__(256) release(AbsorbArguments p)
-{
-    enter();
-    int item = blockIdx.x * 8 + (threadIdx.x >> 5), lane = threadIdx.x & 31, firstToken = blockIdx.y * ABSORB_TOKENS;
-    if (item >= p.heads * p.value)
-        return;
-    int head = item / p.value, tokens = min(ABSORB_TOKENS, p.output.rows - firstToken);
-    long long row = (long long)head * (p.plain + p.value) + p.plain + item % p.value;
-    float sums[ABSORB_TOKENS] = {};
-#pragma unroll 8
-    for (int i = lane * 2; i < p.rank; i += 64)
-    {
-        float2 value = elements(p.expand, p.brain, row, i);
-#pragma unroll
-        for (int token = 0; token < ABSORB_TOKENS; token++)
-            if (token < tokens)
-            {
-                float2 from = *(const float2*)(floats(p.gathered, firstToken + token) + head * p.rank + i);
-                sums[token] += value.x * from.x + value.y * from.y;
-            }
-    }
-#pragma unroll
-    for (int token = 0; token < ABSORB_TOKENS; token++)
-    {
-        float sum = warpSum(sums[token]);
-        if (lane == 0 && token < tokens)
-            floats(p.output, firstToken + token)[item] = sum;
-    }
-}
+// Multi-head latent attention in its absorbed form, over a bfloat16 cache on the tensor cores.
 
 struct LatentArguments
 {
     Tensor output, query, latents; // [tokens, heads·512], [tokens, heads·576], bfloat16 cache
     Paged batch;
-    float* partial; // [tokens · head tiles · parts] of 16 · (512 + 4)
-    int heads, parts, split, teams; // teams: eight blocks add their parts up before they leave them
+    float* partial; // [tokens · head tiles · teams] of 16 · (512 + 4)
+    int* tickets;   // [tokens · head tiles · blocks of a team], zero between launches
+    int heads, parts;
     float scale;
 };
 
@@ -108,55 +17,49 @@ struct LatentArguments
 #define KEY_PITCH 584   // rows start 4 banks apart
 #define WEIGHT_PITCH 72
 #define LATENT_PITCH (RANK + 4)
-#define TEAM 8
-
-#if __CUDA_ARCH__ >= 900
-// 16 bytes of another block's shared memory.
-__device__ inline float4 peek(const float* mine, int block)
-{
-    float4 v;
-    asm volatile("{ .reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [a]; }"
-        : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(sharedAddress(mine)), "r"(block) : "memory");
-    return v;
-}
-__device__ inline void meet() { asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory"); }
-#else
-__device__ inline float4 peek(const float* mine, int block) { return *(const float4*)mine; }
-__device__ inline void meet() { __syncthreads(); }
-#endif
 
 // Block: a token, 16 heads, a part of the context, 64 keys at a time in shared memory. Four warps score 16 keys each, then each
-// gathers 128 columns of all 64.
-template <bool TEAMS>
+// gathers 128 columns of all 64. Split: a context is cut into parts, which are merged as in Attention.cu.
+template <bool SPLIT>
 __device__ void attend(const LatentArguments& p)
 {
     extern __shared__ __align__(16) u16 memory[]; // [KEYS, KEY_PITCH], [16, QUERY_PITCH]
     __shared__ __align__(16) u16 weights[16 * WEIGHT_PITCH];
     __shared__ float tops[4][16], totals[4][16];
-    enter();
+    __shared__ int arrived;
+    letNext();
     u16* query = memory + KEYS * KEY_PITCH;
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3, token = blockIdx.z, firstHead = blockIdx.y * 16;
-    int limit = *ints(p.batch.positions, token) + 1, size = p.split ? partSize(limit, 64, 2048) : limit, parts = (limit + size - 1) / size;
-    if ((TEAMS ? blockIdx.x / TEAM * TEAM : blockIdx.x) >= parts)
+    int limit = *ints(p.batch.positions, token) + 1, least = partSize(limit, 64, 2048), teams = SPLIT ? (limit + least * TEAM - 1) / (least * TEAM) : 1;
+    int size = SPLIT ? ((limit + teams * TEAM - 1) / (teams * TEAM) + 15) & ~15 : limit;
+    if (SPLIT && blockIdx.x >= teams * TEAM)
         return;
     int start = min(limit, (int)blockIdx.x * size), end = min(limit, start + size), sequence = sequenceOf(p.batch, token);
     const u16* latents = (const u16*)p.latents.address;
-    // Eight threads copy a key.
+    // Eight threads copy a key; those of 16 keys behind the end are left out.
     auto bring = [&](int base)
     {
+        const u16* from[KEYS / 16];
 #pragma unroll
         for (int i = 0; i < KEYS / 16; i++)
-        {
-            int key = i * 16 + threadIdx.x / 8, piece = threadIdx.x % 8;
-            const u16* from = latents + cacheAt(p.batch, p.latents, sequence, min(base + key, limit - 1), 0, WIDTH) + piece * 8;
-            u32 to = sharedAddress(memory + key * KEY_PITCH + piece * 8);
+            from[i] = latents + cacheAt(p.batch, p.latents, sequence, min(base + i * 16 + (int)threadIdx.x / 8, limit - 1), 0, WIDTH) + threadIdx.x % 8 * 8;
 #pragma unroll
-            for (int j = 0; j < WIDTH / 64; j++)
-                copyAsync(to + j * 128, from + j * 64, true);
-        }
+        for (int i = 0; i < KEYS / 16; i++)
+            if (base + i * 16 < end)
+            {
+                u32 to = sharedAddress(memory + (i * 16 + threadIdx.x / 8) * KEY_PITCH + threadIdx.x % 8 * 8);
+#pragma unroll
+                for (int j = 0; j < WIDTH / 64; j++)
+                    copyAsync(to + j * 128, from[i] + j * 64, true);
+            }
         commitCopies();
     };
-    if (start < end)
+    // All but the step's own positions, which the kernel before this one writes, are there before that has ended.
+    bool early = SPLIT && end < limit;
+    if (early)
+        bring(start);
+    await();
+    if (!early && start < end)
         bring(start);
 #pragma unroll 9
     for (int i = 0; i < 16 * WIDTH / 4 / 128; i++)
@@ -176,7 +79,7 @@ __device__ void attend(const LatentArguments& p)
         }
         awaitCopies<0>();
         __syncthreads();
-        float scores[2][4] = {};
+        float scores[2][4] = {}, others[2][4] = {}; // more chains of products wait less
         const u16* from = memory + (warp * 16 + g) * KEY_PITCH + q * 8;
 #pragma unroll 6
         for (int i = 0; i < WIDTH / 32; i++)
@@ -187,17 +90,17 @@ __device__ void attend(const LatentArguments& p)
             {
                 uint4 key = *(const uint4*)(from + half * 8 * KEY_PITCH + i * 32);
                 multiply(scores[half], upper4.x, lower4.x, upper4.y, lower4.y, key.x, key.y);
-                multiply(scores[half], upper4.z, lower4.z, upper4.w, lower4.w, key.z, key.w);
+                multiply(others[half], upper4.z, lower4.z, upper4.w, lower4.w, key.z, key.w);
             }
         }
-    float top[2] = {-INFINITY, -INFINITY};
+        float top[2] = {-INFINITY, -INFINITY};
 #pragma unroll
         for (int half = 0; half < 2; half++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
             {
                 int key = base + warp * 16 + half * 8 + q * 2 + (e & 1);
-                scores[half][e] = key < end ? scores[half][e] * p.scale : -INFINITY;
+                scores[half][e] = key < end ? (scores[half][e] + others[half][e]) * p.scale : -INFINITY;
                 top[e >> 1] = fmaxf(top[e >> 1], scores[half][e]);
             }
 #pragma unroll
@@ -264,105 +167,83 @@ __device__ void attend(const LatentArguments& p)
             totals[warp][g + r * 8] = total[r];
     }
     __syncthreads();
-    int place = token * gridDim.y + blockIdx.y;
-    float* mine = p.partial + ((long long)place * p.parts + blockIdx.x / (TEAMS ? TEAM : 1)) * 16 * LATENT_PITCH;
-    bool whole = parts <= (TEAMS ? TEAM : 1);
     float* own = (float*)memory; // [16, LATENT_PITCH]: the keys are done with
 #pragma unroll
     for (int r = 0; r < 2; r++)
     {
         int row = g + r * 8;
         float all = totals[0][row] + totals[1][row] + totals[2][row] + totals[3][row];
-        float* to = TEAMS ? own + row * LATENT_PITCH : whole ? floats(p.output, token) + (firstHead + row) * RANK : mine + row * LATENT_PITCH;
-        if (!TEAMS && whole && firstHead + row >= p.heads)
+        float* to = SPLIT ? own + row * LATENT_PITCH : floats(p.output, token) + (firstHead + row) * RANK;
+        if (!SPLIT && firstHead + row >= p.heads)
             continue;
-        float factor = !TEAMS && whole ? 1 / all : 1.0f;
+        float factor = SPLIT ? 1.0f : 1 / all;
 #pragma unroll
         for (int i = 0; i < 16; i += 4)
 #pragma unroll
             for (int e = 0; e < 2; e++)
                 *(float4*)(to + warp * 128 + i / 8 * 64 + (2 * q + e) * 8 + i % 8) = make_float4(
                     sums[i][r * 2 + e] * factor, sums[i + 1][r * 2 + e] * factor, sums[i + 2][r * 2 + e] * factor, sums[i + 3][r * 2 + e] * factor);
-        if ((TEAMS || !whole) && q == 0 && warp == 0)
-            to[RANK] = most[r], to[RANK + 1] = all;
+        if (SPLIT && q == 0 && warp == 0)
+            *(float4*)(to + RANK) = make_float4(most[r], all, 0, 0);
     }
-    if (!TEAMS)
+    if (!SPLIT)
         return;
     meet();
-    // Each block adds up its share of the columns over all blocks.
-    for (int item = blockIdx.x % TEAM * (16 * RANK / 4 / TEAM) + threadIdx.x, i = 0; i < 16 * RANK / 4 / TEAM / 128; i++, item += 128)
+    // Each block adds up its share of the rows over all blocks of its team, a thread four columns of a row.
+    int place = token * gridDim.y + blockIdx.y, rank = blockIdx.x % TEAM, column = threadIdx.x * 4, each = p.parts / TEAM;
+    float* partial = p.partial + (long long)place * each * 16 * LATENT_PITCH;
+    auto finish = [&](int row, const Share& whole)
     {
-        int row = item / (RANK / 4), column = item % (RANK / 4) * 4;
-        float4 theirs[TEAM], ends[TEAM], sum = make_float4(0, 0, 0, 0);
-        float best = -INFINITY, all = 0;
+        float4 sum = whole.sum;
+        if (firstHead + row < p.heads)
+            *(float4*)(floats(p.output, token) + (firstHead + row) * RANK + column) = make_float4(sum.x / whole.total, sum.y / whole.total, sum.z / whole.total, sum.w / whole.total);
+    };
+    for (int row = rank; row < 16; row += TEAM)
+    {
+        float4 theirs[TEAM], ends[TEAM];
 #pragma unroll
-        for (int part = 0; part < TEAM; part++)
-        {
-            theirs[part] = peek(own + row * LATENT_PITCH + column, part), ends[part] = peek(own + row * LATENT_PITCH + RANK, part);
-            best = fmaxf(best, ends[part].x);
-        }
+        for (int i = 0; i < TEAM; i++)
+            theirs[i] = peek(own + row * LATENT_PITCH + column, i), ends[i] = peek(own + row * LATENT_PITCH + RANK, i);
+        Share mine = {make_float4(0, 0, 0, 0), -INFINITY, 0};
 #pragma unroll
-        for (int part = 0; part < TEAM; part++)
+        for (int i = 0; i < TEAM; i++)
+            mine.add(theirs[i], ends[i]);
+        if (teams == 1)
+            finish(row, mine);
+        else
         {
-            float factor = ends[part].x == -INFINITY ? 0.0f : __expf(ends[part].x - best);
-            sum.x += theirs[part].x * factor, sum.y += theirs[part].y * factor, sum.z += theirs[part].z * factor, sum.w += theirs[part].w * factor;
-            all += ends[part].y * factor;
+            float* to = partial + (blockIdx.x / TEAM * 16 + row) * LATENT_PITCH;
+            *(float4*)(to + column) = mine.sum;
+            if (column == 0)
+                *(float4*)(to + RANK) = make_float4(mine.most, mine.total, 0, 0);
         }
-        if (whole)
-        {
-            if (firstHead + row < p.heads)
-                *(float4*)(floats(p.output, token) + (firstHead + row) * RANK + column) = make_float4(sum.x / all, sum.y / all, sum.z / all, sum.w / all);
-            continue;
-        }
-        *(float4*)(mine + row * LATENT_PITCH + column) = sum;
-        if (column == 0)
-            mine[row * LATENT_PITCH + RANK] = best, mine[row * LATENT_PITCH + RANK + 1] = all;
     }
-    meet();
+    arrive(); // others may still read this block's memory
+    if (teams > 1)
+    {
+        int* ticket = p.tickets + place * TEAM + rank;
+        __threadfence();
+        __syncthreads();
+        if (threadIdx.x == 0)
+            arrived = atomicAdd(ticket, 1);
+        __syncthreads();
+        for (int row = rank; arrived == teams - 1 && row < 16; row += TEAM)
+        {
+            __threadfence();
+            Share mine = {make_float4(0, 0, 0, 0), -INFINITY, 0};
+#pragma unroll 4
+            for (int team = 0; team < teams; team++)
+            {
+                const float* from = partial + (team * 16 + row) * LATENT_PITCH;
+                mine.add(loadFresh(from + column), loadFresh(from + RANK));
+            }
+            finish(row, mine);
+        }
+        if (threadIdx.x == 0 && arrived == teams - 1)
+            *ticket = 0;
+    }
+    gather();
 }
 
 extern "C" __global__ void __launch_bounds__(128) attendLatent(LatentArguments p) { attend<false>(p); }
-#if __CUDA_ARCH__ >= 900
 extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) __launch_bounds__(128) attendLatentFew(LatentArguments p) { attend<true>(p); }
-#endif
-
-// Adds the parts of a head up in order: a block per head and token.
-extern "C" __global__ void __launch_bounds__(128) mergeLatent(LatentArguments p)
-{
-    __shared__ float shares[1024];
-    enter();
-    int head = blockIdx.x, token = blockIdx.y, lane = threadIdx.x & 31;
-    int limit = *ints(p.batch.positions, token) + 1, size = partSize(limit, 64, 2048), parts = (limit + size - 1) / size;
-    if (p.teams)
-        parts = (parts + TEAM - 1) / TEAM;
-    if (parts == 1)
-        return;
-    int place = token * ((p.heads + 15) / 16) + head / 16;
-    const float* from = p.partial + ((long long)place * p.parts * 16 + head % 16) * LATENT_PITCH;
-    if (threadIdx.x < 32)
-    {
-        float most = -INFINITY, total = 0;
-        for (int part = lane; part < parts; part += 32)
-            most = fmaxf(most, from[part * 16 * LATENT_PITCH + RANK]);
-        most = warpMax(most);
-        for (int part = lane; part < parts; part += 32)
-        {
-            float share = __expf(from[part * 16 * LATENT_PITCH + RANK] - most);
-            shares[part] = share;
-            total += share * from[part * 16 * LATENT_PITCH + RANK + 1];
-        }
-        total = warpSum(total);
-        for (int part = lane; part < parts; part += 32)
-            shares[part] /= total;
-    }
-    __syncthreads();
-    float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll 8
-    for (int part = 0; part < parts; part++)
-    {
-        float4 theirs = *(const float4*)(from + part * 16 * LATENT_PITCH + threadIdx.x * 4);
-        float share = shares[part];
-        sum.x += share * theirs.x, sum.y += share * theirs.y, sum.z += share * theirs.z, sum.w += share * theirs.w;
-    }
-    *(float4*)(floats(p.output, token) + head * RANK + threadIdx.x * 4) = sum;
-}

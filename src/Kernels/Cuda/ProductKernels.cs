@@ -18,7 +18,7 @@ internal enum ProductForm
 /// <param name="splits">Inputs are taken as two bfloat16 halves.</param>
 internal sealed class ProductKernels(KernelLibrary library, bool splits)
 {
-    private const int Tiles = 3, Forms = 4, Kinds = 3, Sizes = 3;
+    private const int Tiles = 3, Forms = 4, Kinds = 3, Sizes = 4;
     private readonly Kernel?[] kernels = new Kernel?[Kinds * Tiles * Forms * Sizes];
 
     /// <summary>A kernel and the shared memory it is launched with.</summary>
@@ -26,14 +26,19 @@ internal sealed class ProductKernels(KernelLibrary library, bool splits)
     /// <param name="kind">1 for bfloat16 weights, 2 for 8-bit blocks, 3 for 8-bit floats.</param>
     /// <param name="tokens">Tokens that it is made for; more take several turns.</param>
     /// <param name="warps">4, 8 or 16 warps of a block.</param>
-    public (Kernel Kernel, int SharedBytes) this[ProductForm form, int kind, int tokens, int warps]
+    /// <param name="tall">A block has 32 rows instead of 16.</param>
+    public (Kernel Kernel, int SharedBytes) this[ProductForm form, int kind, int tokens, int warps, bool tall]
     {
         get
         {
-            int tile = tokens <= 8 ? 0 : tokens <= 16 ? 1 : 2, size = warps / 8;
+            int tile = tokens <= 8 ? 0 : tokens <= 16 ? 1 : 2, size = tall ? 3 : warps / 8;
             bool gated = form is ProductForm.LinearGated or ProductForm.GroupedGated;
             // Pieces that a warp has on their way: enough for 768, 2048 or 4096 columns to be under way at once.
-            int depth = gated ? 4 : size == 0 ? 6 : 8, bytes = warps * depth * (gated ? 2 : 1) * 64 * (kind == 1 ? 16 : 8);
+            int depth = gated || (tall && warps == 8) ? 4 : warps == 4 ? 6 : 8, bytes = warps * depth * (gated || tall ? 2 : 1) * 64 * (kind == 1 ? 16 : 8);
+            // Two tiles of tokens in one half each leave registers for a third block: then all of a projection's blocks are there at once.
+            bool third = tile == 1 && !splits && form == ProductForm.Linear && warps == 8;
+            int batch = tile == 0 ? depth / 2 : tile == 2 || (tall && third) ? 2 : third ? 4 : depth;
+            int blocks = third ? 3 : tall && warps == 4 ? 4 : Blocks(warps, gated, roomy: splits || tile > 0);
             ref Kernel? kernel = ref kernels[(((((kind - 1) * Tiles) + tile) * Forms) + (int)form) * Sizes + size];
             kernel ??= new Kernel(
                 library, "Products.cu", form switch
@@ -45,7 +50,7 @@ internal sealed class ProductKernels(KernelLibrary library, bool splits)
                 },
                 bytes,
                 $"{(gated ? "#define GATES\n" : "")}#define KIND {kind}\n#define TILES {1 << tile}\n#define SPLIT {(splits ? "true" : "false")}\n" +
-                $"#define WARPS {warps}\n#define DEPTH {depth}\n#define BLOCKS {Blocks(warps, gated, roomy: splits || tile > 0)}\n");
+                $"#define WARPS {warps}\n#define DEPTH {depth}\n#define BATCH {batch}\n#define HEIGHT {(tall ? 2 : 1)}\n#define BLOCKS {blocks}\n");
             return (kernel, bytes);
         }
     }

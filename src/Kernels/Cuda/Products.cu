@@ -121,14 +121,14 @@ __device__ inline bool findPairs(const ProductArguments& p, u16* list, int* coun
 template <int FORMAT, int COUNT, bool HALVES, bool GATED, bool GROUPED>
 __device__ void product(const ProductArguments& p)
 {
-    constexpr int PARTS = GATED ? 2 : 1, BATCH = COUNT == 1 ? DEPTH / 2 : COUNT == 2 ? DEPTH : 2;
+    constexpr int PARTS = GATED ? 2 : HEIGHT;
     typedef Slice<FORMAT> Piece;
     extern __shared__ __align__(16) char memory[]; // [WARPS, DEPTH, PARTS, 2, 32] pieces, then the warps' sums
     __shared__ u16 list[GROUPED ? MOST_PAIRS : 1];
     __shared__ int counts[WARPS];
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
     const Weight& w = p.weight;
-    int width = GATED ? w.rows / 2 : w.rows, firstRow = blockIdx.x * 16, blocks = w.stride / 32;
+    int width = GATED ? w.rows / 2 : w.rows, firstRow = blockIdx.x * 16 * HEIGHT, blocks = w.stride / 32;
     int count = p.input.rows, expert = 0;
     const int* chosen = nullptr;
     if (GROUPED)
@@ -148,8 +148,8 @@ __device__ void product(const ProductArguments& p)
     for (int part = 0; part < PARTS; part++)
         for (int half = 0; half < 2; half++)
         {
-            int row = firstRow + g + half * 8;
-            rows[part][half] = (long long)expert * w.rows + part * width + (row < width ? row : width - 1);
+            int row = firstRow + g + half * 8 + (GATED ? 0 : part * 16);
+            rows[part][half] = (long long)expert * w.rows + (GATED ? part * width : 0) + (row < width ? row : width - 1);
         }
     Piece* pieces = (Piece*)memory + warp * DEPTH * PARTS * 64 + lane;
     float scales[FORMAT == 1 ? 1 : DEPTH][PARTS][2];
@@ -270,35 +270,37 @@ __device__ void product(const ProductArguments& p)
             for (int part = 0; part < PARTS; part++)
                 *(float4*)(partial + (warp * PARTS + part) * 128 + lane * 4) = make_float4(sums[part][tile][0], sums[part][tile][1], sums[part][tile][2], sums[part][tile][3]);
             __syncthreads();
-            if (threadIdx.x >= 128)
-                continue;
             // One thread for each (row, token) of the tile: token by token, rows side by side.
-            int token = first + tile * 8 + threadIdx.x / 16, inTile = threadIdx.x % 16, row = firstRow + inTile;
-            if (token >= count || row >= width)
-                continue;
-            int at = ((inTile & 7) * 4 + ((threadIdx.x / 16) >> 1)) * 4 + (inTile >> 3) * 2 + ((threadIdx.x / 16) & 1);
-            float sum = 0, other = 0;
+            for (int item = threadIdx.x; item < 128 * HEIGHT; item += WARPS * 32)
+            {
+                int inTile = item % 16, half = item / 128, column = item % 128 / 16, token = first + tile * 8 + column, row = firstRow + half * 16 + inTile;
+                if (token >= count || row >= width)
+                    continue;
+                int at = half * 128 + ((inTile & 7) * 4 + (column >> 1)) * 4 + (inTile >> 3) * 2 + (column & 1);
+                float sum = 0, other = 0;
 #pragma unroll
-            for (int i = 0; i < WARPS; i++)
-            {
-                sum += partial[i * PARTS * 128 + at];
+                for (int i = 0; i < WARPS; i++)
+                {
+                    sum += partial[i * PARTS * 128 + at];
+                    if (GATED)
+                        other += partial[i * PARTS * 128 + 128 + at];
+                }
+                if (p.bias.address)
+                {
+                    sum += floats(p.bias, 0)[row];
+                    if (GATED)
+                        other += floats(p.bias, 0)[width + row];
+                }
                 if (GATED)
-                    other += partial[i * PARTS * 128 + 128 + at];
+                    sum = silu(sum) * other;
+                floats(p.output, pairAt(token))[row] = sum;
             }
-            if (p.bias.address)
-            {
-                sum += floats(p.bias, 0)[row];
-                if (GATED)
-                    other += floats(p.bias, 0)[width + row];
-            }
-            if (GATED)
-                sum = silu(sum) * other;
-            floats(p.output, pairAt(token))[row] = sum;
         }
     }
 }
 
-// KIND (1: bfloat16, 2: 8-bit blocks, 3: 8-bit floats), TILES, SPLIT, WARPS, DEPTH and BLOCKS are set when the text is compiled.
+// KIND (1: bfloat16, 2: 8-bit blocks, 3: 8-bit floats), TILES, SPLIT, WARPS, DEPTH, BATCH (blocks of columns whose tokens are on their
+// way together), HEIGHT (16 rows of a block, once or twice) and BLOCKS are set when the text is compiled.
 #define PRODUCT(name, gated, grouped) \
     extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) name(ProductArguments p) { product<KIND, TILES, SPLIT, gated, grouped>(p); }
 #ifdef GATES

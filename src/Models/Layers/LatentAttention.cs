@@ -54,11 +54,7 @@ public sealed class LatentAttention(
             backend.Linear(query, compressed, queryUp);
         }
         Tensor latent = projected.Cut(down.Rows - latentColumns, latentColumns);
-        Tensor plain = latent.Cut(0, shape.Rank);
-        backend.RmsNorm(plain, plain, latentGain, epsilon);
-        backend.Rope(latent, batch.Positions, rope, latentColumns, shape.Rank, interleaved);
-        backend.Rope(query, batch.Positions, rope, shape.Plain + shape.Rope, shape.Plain, interleaved);
-        backend.WriteCache(cache[layer, 0], latent, batch, 1);
+        backend.PrepareLatents(query, latent, new LatentPreparation(latentGain, epsilon, rope, interleaved), shape, cache[layer, 0], batch);
         backend.LatentAttention(attended, query, cache[layer, 0], expand, batch, shape);
         backend.Linear(output, attended, outputWeight, outputBias);
     }

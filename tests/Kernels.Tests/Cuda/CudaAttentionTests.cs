@@ -110,13 +110,16 @@ public sealed class CudaAttentionTests(CudaDevice device)
     [InlineData(8, 1, 128, true, 0, 513)]
     [InlineData(40, 4, 128, false, 0, 300)]
     [InlineData(16, 1, 64, true, 50, 640)]
+    [InlineData(7, 1, 128, true, 0, 4200)]
+    [InlineData(12, 1, 64, false, 0, 9000)]
     public void Attention_that_prepares_its_heads_agrees_with_the_naive_twin(int heads, int cacheHeads, int width, bool norms, int window, int longest)
     {
+        const int Blocks = 600;
         using Mirror mirror = device.Open(width, ElementType.BF16);
-        PagedBatch batch = AttentionTests.Batch(mirror.Host, (1, 17), (1, longest), (1, 1));
-        Tensor projected = mirror.Host.Normal(batch.Tokens, (heads + 2 * cacheHeads) * width), table = mirror.Host.Normal(700, width);
+        PagedBatch batch = AttentionTests.Batch(mirror.Host, Blocks, [(1, 17), (1, longest), (1, 1)]);
+        Tensor projected = mirror.Host.Normal(batch.Tokens, (heads + 2 * cacheHeads) * width), table = mirror.Host.Normal(Math.Max(700, longest), width);
         (Tensor query, Tensor key) = norms ? (mirror.Host.Normal(1, width), mirror.Host.Normal(1, width)) : default;
-        (Tensor keys, Tensor values) = (AttentionTests.Cache(mirror.Host, ElementType.BF16, cacheHeads * width), AttentionTests.Cache(mirror.Host, ElementType.BF16, cacheHeads * width));
+        (Tensor keys, Tensor values) = (AttentionTests.Cache(mirror.Host, ElementType.BF16, cacheHeads * width, Blocks), AttentionTests.Cache(mirror.Host, ElementType.BF16, cacheHeads * width, Blocks));
         (Tensor k, Tensor v, PagedBatch where) = (mirror.Up(keys), mirror.Up(values), mirror.Up(batch));
         HeadPreparation how = new(heads, cacheHeads, width, mirror.Up(query), mirror.Up(key), 1e-5f, mirror.Up(table));
         Tensor expected = mirror.Host.Empty(batch.Tokens, heads * width), actual = mirror.Poisoned(batch.Tokens, heads * width);
@@ -132,5 +135,40 @@ public sealed class CudaAttentionTests(CudaDevice device)
         mirror.Near(expected, actual, 1e-2, $"{heads}/{cacheHeads} x {width}");
         mirror.Near(keys, k, 1e-3, "keys");
         mirror.Near(values, v, 1e-6, "values");
+    }
+
+    [Theory]
+    [InlineData(3, 24, 64, 16, 512, true, ElementType.BF16)]
+    [InlineData(20, 140, 64, 24, 512, false, ElementType.BF16)]
+    [InlineData(3, 10, 6, 12, 20, true, ElementType.BF16)]
+    [InlineData(6, 64, 32, 64, 128, false, ElementType.F32)]
+    public void Latent_attention_that_prepares_its_rows_agrees_with_the_naive_twin(int heads, int plain, int rope, int value, int rank, bool interleaved, ElementType type)
+    {
+        const int Blocks = 96;
+        LatentShape shape = new(heads, plain, rope, value, rank, 0.1f);
+        foreach (bool decode in new[] { false, true })
+        {
+            using Mirror mirror = device.Open(rank, type);
+            PagedBatch batch = decode
+                ? AttentionTests.Batch(mirror.Host, Blocks, [(1, 300), (1, 5), (1, 64), (1, 1), (1, 690)])
+                : AttentionTests.Batch(mirror.Host, (1, 150), (12, 140), (2, 2), (1, 17));
+            (Weight gpu, Weight naive) = mirror.Weight(type, 1, heads * (plain + value), rank);
+            Tensor cache = AttentionTests.Cache(mirror.Host, type, rank + rope, Blocks), table = mirror.Host.Normal(700, rope), gain = mirror.Host.Normal(1, rank);
+            Tensor query = mirror.Host.Normal(batch.Tokens, heads * (plain + rope)), latent = mirror.Host.Normal(batch.Tokens, rank + rope);
+            Tensor expected = mirror.Host.Empty(batch.Tokens, heads * value), actual = mirror.Poisoned(batch.Tokens, heads * value);
+            (Tensor there, PagedBatch where) = (mirror.Up(cache), mirror.Up(batch));
+            LatentPreparation how = new(mirror.Up(gain), 1e-5f, mirror.Up(table), interleaved);
+            for (int round = 0; round < 2; round++)
+            {
+                // The first round may grow a buffer between the two, which sends the preparation off on its own.
+                Tensor queries = mirror.Up(query);
+                mirror.Gpu.PrepareLatents(queries, mirror.Up(latent), how, shape, there, where);
+                mirror.Gpu.LatentAttention(actual, queries, there, gpu, where, shape);
+            }
+            mirror.Naive.PrepareLatents(query, latent, new LatentPreparation(gain, 1e-5f, table, interleaved), shape, cache, batch);
+            mirror.Naive.LatentAttention(expected, query, cache, naive, batch, shape);
+            mirror.Near(expected, actual, type == ElementType.BF16 ? 1e-2 : 1e-4, $"{shape}, decode {decode}");
+            mirror.Near(cache, there, type == ElementType.BF16 ? 1e-2 : 1e-5, "the cache");
+        }
     }
 }

@@ -35,6 +35,28 @@ public sealed class CudaProductTests(CudaDevice device)
     }
 
     [Theory]
+    [InlineData(ElementType.BF16, ElementType.BF16)]
+    [InlineData(ElementType.BF16, ElementType.F32)]
+    [InlineData(ElementType.Q8_0, ElementType.BF16)]
+    public void Rows_of_a_large_product_do_not_depend_on_those_beside_them(ElementType type, ElementType activations)
+    {
+        const int Rows = 18_009, Columns = 544;
+        using Mirror mirror = device.Open(Rows, activations);
+        (Weight gpu, Weight naive) = mirror.Weight(type, 1, Rows, Columns);
+        foreach (int tokens in new[] { 10, 19 })
+        {
+            Tensor input = mirror.Host.Normal(tokens, Columns), there = mirror.Up(input), expected = mirror.Host.Empty(tokens, Rows);
+            Tensor together = mirror.Poisoned(tokens, Rows), alone = mirror.Poisoned(tokens, Rows);
+            mirror.Naive.Linear(expected, input, naive);
+            mirror.Gpu.Linear(together, there, gpu);
+            for (int token = 0; token < tokens; token++)
+                mirror.Gpu.Linear(alone.Slice(token, 1), there.Slice(token, 1), gpu);
+            mirror.Near(expected, together, Tolerance(type, activations), $"{type}, {tokens} tokens");
+            Bench.Same(mirror.Down(alone), mirror.Down(together));
+        }
+    }
+
+    [Theory]
     [InlineData(ElementType.F32)]
     [InlineData(ElementType.BF16)]
     public void Linear_takes_columns_that_fill_no_vector(ElementType type)
