@@ -19,12 +19,31 @@ public sealed class CudaTests
         }
     }
 
+    /// <summary>Whether to take one case of a model and one run of it, for a sanitizer (XDS_CUDA_SMALL=1).</summary>
+    private static bool Small => Environment.GetEnvironmentVariable("XDS_CUDA_SMALL") == "1";
+
     [Theory]
     [MemberData(nameof(Tiny))]
     public void Models_follow_the_reference(string folder)
     {
-        foreach (int chunk in new[] { int.MaxValue, 7 })
+        foreach (int chunk in Small ? [7] : new[] { int.MaxValue, 7 })
             Follow(folder, chunk);
+    }
+
+    [Fact]
+    public void The_embedded_model_follows_the_naive_twin()
+    {
+        string folder = Path.Combine(Places.Root, "models", "nano-moe");
+        Assert.SkipUnless(File.Exists(Path.Combine(folder, "nano-moe-q8_0.gguf")), "The embedded model is absent.");
+        using var gpu = new LoadedModel(folder, Open(ElementType.F32));
+        using var twin = new LoadedModel(folder, Backends.Create("naive"));
+        Random random = new(5);
+        foreach (int length in Small ? [9] : new[] { 9, 30 })
+        {
+            int[] prompt = [.. Enumerable.Range(0, length).Select(_ => random.Next(twin.Model.Config.VocabularySize))];
+            using Runner runner = gpu.CreateRunner(), slow = twin.CreateRunner();
+            GoldenCase.Of(slow, prompt, Small ? 4 : 48).Check(runner, 7);
+        }
     }
 
     [Theory]
@@ -44,7 +63,7 @@ public sealed class CudaTests
         using ImageBuffers buffers = encoder.CreateBuffers(loaded.Backend);
         using Arena arena = loaded.Backend.CreateArena(Arena.BytesFor(ElementType.F32, encoder.Shape.Rows, encoder.Columns));
         Tensor rows = arena.Allocate(ElementType.F32, encoder.Shape.Rows, encoder.Columns);
-        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        foreach (GoldenCase golden in Cases(folder))
         {
             using Runner runner = loaded.CreateRunner();
             encoder.Encode(loaded.Backend, rows, golden.Pixels!, buffers);
@@ -72,7 +91,7 @@ public sealed class CudaTests
     private static void Follow(string folder, int chunk)
     {
         using var loaded = new LoadedModel(folder, Open(ElementType.F32));
-        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        foreach (GoldenCase golden in Cases(folder))
         {
             using Runner runner = loaded.CreateRunner();
             golden.Check(runner, chunk);
@@ -83,7 +102,7 @@ public sealed class CudaTests
     private static void Approach(string folder, ElementType? quantization, float tolerance)
     {
         using var loaded = new LoadedModel(folder, Open(ElementType.BF16), new ModelOptions(ElementType.BF16, quantization));
-        foreach (GoldenCase golden in GoldenCase.Read(folder))
+        foreach (GoldenCase golden in Cases(folder))
         {
             using Runner runner = loaded.CreateRunner();
             float[] logits = runner.Prefill(new Sequence(golden.Prompt))[^1];
@@ -92,6 +111,8 @@ public sealed class CudaTests
             Assert.True(worst <= tolerance, $"{folder}: a logit is off by {worst} of the range");
         }
     }
+
+    private static IEnumerable<GoldenCase> Cases(string folder) => GoldenCase.Read(folder).Take(Small ? 1 : int.MaxValue);
 
     private static CudaBackend Open(ElementType activations)
     {

@@ -33,6 +33,21 @@ internal sealed record GoldenCase(int[] Prompt, int[] Greedy, float[] Margins, i
             item["prompt_logprob_sum"]!.GetValue<double>()))];
     }
 
+    /// <summary>What another model makes of a prompt, as a case for this one.</summary>
+    /// <param name="runner">Drives the other.</param>
+    /// <param name="prompt">The prompt.</param>
+    /// <param name="tokens">Length of the answer.</param>
+    public static GoldenCase Of(Runner runner, int[] prompt, int tokens)
+    {
+        int[] greedy = runner.Greedy(new Sequence(prompt), tokens);
+        float[][] rows = runner.Prefill(new Sequence([.. prompt, .. greedy]));
+        float[][] sorted = [.. rows[(prompt.Length - 1)..^1].Select(row => row.OrderDescending().Take(2).ToArray())];
+        float[] last = rows[prompt.Length - 1];
+        return new GoldenCase(
+            prompt, greedy, [.. sorted.Select(best => best[0] - best[1])], [.. Enumerable.Range(0, last.Length)], last,
+            Enumerable.Range(1, prompt.Length - 1).Sum(i => LogSoftmax(rows[i - 1], prompt[i])));
+    }
+
     /// <summary>Checks prefill and greedy decoding of a model against this case.</summary>
     /// <param name="runner">Drives the model.</param>
     /// <param name="chunk">Most prompt tokens in a step.</param>

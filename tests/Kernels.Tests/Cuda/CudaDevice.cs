@@ -22,6 +22,9 @@ public sealed class CudaDevice : IDisposable
         }
     }
 
+    /// <summary>Whether to take small sizes, as a sanitizer needs, under which a kernel takes hundreds of times as long (XDS_CUDA_SMALL=1).</summary>
+    public static bool Small => Environment.GetEnvironmentVariable("XDS_CUDA_SMALL") == "1";
+
     /// <summary>Memory, values and comparisons for one test; skips it where there is no GPU.</summary>
     /// <param name="seed">Of the values.</param>
     /// <param name="activations">F32 or BF16.</param>
