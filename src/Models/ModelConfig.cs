@@ -98,7 +98,7 @@ public sealed record ModelConfig
         var reader = new ConfigReader(config, "config.json");
         ModelConfig model = Families.Family.For(reader).Read(reader);
         int labels = LabelsOf(reader); // the head is the whole model's, not the text model's
-        IReadOnlyList<string> names = [.. Enumerable.Range(0, labels).Select(label => NameOf(reader, label))];
+        IReadOnlyList<string> names = labels == 0 ? [] : [.. Enumerable.Range(0, labels).Select(label => NameOf(reader, label))];
         if (reader.Section("text_config") is { } text && !reader.Has("eos_token_id"))
             reader = text;
         var extra = generation is null ? null : new ConfigReader(generation, "generation_config.json");
