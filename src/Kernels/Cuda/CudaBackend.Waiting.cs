@@ -39,7 +39,7 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Whether a norm behind attention may be joined by the router and the choice.</summary>
     private bool MayJoin(in NormArguments norm) =>
-        driver.Architecture >= 90 && norm.Residual.Rows <= FewTokens && norm.Gain.Columns == norm.Residual.Columns && norm.Gain.Columns % 4 == 0
+        driver.Architecture >= 90 && driver.SharedBytes >= MostStepBytes && norm.Residual.Rows <= FewTokens && norm.Gain.Columns == norm.Residual.Columns && norm.Gain.Columns % 4 == 0
         && norm.Gain.Columns <= MostNormed && Vectors(norm.Output) + Vectors(norm.Residual) + Vectors(norm.Delta) + Vectors(norm.Gain) == 4;
 
     /// <summary>Whether the heads may be prepared by the attention kernel itself: a row for each sequence, halves rotated over the whole head.</summary>
