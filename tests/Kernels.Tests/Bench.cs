@@ -5,14 +5,14 @@ namespace XDeepServe.Kernels.Tests;
 /// <summary>Memory, random values and comparisons for tests that run one operation on two backends.</summary>
 internal sealed unsafe class Bench : IDisposable
 {
-    private readonly Arena arena;
+    private const long ArenaBytes = 1 << 20; // or as much as a tensor needs: memory is cleared, and most tests want little
+    private readonly Stack<Arena> arenas = new();
     private readonly List<Weight> weights = [];
 
     public Bench(int seed, CpuPath path = CpuPath.Auto, int threads = 2)
     {
         Random = new Random(seed);
         Cpu = new CpuBackend(new CpuOptions(threads, path));
-        arena = Naive.CreateArena(64 << 20);
     }
 
     public static TheoryData<CpuPath> Paths
@@ -34,7 +34,13 @@ internal sealed unsafe class Bench : IDisposable
 
     public CpuBackend Cpu { get; }
 
-    public Tensor Empty(int rows, int columns, ElementType type = ElementType.F32) => arena.Allocate(type, rows, columns);
+    public Tensor Empty(int rows, int columns, ElementType type = ElementType.F32)
+    {
+        long need = Arena.BytesFor(type, rows, columns);
+        if (!arenas.TryPeek(out Arena? arena) || arena.Used + need > arena.Bytes)
+            arenas.Push(arena = Naive.CreateArena(Math.Max(need, ArenaBytes)));
+        return arena.Allocate(type, rows, columns);
+    }
 
     public Tensor Normal(int rows, int columns, ElementType type = ElementType.F32, float scale = 1)
     {
@@ -143,7 +149,8 @@ internal sealed unsafe class Bench : IDisposable
     {
         foreach (Weight weight in weights)
             weight.Dispose();
-        arena.Dispose();
+        while (arenas.TryPop(out Arena? arena))
+            arena.Dispose();
         Cpu.Dispose();
         Naive.Dispose();
     }
