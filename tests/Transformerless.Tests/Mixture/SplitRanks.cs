@@ -16,6 +16,9 @@ internal sealed class SplitRanks : IDisposable
     private readonly MixtureOptions options;
     private readonly EngineOptions engine;
 
+    /// <summary>What a rank that is slow on purpose adds to a batch, or to a step.</summary>
+    public static TimeSpan Lag { get; } = TimeSpan.FromMilliseconds(20);
+
     private SplitRanks(string folder, SplitPlan plan, MixtureOptions options, EngineOptions engine)
     {
         checkpoint = Checkpoint.Open(folder);
@@ -42,7 +45,7 @@ internal sealed class SplitRanks : IDisposable
             ranks.Shells.Add(ranks.Shell(member));
         return ranks;
 
-        MixtureOptions Lagging(bool slow) => slow ? options with { Lag = TimeSpan.FromMilliseconds(10) } : options;
+        MixtureOptions Lagging(bool slow) => slow ? options with { Lag = Lag } : options;
     }
 
     /// <summary>A rank with experts that has gone is started again.</summary>
