@@ -113,7 +113,7 @@ public sealed class DataTests : IDisposable
     [InlineData("long.json", "[")]
     public void An_example_without_end_is_refused_before_it_is_read(string name, string before)
     {
-        string path = Path.Combine(folder, name);
+        string path = At(name);
         using (FileStream file = File.Create(path))
         {
             file.Write(Encoding.UTF8.GetBytes(before + "{\"prompt\":\""));
@@ -130,7 +130,7 @@ public sealed class DataTests : IDisposable
     [InlineData("long.json", "[", "]")]
     public void An_example_that_is_too_long_is_refused_though_it_ends(string name, string before, string behind)
     {
-        string path = Path.Combine(folder, name);
+        string path = At(name);
         File.WriteAllText(path, $$"""{{before}}{"prompt":"{{new string('a', (16 << 20) + 1)}}","chosen":"b","rejected":"c"}{{behind}}""");
         Assert.Contains("longer than 16777216 bytes", Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message, StringComparison.Ordinal);
     }
@@ -144,6 +144,23 @@ public sealed class DataTests : IDisposable
     }
 
     [Fact]
+    public void Images_are_files_beside_the_data_data_URLs_or_bytes()
+    {
+        string path = Write("seen.jsonl", Encoding.UTF8.GetBytes(string.Join('\n',
+            """{"prompt":"<image>Sky?","image":"a.png","chosen":"Blue.","rejected":"Red."}""",
+            """{"prompt":"<image>\nSky?","images":["b/a.png","/c.png","data:image/png;base64,AAAA"],"chosen":"Blue.","rejected":"Red."}""",
+            """{"prompt":"Sky?","images":[{"bytes":"AAAA","path":"a.png"},{"bytes":null,"path":"d.png"}],"chosen":"Blue.","rejected":"Red."}""")));
+        string[][] expected = [[At("a.png")], [At("b/a.png"), "/c.png", "data:image/png;base64,AAAA"], ["data:;base64,AAAA", At("d.png")]];
+        Assert.Equal(expected, PreferenceData.Pairs(path, new DataCounts()).Select(pair => pair.Prompt.Single(turn => turn.Content == "Sky?").Images));
+        string there = Path.Combine(Directory.CreateDirectory(At("there")).FullName, "seen.jsonl");
+        File.WriteAllLines(there, DataFile.Read(path).Select(row => row.ToJson(path, there)));
+        Assert.Equal(expected, PreferenceData.Pairs(there, new DataCounts()).Select(pair => pair.Prompt[0].Images));
+        Assert.Equal(File.ReadAllLines(path), DataFile.Read(path).Select(row => row.ToJson(path, At("other.jsonl"))));
+        foreach (string wrong in (string[])["\"image\":\"\"", "\"image\":3", "\"images\":[{\"bytes\":null}]", "\"images\":[null]"])
+            Assert.Contains("must name image files", Assert.Throws<DataException>(() => ReadPairs($$"""{"prompt":"Sky?",{{wrong}},"chosen":"Blue.","rejected":"Red."}""", out _)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Parquet_is_read_with_its_nested_rows()
     {
         ParquetPair[] rows = [.. Enumerable.Range(0, 250).Select(index => new ParquetPair
@@ -152,7 +169,7 @@ public sealed class DataTests : IDisposable
             Rejected = [new Turn { Role = "user", Content = $"q{index}" }, new Turn { Role = "assistant", Content = "no" }],
             Margin = index % 2 == 0 ? index : null,
         })];
-        string path = Path.Combine(folder, "pairs.parquet");
+        string path = At("pairs.parquet");
         await ParquetSerializer.SerializeAsync(rows, path, new Parquet.ParquetOptions { CompressionMethod = Parquet.CompressionMethod.Snappy, RowGroupSize = 100 }, cancellationToken: Cancel);
         PreferencePair[] pairs = [.. PreferenceData.Pairs(path, new DataCounts())];
         Assert.Equal(rows.Select((row, index) => ($"q{index}", "yes", "no", row.Margin)), pairs.Select(pair => (pair.Prompt[0].Content, pair.Chosen, pair.Rejected, pair.Margin)));
@@ -161,7 +178,7 @@ public sealed class DataTests : IDisposable
     [Fact]
     public async Task Broken_files_are_refused_by_name()
     {
-        string path = Path.Combine(folder, "pairs.parquet");
+        string path = At("pairs.parquet");
         await ParquetSerializer.SerializeAsync([new ParquetPair { Chosen = [new Turn { Role = "user", Content = new string('a', 1000) }] }], path, cancellationToken: Cancel);
         byte[] whole = File.ReadAllBytes(path);
         foreach (byte[] broken in (byte[][])[[], whole[..40], whole[..^3], [.. whole.Select((value, index) => index is > 4 and < 60 ? (byte)0xFF : value)]])
@@ -224,9 +241,11 @@ public sealed class DataTests : IDisposable
     private List<PreferencePair> ReadPairs(string text, out DataCounts counts) =>
         [.. PreferenceData.Pairs(Write("pairs.jsonl", Encoding.UTF8.GetBytes(text)), counts = new DataCounts())];
 
+    private string At(string name) => Path.Combine(folder, name);
+
     private string Write(string name, byte[] content)
     {
-        string path = Path.Combine(folder, name);
+        string path = At(name);
         using FileStream file = File.Create(path);
         using Stream stream = name.EndsWith(".gz", StringComparison.Ordinal) ? new GZipStream(file, CompressionLevel.Fastest) : file;
         stream.Write(content);

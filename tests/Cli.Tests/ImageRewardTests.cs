@@ -1,4 +1,5 @@
 using System.Text.Json;
+using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Scenes;
 using XDeepServe.Models.Images;
 
@@ -51,6 +52,20 @@ public sealed class ImageRewardTests : IDisposable
         (code, _, errors) = await CommandTests.Run("score", "--reward", "likelihood", "--prompt", "?", "--response", "one", "--image", At("0.png"));
         Assert.Equal(1, code);
         Assert.Contains("takes text only", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Pairs_that_are_kept_or_selected_keep_their_images()
+    {
+        string[] rows = [.. Enumerable.Range(0, 2).Select(i => $$"""{"prompt":"<image>\nDescribe the image.","{{(i == 0 ? "image\":\"0.png\"" : "images\":[\"1.png\"]")}},"chosen":"It is one.","rejected":"It is two.","score_chosen":2,"score_rejected":0.5}""")];
+        await File.WriteAllLinesAsync(At("pairs.jsonl"), [rows[0], """{"prompt":"q","chosen":"a","rejected":"a"}""", rows[1]], TestContext.Current.CancellationToken);
+        string other = Directory.CreateDirectory(At("other")).FullName, kept = Path.Combine(other, "kept.jsonl"), selected = At("selected.jsonl");
+        (int code, string _, string errors) = await CommandTests.Run("represent", At("pairs.jsonl"), "--feature", "reward", "--model", folder, "--load-format", "dummy", "--out", At("features"), "--kept", kept);
+        Assert.True(code == 0, errors);
+        (code, _, errors) = await CommandTests.Run("select", "--method", "all", "--candidates", At("features"), "--targets", At("features"), "--keep", "2", "--pairs", kept, "--out", selected);
+        Assert.True(code == 0, errors);
+        foreach (string file in new[] { kept, selected })
+            Assert.Equal([("Describe the image.", At("0.png"), 1.5), ("Describe the image.", At("1.png"), 1.5)], PreferenceData.Pairs(file, new DataCounts()).Select(pair => (pair.Prompt[0].Content, pair.Prompt[0].Images.Single(), pair.Margin!.Value)));
     }
 
     private async Task<double[]> Score(params string[] image)

@@ -61,6 +61,22 @@ public sealed class RunTests
     }
 
     [Fact]
+    public void Nothing_is_learnt_from_that_is_longer_than_the_model_reads()
+    {
+        using TinyModel tiny = new();
+        string pairs = tiny.Data("long.jsonl", Enumerable.Range(0, 5).Select(i => (object)new { prompt = string.Join(' ', Enumerable.Repeat("why", i == 4 ? 1100 : 3)), chosen = "Yes, because.", rejected = $"No {i}." }));
+        List<string> told = [];
+        Assert.True(new Run(tiny.Settings(pairs) with { MaxLength = 2048, TestData = [$"pairs={pairs}"] }, told.Add).Train("bt", null, Cancel));
+        Assert.StartsWith("max_length is 1024 in place of 2048", told[0], StringComparison.Ordinal);
+        Assert.Contains(told, line => line.Contains("5 read, 4 kept, dropped: 1 longer than max_length", StringComparison.Ordinal));
+        JsonNode line = JsonNode.Parse(File.ReadLines(tiny.At("out/test.jsonl")).Single())!;
+        Assert.Equal((5, 1), ((int)line["pairs"]!, (int)line["too_long"]!));
+        // Every better answer is the longer one: there is no length-balanced subset to tell of.
+        Assert.Null(line["length_balanced"]);
+        Assert.DoesNotContain("length-balanced", told[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Early_stopping_keeps_the_best_model()
     {
         using TinyModel tiny = new();

@@ -62,7 +62,7 @@ internal static class ParquetRows
         }
         catch (Exception broken) when (broken is not DataException)
         {
-            throw new DataException($"{place}: not a whole Parquet file ({broken.Message})", broken);
+            throw new DataException($"{place}: not a whole Parquet file, or one with data pages of version 2, of which few are read ({broken.Message}); write pages of version 1, as pandas and Hugging Face do where nothing else is said", broken);
         }
     }
 

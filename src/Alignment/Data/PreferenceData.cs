@@ -19,7 +19,11 @@ public static class PreferenceData
     /// <param name="path">The file (<see cref="DataFile"/>).</param>
     /// <param name="counts">Told of every example.</param>
     /// <exception cref="DataException">An example is wrong, or the file is broken.</exception>
-    public static IEnumerable<PreferencePair> Pairs(string path, DataCounts counts)
+    public static IEnumerable<PreferencePair> Pairs(string path, DataCounts counts) => PairsInRows(path, counts).Select(item => item.Pair);
+
+    /// <summary>Pairs of which one answer is preferred, each with the row that says it.</summary>
+    /// <inheritdoc cref="Pairs"/>
+    public static IEnumerable<(Row Row, PreferencePair Pair)> PairsInRows(string path, DataCounts counts)
     {
         foreach (Row row in DataFile.Read(path))
         {
@@ -32,15 +36,15 @@ public static class PreferenceData
                 counts.Drop(reason);
                 continue;
             }
-            yield return new PreferencePair
+            yield return (row, new PreferencePair
             {
                 Prompt = prompt,
                 Chosen = chosen!,
                 Rejected = rejected!,
-                Margin = row.Number("margin") ?? row.Number("score_chosen") - row.Number("score_rejected"),
+                Margin = row.Margin,
                 Subset = row.Name("subset"),
                 Cluster = PreferencePair.ClusterOf(prompt),
-            };
+            });
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using XDeepServe.Alignment.Prompts;
 
 namespace XDeepServe.Alignment.Data;
@@ -28,6 +29,9 @@ public sealed class Row(string place, JsonElement json)
 
     /// <summary>A number; null if absent.</summary>
     public double? Number(string field) => !Has(field) ? null : AsNumber(json.GetProperty(field)) ?? throw Wrong(field, "must be a finite number");
+
+    /// <summary>By how much the chosen answer is better: <c>margin</c>, or <c>score_chosen</c> less <c>score_rejected</c>; null if absent.</summary>
+    public double? Margin => Number("margin") ?? Number("score_chosen") - Number("score_rejected");
 
     /// <summary>A whole number that must be there.</summary>
     public int Integer(string field) => Required(field) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : throw Wrong(field, "must be a whole number");
@@ -78,17 +82,16 @@ public sealed class Row(string place, JsonElement json)
     }
 
     /// <summary>
-    /// A conversation with the row's images: <c>image</c> or <c>images</c>, files relative to the data's own. They belong to the first turn
-    /// of the user, whose text may hold a mark for each.
+    /// A conversation with the row's images: <c>image</c> or <c>images</c>, files relative to the data's own, data URLs, or Hugging Face's objects with
+    /// <c>bytes</c> and <c>path</c>. They belong to the first turn of the user, whose text may hold a mark for each.
     /// </summary>
     /// <param name="prompt">The conversation.</param>
     /// <param name="path">The data's file.</param>
     public IReadOnlyList<Message> WithImages(IReadOnlyList<Message> prompt, string path)
     {
-        IReadOnlyList<string> given = Has("image") ? [Text("image")] : Has("images") ? Texts("images") : [];
+        IReadOnlyList<string> given = Has("image") ? [Image("image", Required("image"))] : Has("images") ? [.. Items("images").Select(image => Image("images", image))] : [];
         if (given.Count == 0)
             return prompt;
-        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         Message[] turns = [.. prompt];
         int asked = Array.FindIndex(turns, turn => turn.Role == "user");
         if (asked < 0)
@@ -96,13 +99,47 @@ public sealed class Row(string place, JsonElement json)
         turns[asked] = turns[asked] with
         {
             Content = turns[asked].Content.Replace($"{Message.ImageMark}\n", "", StringComparison.Ordinal).Replace(Message.ImageMark, "", StringComparison.Ordinal).Trim(),
-            Images = [.. given.Select(name => Path.Combine(folder, name))],
+            Images = [.. given.Select(name => Within(Folder(path), name))],
         };
         return turns;
+
+        string Image(string field, JsonElement image) =>
+            image.ValueKind == JsonValueKind.String && Words(field, image) is { Length: > 0 } name ? name
+            : image.ValueKind != JsonValueKind.Object ? throw Unshown(field)
+            : Part(image, "bytes") is { } bytes ? $"data:;base64,{Words(field, bytes)}"
+            : Words(field, Part(image, "path") ?? throw Unshown(field));
+
+        static JsonElement? Part(JsonElement image, string name) => image.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value : null;
+
+        DataException Unshown(string field) => Wrong(field, "must name image files, or hold data URLs or objects with 'bytes' (in base64) or 'path'");
     }
 
     /// <summary>The object on one line of JSON.</summary>
     public string ToJson() => JsonSerializer.Serialize(json, Plain);
+
+    /// <summary>The object on one line of JSON that is to stand in another file: in another folder its images have their whole paths.</summary>
+    /// <param name="path">The data's file.</param>
+    /// <param name="target">The file that it is written to.</param>
+    public string ToJson(string path, string target)
+    {
+        string folder = Folder(path);
+        if (folder == Folder(target) || !(Has("image") || Has("images")))
+            return ToJson();
+        JsonObject copy = JsonNode.Parse(ToJson())!.AsObject();
+        if (copy["image"] is { } one)
+            copy["image"] = Moved(one);
+        if (copy["images"] is { } several && several.GetValueKind() == JsonValueKind.Array)
+            for (int at = 0; at < several.AsArray().Count; at++)
+                several[at] = Moved(several[at]);
+        return copy.ToJsonString(Plain);
+
+        JsonNode? Moved(JsonNode? image)
+        {
+            if (image is JsonObject parts && parts["bytes"] is null && parts["path"] is { } name)
+                parts["path"] = Moved(name.DeepClone());
+            return image?.GetValueKind() == JsonValueKind.String ? Within(folder, (string)image!) : image?.DeepClone();
+        }
+    }
 
     /// <summary>Says what is wrong with a field.</summary>
     /// <param name="field">Its name.</param>
@@ -122,6 +159,11 @@ public sealed class Row(string place, JsonElement json)
             throw Wrong(field, "holds text that is not Unicode (bytes that are not UTF-8, or half of a surrogate pair); write the file in UTF-8", broken);
         }
     }
+
+    private static string Folder(string path) => Path.GetDirectoryName(Path.GetFullPath(path))!;
+
+    // Whole paths and data URLs stay as they are.
+    private static string Within(string folder, string image) => image.StartsWith("data:", StringComparison.OrdinalIgnoreCase) ? image : Path.Combine(folder, image);
 
     private static JsonElement? Part(JsonElement item, string name, string other) =>
         item.TryGetProperty(name, out JsonElement value) || item.TryGetProperty(other, out value) ? value : null;

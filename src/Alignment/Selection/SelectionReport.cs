@@ -65,7 +65,7 @@ public sealed record SelectionReport
     /// <exception cref="DataException">The file does not have as many pairs as there are candidates.</exception>
     public void WritePairs(string source, string target)
     {
-        List<string> lines = [.. DataFile.Read(source).Select(row => row.ToJson())];
+        List<string> lines = [.. DataFile.Read(source).Select(row => row.ToJson(source, target))];
         if (lines.Count != Candidates)
             throw new DataException($"{source} has {lines.Count} pairs, but its features have {Candidates} rows; compute the features of this file.");
         File.WriteAllLines(target, Kept.Select(row => lines[row]));

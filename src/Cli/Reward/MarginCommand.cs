@@ -64,7 +64,7 @@ internal sealed class MarginCommand : Command
     private void Predict(MarginPredictor fitted, float[][] rows, List<Row> examples, ParseResult result)
     {
         double[] predicted = [.. rows.Select(row => fitted.Predict(row))];
-        double?[] labels = [.. examples.Select(row => row.Number("margin"))];
+        double?[] labels = [.. examples.Select(row => row.Margin)];
         if (labels.All(label => label is not null))
         {
             double[] known = [.. labels.Select(label => label!.Value)];
@@ -72,12 +72,12 @@ internal sealed class MarginCommand : Command
             Report(new MarginReport(known.Length, predicted.Zip(known, (one, other) => (one - other) * (one - other)).Average(), known.Average(label => (label - mean) * (label - mean)), Correlation.Pearson(predicted, known), Correlation.Spearman(predicted, known)), result, "against the margins in the file");
         }
         if (result.GetValue(output) is { } file)
-            File.WriteAllLines(file, examples.Select((row, index) => WithMargin(row, predicted[index])));
+            File.WriteAllLines(file, examples.Select((row, index) => WithMargin(row.ToJson(result.GetValue(pairs)!, file), predicted[index])));
     }
 
-    private static string WithMargin(Row row, double margin)
+    private static string WithMargin(string row, double margin)
     {
-        JsonObject pair = JsonNode.Parse(row.ToJson())!.AsObject();
+        JsonObject pair = JsonNode.Parse(row)!.AsObject();
         pair["margin"] = margin;
         return pair.ToJsonString(Plain);
     }

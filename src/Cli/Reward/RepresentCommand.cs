@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Rewards;
 using XDeepServe.Alignment.Selection;
@@ -10,11 +8,9 @@ namespace XDeepServe.Cli.Reward;
 /// <summary><c>xds represent</c>: features of preference pairs, for <c>xds select</c> and <c>xds margin</c>.</summary>
 internal sealed class RepresentCommand : Command
 {
-    private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
     private readonly Argument<string> file = new("pairs") { Description = "Preference pairs: JSON lines, an array or Parquet, in any form that trainers know." };
     private readonly Option<string> output = new("--out") { Description = "The feature file to write; one row for each pair.", Required = true };
-    private readonly Option<string?> kept = new("--kept") { Description = "Write the pairs that have a row, in their order, as JSON lines. Without it, pairs that have none are an error." };
+    private readonly Option<string?> kept = new("--kept") { Description = "Write the pairs that have a row, as they are and in their order, as JSON lines. Without it, pairs that have none are an error." };
     private readonly Option<string> feature = EngineFlags.Choice(
         "--feature", "'preference' (LRHP: the hidden state of the token that ends the pair), 'embedding' (a baseline: the mean hidden state over the text) or 'reward' (a baseline: the difference of a reward model's scores).",
         "preference", "preference", "embedding", "reward");
@@ -34,7 +30,7 @@ internal sealed class RepresentCommand : Command
         PairFeature wanted = Enum.Parse<PairFeature>(result.GetValue(feature)!, ignoreCase: true);
         string path = result.GetValue(file)!;
         DataCounts counts = new();
-        List<PreferencePair> pairs = [.. PreferenceData.Pairs(path, counts)];
+        List<(Row Row, PreferencePair Pair)> pairs = [.. PreferenceData.PairsInRows(path, counts)];
         if (pairs.Count == 0)
             throw new DataException($"{path} holds no pair ({counts}).");
         RequireWhole(result, path, counts);
@@ -42,13 +38,13 @@ internal sealed class RepresentCommand : Command
         {
             if (reader is null && wanted != PairFeature.Reward)
                 throw new ArgumentException("--reward length and --server have no model here to read from; they go with --feature reward.");
-            IReadOnlyList<float[]?> read = await new PairFeatures(reader!, tokenizer!, model).ReadAllAsync(pairs, wanted, cancel: cancel);
+            IReadOnlyList<float[]?> read = await new PairFeatures(reader!, tokenizer!, model).ReadAllAsync([.. pairs.Select(item => item.Pair)], wanted, cancel: cancel);
             for (int skipped = read.Count(row => row is null); skipped > 0; skipped--)
                 counts.Drop("too long");
             RequireWhole(result, path, counts);
             Write(result.GetValue(output)!, read, wanted);
             if (result.GetValue(kept) is { } list)
-                await File.WriteAllLinesAsync(list, pairs.Where((_, index) => read[index] is not null).Select(Line), CancellationToken.None);
+                await File.WriteAllLinesAsync(list, pairs.Where((_, index) => read[index] is not null).Select(item => item.Row.ToJson(path, list)), CancellationToken.None);
             Console.WriteLine(counts);
             return 0;
         });
@@ -71,14 +67,4 @@ internal sealed class RepresentCommand : Command
             writer.Append(row);
         writer.Complete();
     }
-
-    private static string Line(PreferencePair pair) => JsonSerializer.Serialize(
-        new
-        {
-            prompt = pair.Prompt.Select(message => new { role = message.Role, content = message.Content }),
-            chosen = pair.Chosen,
-            rejected = pair.Rejected,
-            margin = pair.Margin,
-            subset = pair.Subset,
-        }, Plain);
 }

@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Selection;
 using XDeepServe.Training.Settings;
@@ -52,7 +51,7 @@ public sealed class RovrmRun(RovrmSettings settings, Action<string> tell)
         if (File.Exists(selected))
             return selected;
         Directory.CreateDirectory(folder);
-        string[] candidates = [.. Lines(phase.Settings.TrainData)], targets = [.. Lines(targetFiles)];
+        string[] candidates = [.. Lines(phase.Settings.TrainData, selected)], targets = [.. Lines(targetFiles, selected)];
         Random random = new(settings.WarmUp.Seed);
         if (settings.Method == SelectionMethod.Random)
         {
@@ -96,19 +95,5 @@ public sealed class RovrmRun(RovrmSettings settings, Action<string> tell)
         File.Move(path + ".part", path, overwrite: true);
     }
 
-    // In another folder, images must be named by their whole path.
-    private static IEnumerable<string> Lines(IReadOnlyList<string> files)
-    {
-        foreach (string file in files)
-            foreach (Row row in DataFile.Read(file))
-            {
-                JsonObject json = JsonNode.Parse(row.ToJson())!.AsObject();
-                string folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
-                if (json["image"] is { } image)
-                    json["image"] = Path.Combine(folder, (string)image!);
-                if (json["images"] is JsonArray images)
-                    json["images"] = new JsonArray([.. images.Select(name => (JsonNode)Path.Combine(folder, (string)name!))]);
-                yield return json.ToJsonString();
-            }
-    }
+    private static IEnumerable<string> Lines(IReadOnlyList<string> files, string target) => files.SelectMany(file => DataFile.Read(file).Select(row => row.ToJson(file, target)));
 }

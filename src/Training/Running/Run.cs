@@ -14,6 +14,8 @@ namespace XDeepServe.Training.Running;
 /// <param name="tell">Told in words what happens.</param>
 public sealed class Run(TrainingSettings settings, Action<string> tell)
 {
+    private TrainingSettings settings = settings;
+
     /// <summary>Names of the stages.</summary>
     public static IReadOnlyList<string> Stages { get; } = ["pretrain", "sft", "bt", "gram-pretrain", "gram", "lrhp", "dpo"];
 
@@ -55,9 +57,10 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
     /// <returns>Whether the end was reached.</returns>
     public bool Train(string stageName, IWatcher? watcher, CancellationToken cancel)
     {
-        Tests tests = new(settings);
         TorchSharp.torch.Device device = Torch.Choose(settings.Device);
         using BaseModel model = new(settings.ModelNameOrPath, settings.FromScratch, TokenOf(stageName));
+        settings = Readable(model.Shape.MaxPositions);
+        Tests tests = new(settings);
         Stage stage = Make(stageName, model.Writer, settings);
         LoraSettings? adapters = settings.LoraR > 0 ? new LoraSettings(settings.LoraR, settings.LoraAlpha, settings.LoraTargetModules) : null;
         Dictionary<string, torch.Tensor> loaded = model.Load(stage.Scoring, adapters, settings.FromScratch, settings.Seed);
@@ -109,6 +112,15 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
                 : name.StartsWith(VisionTower.Projector, StringComparison.Ordinal) ? settings.FreezeMultiModalProjector : settings.FreezeLanguageModel);
 
         void Save(string folder, Func<string, Stream> create) => model.Save(folder, weights, stage.Scoring, adapters, create);
+    }
+
+    // What is longer than the model reads, the engine would refuse to serve.
+    private TrainingSettings Readable(int positions)
+    {
+        if (settings.MaxLength <= positions)
+            return settings;
+        tell($"max_length is {positions} in place of {settings.MaxLength}: {settings.ModelNameOrPath} reads no more (max_position_embeddings). To learn from longer text, raise that in its config.json.");
+        return settings with { MaxLength = positions };
     }
 
     private void WriteFeatures(Stage stage, Decoder network, string path, CancellationToken cancel)

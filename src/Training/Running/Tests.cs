@@ -81,7 +81,7 @@ public sealed class Tests
             line["accuracy_fitting"] = verdicts.Where(verdict => verdict.ChosenIsBetter is not null).Select(verdict => (double?)verdict.Correct).Average();
             (line["consistency"], line["length_only"], line["length_balanced"]) = (report.Consistency, report.LengthOnly, report.LengthBalanced?.Mean);
             line["subsets"] = report.Subsets.ToDictionary(subset => subset.Name, subset => Math.Round(subset.Accuracy, 4));
-            tell($"{line["file"]} ({report.Benchmark}): {report.Micro.Mean:P1} of {report.Pairs} pairs [{report.Micro.Low:P1}, {report.Micro.High:P1}], macro {report.Macro.Mean:P1}, length-balanced {report.LengthBalanced?.Mean:P1}, consistent {report.Consistency:P1}, longer answer {report.LengthOnly:P1}");
+            tell($"{line["file"]} ({report.Benchmark}): {report.Micro.Mean:P1} of {report.Pairs} pairs [{report.Micro.Low:P1}, {report.Micro.High:P1}], macro {report.Macro.Mean:P1}, {(report.LengthBalanced is { } balanced ? $"length-balanced {balanced.Mean:P1}, " : "")}consistent {report.Consistency:P1}, longer answer {report.LengthOnly:P1}");
         }
 
         void Described(Dictionary<string, object?> line, IReadOnlyList<CaptionScore> scores)

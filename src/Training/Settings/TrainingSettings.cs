@@ -71,7 +71,7 @@ public sealed record TrainingSettings
     public bool GradientCheckpointing { get; init; }
 
     /// <summary>Longest sequence.</summary>
-    [Description("Longest sequence in tokens: text is cut there, pairs beyond it are dropped and counted.")]
+    [Description("Longest sequence in tokens: text is cut there, pairs beyond it are dropped and counted. At most what the model's config.json says that it reads.")]
     public int MaxLength { get; init; } = 2048;
 
     /// <summary>Decoupled decay of matrices.</summary>
