@@ -33,7 +33,7 @@ public sealed class ParquetTests
         string message = Assert.Throws<DataException>(() => PreferenceData.Pairs(path, new DataCounts()).Count()).Message;
         Assert.Contains($"{path}, row group 1: not a whole Parquet file, or one with data pages of version 2", message, StringComparison.Ordinal);
         Assert.Contains("prompt/list/element/content", message, StringComparison.Ordinal);
-        Assert.Contains("write pages of version 1", message, StringComparison.Ordinal);
+        Assert.Contains("write version 1, as pandas", message, StringComparison.Ordinal);
     }
 
     private static (string Prompt, string Chosen, string Rejected, double? Margin, string Subset) Plain(PreferencePair pair) =>

@@ -77,6 +77,26 @@ public sealed class SelectCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task What_nothing_can_be_learnt_from_is_said_in_words()
+    {
+        Write("features", [.. Enumerable.Range(0, 24).Select(row => (float[])[row, 1])]);
+        await File.WriteAllLinesAsync(At("alike.jsonl"), Enumerable.Range(0, 24).Select(row => $$"""{"prompt":"{{row}}","chosen":"a","rejected":"b","margin":1.5}"""), TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(At("empty.jsonl"), "\n", TestContext.Current.CancellationToken);
+        foreach ((string word, string[] arguments) in new (string, string[])[]
+        {
+            ("every margin is 1.5; there is nothing to foretell", ["margin", "--features", At("features"), "--pairs", At("alike.jsonl")]),
+            ("give at least two", ["project", At("features"), "--limit", "1"]),
+            ("--limit must not be negative", ["eval", "pairs", At("alike.jsonl"), "--reward", "length", "--limit", "-1"]),
+            ("empty.jsonl holds no question", ["score", "--reward", "length", "--input", At("empty.jsonl")]),
+        })
+        {
+            (int code, string _, string errors) = await CommandTests.Run(arguments);
+            Assert.Equal(1, code);
+            Assert.Contains(word, errors, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task Pairs_are_represented_selected_and_given_margins()
     {
         string[] lines = [.. Enumerable.Range(0, 24).Select(row => $$"""{"prompt":"What is {{row}} and one?","chosen":"{{row + 1}}","rejected":"{{(row % 2 == 0 ? "A potato." : "I will not say.")}}","margin":{{row % 2}}}""")];

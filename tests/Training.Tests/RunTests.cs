@@ -307,6 +307,9 @@ public sealed class RunTests
         using Loaded loaded = new("bt", settings with { ModelNameOrPath = tiny.At($"out/checkpoint-{last}"), FromScratch = false, TrainData = [] });
         Assert.All(loaded.Weights.Masters.data<float>().ToArray(), value => Assert.True(float.IsFinite(value)));
         Assert.False(Directory.Exists(tiny.At("out/final")));
+        DataCounts counts = new();
+        Assert.Equal(4, loaded.Stage.Read(tiny.Pairs(4), counts).Count());
+        Assert.Equal("4 read, 4 kept (4 without a margin)", counts.ToString());
         settings = tiny.Settings(tiny.Pairs(4), "evaluated") with { UseMargin = true, EvalData = [huge] };
         Assert.Contains("the loss on eval_data is", Assert.Throws<TrainingException>(() => Train("bt", settings)).Message, StringComparison.Ordinal);
     }

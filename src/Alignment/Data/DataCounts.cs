@@ -5,7 +5,7 @@ namespace XDeepServe.Alignment.Data;
 /// <summary>How many examples were read, kept and dropped, and why. One reader's thread at a time.</summary>
 public sealed class DataCounts
 {
-    private readonly SortedDictionary<string, long> dropped = new(StringComparer.Ordinal);
+    private readonly SortedDictionary<string, long> dropped = new(StringComparer.Ordinal), remarks = new(StringComparer.Ordinal);
 
     /// <summary>Examples read.</summary>
     public long Read { get; private set; }
@@ -16,11 +16,9 @@ public sealed class DataCounts
     /// <summary>Examples dropped, by reason.</summary>
     public IReadOnlyDictionary<string, long> Dropped => dropped;
 
-    /// <summary>Examples kept, but cut to fit.</summary>
-    public long Truncated { get; private set; }
-
-    /// <summary>Counts an example, kept, as cut to fit.</summary>
-    public void Truncate() => Truncated++;
+    /// <summary>Counts an example, kept, of which something is to be said.</summary>
+    /// <param name="what">For example <c>truncated</c>.</param>
+    public void Remark(string what) => remarks[what] = remarks.GetValueOrDefault(what) + 1;
 
     /// <summary>Counts an example that was read.</summary>
     public void Add() => Read++;
@@ -31,5 +29,7 @@ public sealed class DataCounts
 
     /// <summary>One line for people.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Read} read, {Kept} kept{(Truncated == 0 ? "" : $" ({Truncated} truncated)")}{(dropped.Count == 0 ? "" : $", dropped: {string.Join(", ", dropped.Select(one => $"{one.Value} {one.Key}"))}")}");
+        $"{Read} read, {Kept} kept{(remarks.Count == 0 ? "" : $" ({List(remarks)})")}{(dropped.Count == 0 ? "" : $", dropped: {List(dropped)}")}");
+
+    private static string List(SortedDictionary<string, long> counted) => string.Join(", ", counted.Select(one => string.Create(CultureInfo.InvariantCulture, $"{one.Value} {one.Key}")));
 }

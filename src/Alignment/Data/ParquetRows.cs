@@ -11,6 +11,7 @@ namespace XDeepServe.Alignment.Data;
 internal static class ParquetRows
 {
     private const long LargestGroup = 1L << 30;
+    private const string Damaged = "not a whole Parquet file, or one with data pages of version 2, of which few are read (write version 1, as pandas and Hugging Face do where nothing else is said)";
 
     /// <summary>The rows, each with its number, from 1.</summary>
     /// <param name="file">Seekable; stays the caller's.</param>
@@ -18,14 +19,14 @@ internal static class ParquetRows
     /// <exception cref="DataException">The file is broken, or one of its row groups is too large to be held; names file and row group.</exception>
     public static IEnumerable<Row> Read(Stream file, string path)
     {
-        long[] groups = Guard($"{path}", () => GroupSizes(file));
+        long[] groups = Guard(path, "not a whole Parquet file", () => GroupSizes(file));
         int number = 0;
         for (int group = 0; group < groups.Length; group++)
         {
             string place = $"{path}, row group {group + 1}";
             if (groups[group] > LargestGroup)
                 throw new DataException($"{place}: {groups[group]} bytes; write the file with row groups of at most {LargestGroup} bytes.");
-            foreach (Dictionary<string, object> row in Guard(place, () => ReadGroup(file, group)))
+            foreach (Dictionary<string, object> row in Guard(place, Damaged, () => ReadGroup(file, group)))
             {
                 number++;
                 yield return new Row($"{path}, row {number}", ToJson(row, $"{path}, row {number}"));
@@ -54,7 +55,7 @@ internal static class ParquetRows
     }
 
     // A broken file makes the library throw whatever the bytes lead it to.
-    private static T Guard<T>(string place, Func<T> read)
+    private static T Guard<T>(string place, string what, Func<T> read)
     {
         try
         {
@@ -62,7 +63,7 @@ internal static class ParquetRows
         }
         catch (Exception broken) when (broken is not DataException)
         {
-            throw new DataException($"{place}: not a whole Parquet file, or one with data pages of version 2, of which few are read ({broken.Message}); write pages of version 1, as pandas and Hugging Face do where nothing else is said", broken);
+            throw new DataException($"{place}: {what} ({broken.Message})", broken);
         }
     }
 

@@ -40,6 +40,6 @@ internal sealed class AnswerFlags
             IReadOnlyList<string> answers = row.Texts("responses");
             read.Add((row.WithImages(row.Messages("prompt"), path), answers.Count > 0 ? answers : throw row.Wrong("responses", "is empty")));
         }
-        return read;
+        return read.Count > 0 ? read : throw new DataException($"{path} holds no question.");
     }
 }

@@ -28,6 +28,11 @@ internal sealed class EvalCommand : Command
         Options.Add(tournament);
         Options.Add(json);
         reward = new RewardFlags(this);
+        Validators.Add(result =>
+        {
+            if (result.GetValue(limit) < 0)
+                result.AddError("--limit must not be negative.");
+        });
         SetAction((result, cancel) => RunAsync(result));
     }
 

@@ -52,6 +52,8 @@ internal sealed class MarginCommand : Command
         double[] margins = [.. labelled.Select((pair, index) => pair.Margin ?? throw new DataException($"{path}: pair {index + 1} has no 'margin', and no 'score_chosen' and 'score_rejected'."))];
         if (rows.Length < 20)
             throw new DataException($"{path}: {rows.Length} labelled pairs are too few; give at least 20.");
+        if (margins.All(margin => margin == margins[0]))
+            throw new DataException($"{path}: every margin is {margins[0].ToString(CultureInfo.InvariantCulture)}; there is nothing to foretell.");
         string[] prompts = [.. labelled.Select(pair => pair.Cluster)];
         Func<IReadOnlyList<float[]>, IReadOnlyList<double>, IReadOnlyList<string>, MarginPredictor> fit = result.GetValue(method) == "mlp"
             ? (some, labels, _) => SmallNetwork.Fit(some, labels, new NetworkSettings { Seed = result.GetValue(seed) })

@@ -34,6 +34,8 @@ internal sealed class ProjectCommand : Command
         List<int> sets = [], rows = [];
         for (int set = 0; set < paths.Length; set++)
             Read(paths[set], set, result.GetValue(limit));
+        if (vectors.Count < 2)
+            throw new DataException("One feature lies anywhere: give at least two.");
         string[] names = [.. paths.Select(path => Path.GetFileNameWithoutExtension(path))];
         PrincipalPlane plane = PrincipalPlane.Of(vectors);
         double[,] shares = Neighbours.Shares(vectors, sets, paths.Length, interruption.Stop);

@@ -29,7 +29,7 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
     public override IEnumerable<Example> Read(string path, DataCounts counts)
     {
         IEnumerable<Example> examples = Settings.UseMargin
-            ? PreferenceData.Pairs(path, counts).Select(pair => Encode(pair.Prompt, [pair.Chosen, pair.Rejected]) with { Margin = pair.Margin ?? 0 })
+            ? PreferenceData.Pairs(path, counts).Select(pair => Encode(pair.Prompt, [pair.Chosen, pair.Rejected]) with { Margin = MarginOf(pair, counts) })
             : PreferenceData.Rankings(path, counts).Select(ranked => Encode(ranked.Prompt, ranked.Responses));
         foreach (Example example in examples)
         {
@@ -62,6 +62,13 @@ public sealed class BradleyTerry(PromptWriter writer, TrainingSettings settings)
 
     /// <inheritdoc/>
     public override IReadOnlyList<Example> Ask(PreferencePair pair) => [Encode(pair.Prompt, [pair.Chosen, pair.Rejected]) with { Pair = pair }];
+
+    private static double MarginOf(PreferencePair pair, DataCounts counts)
+    {
+        if (pair.Margin is null)
+            counts.Remark("without a margin");
+        return pair.Margin ?? 0;
+    }
 
     private Example Encode(IReadOnlyList<Message> prompt, IReadOnlyList<string> answers) =>
         new([.. answers.Select(answer => Encode([.. prompt, new Message("assistant", answer)], opensAnswer: false))]);

@@ -45,7 +45,7 @@ public abstract class TextStage(PromptWriter writer, TrainingSettings settings) 
                 counts.Drop("prompts longer than max_length");
                 return null;
             }
-            counts.Truncate();
+            counts.Remark("truncated");
         }
         Sequence sequence = new(ids, learned) { Images = images ?? [] };
         if (sequence.LearnedTokens > 0)
