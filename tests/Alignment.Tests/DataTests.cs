@@ -82,6 +82,7 @@ public sealed class DataTests : IDisposable
     [InlineData("""{"prompt":[{"role":"user","content":"\ud83d"}],"chosen":"b","rejected":"c"}""", "'prompt' holds text that is not Unicode")]
     [InlineData("""{"instruction":"a","history":[["\ude00","b"]],"chosen":"b","rejected":"c"}""", "'history' holds text that is not Unicode")]
     [InlineData("{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"", "line 1: not JSON")]
+    [InlineData("""[{"prompt":"a","chosen":"b","rejected":"c"}] [{}]""", "something stands behind the array's end")]
     [InlineData("""[{"prompt":"a","chosen":"b","rejected":"c"},""", "item 2: the file ends before its array does")]
     [InlineData("""[{"prompt":"a","chosen":"b","rejected":"c"} 1]""", "item 2: not JSON")]
     public void Wrong_examples_are_refused_with_their_place(string text, string complaint)

@@ -168,6 +168,20 @@ public sealed class VisualTests
         }
     }
 
+    [Fact]
+    public void Images_that_are_not_there_are_named_before_the_first_step()
+    {
+        using SceneModel scenes = new(pairs: 3);
+        File.WriteAllText(scenes.At("broken.jsonl"), """{"prompt":"?","image":"data:image/png;base64,!","chosen":"There are two in all.","rejected":"There are three in all."}""");
+        TrainingSettings settings = scenes.Settings("visual") with { MaxSteps = 1 };
+        Assert.Contains("example 1: an image is not valid base64", Refusal(settings with { TrainData = [scenes.At("broken.jsonl")] }), StringComparison.Ordinal);
+        File.Delete(scenes.At("images/000001.png"));
+        Assert.Contains($"{scenes.At("visual.train.jsonl")}, example 2: the image {scenes.At("images/000001.png")} is not there", Refusal(settings), StringComparison.Ordinal);
+        Assert.Contains($"test_data: the image {scenes.At("images/000001.png")} is not there", Refusal(settings with { TrainData = [scenes.At("textual.train.jsonl")], TestData = [$"pairs={scenes.At("visual.train.jsonl")}"] }), StringComparison.Ordinal);
+
+        static string Refusal(TrainingSettings settings) => Assert.Throws<TrainingException>(() => new Run(settings, _ => { }).Train("bt", null, TestContext.Current.CancellationToken)).Message;
+    }
+
     [Theory]
     [InlineData(100)] // cut off
     [InlineData(0)]

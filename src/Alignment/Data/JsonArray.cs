@@ -39,7 +39,11 @@ internal sealed class JsonArray(ByteSource source, string path)
                         continue;
                     }
                     if (reader.TokenType == JsonTokenType.EndArray)
+                    {
+                        Pass(reader);
+                        RequireEnd();
                         return null;
+                    }
                     if (JsonElement.TryParseValue(ref reader, out JsonElement? item))
                     {
                         if (reader.BytesConsumed > DataFile.LongestExample)
@@ -59,6 +63,18 @@ internal sealed class JsonArray(ByteSource source, string path)
         {
             throw new DataException($"{Place}: not JSON ({broken.Message}).", broken);
         }
+    }
+
+    private void RequireEnd()
+    {
+        do
+        {
+            if (buffer.AsSpan(start, end - start).IndexOfAnyExcept(" \t\r\n"u8) >= 0)
+                throw new DataException($"{path}: something stands behind the array's end; a file holds one array, or one object on each line.");
+            start = end;
+            Fill();
+        }
+        while (!ended);
     }
 
     private DataException TooLong() => new($"{Place}: longer than {DataFile.LongestExample} bytes.");

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using XDeepServe.Models;
 using XDeepServe.Models.Images;
 
@@ -18,6 +19,21 @@ public sealed class Pixels(ImageInput input, long memory = 2L << 30)
 
     /// <summary>How many are kept.</summary>
     public int Kept => kept.Count;
+
+    /// <summary>Refuses what is not there, so that training does not end at it.</summary>
+    /// <param name="images">Files, or data URLs.</param>
+    /// <param name="place">Where they are named.</param>
+    /// <exception cref="TrainingException">Names the place and the image.</exception>
+    public static void Require(IEnumerable<string> images, string place)
+    {
+        foreach (string image in images)
+        {
+            if (!image.StartsWith("data:", StringComparison.OrdinalIgnoreCase) && !File.Exists(image))
+                throw new TrainingException($"{place}: the image {image} is not there.");
+            if (image.StartsWith("data:", StringComparison.OrdinalIgnoreCase) && !Base64.IsValid(image.AsSpan(image.IndexOf(',', StringComparison.Ordinal) + 1)))
+                throw new TrainingException($"{place}: an image is not valid base64.");
+        }
+    }
 
     /// <summary>Images, one behind the other.</summary>
     /// <param name="files">Where they lie.</param>

@@ -145,6 +145,7 @@ public sealed class Run(TrainingSettings settings, Action<string> tell)
             {
                 foreach (Example example in stage.Read(path, counts))
                 {
+                    Pixels.Require(example.Sequences.SelectMany(sequence => sequence.Images).Distinct(), $"{path}, example {counts.Read}");
                     draw.Offer(example);
                     tokens += example.Length;
                 }

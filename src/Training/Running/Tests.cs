@@ -2,6 +2,7 @@ using System.Text.Json;
 using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
 using XDeepServe.Alignment.Scenes;
+using XDeepServe.Training.Batching;
 using XDeepServe.Training.Network;
 using XDeepServe.Training.Stages;
 
@@ -42,6 +43,7 @@ public sealed class Tests
     public void Prepare(Stage stage, Decoder network)
     {
         PreferencePair[] pairs = [.. tests.SelectMany(test => test.Benchmark?.Pairs ?? test.Samples?.Pairs ?? [])];
+        Pixels.Require(pairs.SelectMany(pair => pair.Prompt).SelectMany(message => message.Images).Distinct(), "test_data");
         if (pairs.Length > 0 && stage.Ask(pairs[0]) is null)
             throw new TrainingException("This stage judges no pairs; leave test_data out.");
         if (stage.Scoring != ScoreHead.None && tests.Exists(test => test.Descriptions is not null))
