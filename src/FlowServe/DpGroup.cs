@@ -139,7 +139,8 @@ internal sealed class DpGroup : IDisposable
     /// <summary>Makes the group take a turn. Any thread.</summary>
     public void Wake()
     {
-        if (bell.CurrentCount == 0) // one ring is enough: whoever waits looks at everything
+        Interlocked.MemoryBarrier(); // whoever answers a ring that is there already sees what was written before this
+        if (bell.CurrentCount == 0)  // one ring is enough: whoever waits looks at everything
             bell.Release();
     }
 

@@ -5,7 +5,8 @@ namespace XDeepServe.FlowServe;
 /// <summary>
 /// Decides what the next step computes: running sequences first (those that decode before those that read their prompt), then
 /// waiting ones while tokens, sequences and blocks last. Works on counts, so that it can plan a step while the one before still
-/// runs. A sequence that finds no block makes the newest one start over. Touches no tensor. One thread.
+/// runs. A sequence that finds no block makes the newest one start over; if it is that itself, it waits first for those that are
+/// arriving, whose blocks cannot be taken yet, and nobody is admitted meanwhile. Touches no tensor. One thread.
 /// </summary>
 public sealed class Scheduler
 {
@@ -102,6 +103,7 @@ public sealed class Scheduler
         Collect();
         int budget = options.MaxBatchedTokens;
         long preemptions = Preemptions;
+        bool lacking = false;
         for (int pass = 0; pass < 2; pass++)
         {
             bool decoding = pass == 0;
@@ -115,13 +117,15 @@ public sealed class Scheduler
                     continue;
                 ReadOnlySpan<int> proposed = default;
                 int drafts = decoding && Proposals is not null ? Proposals.For(sequence, budget, out proposed) : 0;
-                if (!TryMakeRoom(sequence, count + drafts + Next(sequence, count, drafts), step))
-                    continue;
-                i = running.IndexOf(sequence); // others may have left the list
-                budget -= Schedule(plan, sequence, count, drafts, proposed);
+                bool room = TryMakeRoom(sequence, count + drafts + Next(sequence, count, drafts), step);
+                i = running.IndexOf(sequence); // others may have left the list; if it has left itself, all are looked at again
+                if (room)
+                    budget -= Schedule(plan, sequence, count, drafts, proposed);
+                else
+                    lacking = true;
             }
         }
-        if (preemptions == Preemptions)
+        if (!lacking && preemptions == Preemptions)
             Admit(plan, budget);
     }
 
@@ -222,6 +226,7 @@ public sealed class Scheduler
     }
 
     /// <summary>Gives a running sequence blocks for more positions; takes them from newer ones if it must.</summary>
+    /// <returns>False if it has gone back itself, or must wait.</returns>
     private bool TryMakeRoom(Sequence sequence, int count, long step)
     {
         while (!cache.TryExtend(sequence, sequence.Computed + count))
@@ -231,8 +236,12 @@ public sealed class Scheduler
                 if (candidate.PlannedInStep != step && candidate.BlockCount > 0
                     && (victim is null || (candidate.Request.Priority, candidate.Arrival).CompareTo((victim.Request.Priority, victim.Arrival)) > 0))
                     victim = candidate;
-            // Those already in this plan keep what they have; without another victim the sequence itself goes back.
+            // Those already in this plan keep what they have; without another victim the sequence itself goes back. While others are
+            // arriving it waits instead: their blocks can be taken once they are here. Two that go back whenever the other one
+            // arrives would do so for ever.
             victim ??= sequence;
+            if (victim == sequence && arriving.Count > 0)
+                return false;
             Preempt(victim);
             if (victim == sequence)
                 return false;

@@ -34,13 +34,20 @@ public sealed class CacheTests
             Assert.Equal(24, cache.Pool.Available);
         }, iter: 500);
 
-    [Fact]
-    public void A_scheduler_finishes_everything_and_leaves_nothing() =>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(9)]
+    public void A_scheduler_finishes_everything_and_leaves_nothing(int together) =>
         Gen.Select(Gen.Int[1, 60], Gen.Int[1, 20], Gen.Int[0, 3]).Array[1, 25].Sample(requests =>
         {
             EngineOptions options = new() { MaxModelLength = 80, MaxSequences = 5, MaxBatchedTokens = 16, BlockSize = BlockSize, NumBlocksOverride = 22 };
             TensorCache cache = new(22, BlockSize, sharing: true);
             Scheduler scheduler = new(options, cache);
+            LateSupply supply = new();
+            if (together > 0)
+                scheduler.Supplies.Add(supply);
             List<Sequence> all = [];
             foreach ((int prompt, int generated, int content) in requests)
             {
@@ -59,6 +66,10 @@ public sealed class CacheTests
                 Assert.Equal(plan.Work.Count, plan.Work.Select(work => work.Sequence).Distinct().Count());
                 foreach (PlannedWork work in plan.Work)
                     Assert.True(work.Sequence.BlockCount * BlockSize >= work.Length);
+                bool sleeps = plan.Work.Count == 0 && running is null;
+                Assert.True(!sleeps || scheduler.Arriving.Count > 0, "The group sleeps, and nothing is on its way that would wake it.");
+                if (sleeps || (together > 0 && step % 11 == 0))
+                    supply.Arrive(together);
                 // Results come one step late.
                 foreach (PlannedWork work in running?.Work ?? [])
                 {
@@ -76,6 +87,36 @@ public sealed class CacheTests
             }
             Assert.Equal((0, 0, 0), (cache.Pool.InUse, scheduler.Running.Count, scheduler.Waiting.Count));
         }, iter: 300);
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void One_that_lacks_room_waits_for_those_on_their_way_and_goes_back_without_ending_the_step(bool together)
+    {
+        EngineOptions options = new() { MaxModelLength = 80, MaxSequences = 5, MaxBatchedTokens = 32, BlockSize = BlockSize, NumBlocksOverride = 17 };
+        TensorCache cache = new(17, BlockSize, sharing: true);
+        LateSupply supply = new();
+        Scheduler scheduler = new(options, cache) { Supplies = { supply } };
+        Sequence older = Make(21, 2, 1), newer = Make(61, 1, 2), last = Make(3, 1, 3);
+        scheduler.Add(older);
+        scheduler.Add(newer);
+        StepPlan plan = new(5, 20);
+        scheduler.Plan(plan, 0);
+        Assert.Equal((0, 2), (plan.Work.Count, scheduler.Arriving.Count));
+        scheduler.Add(last);
+        if (!together)
+        {
+            supply.Arrive(1); // the newer one: its next chunk finds no room, and the older one's blocks are being filled
+            scheduler.Plan(plan, 1);
+            Assert.Equal([newer], scheduler.Running);
+            Assert.Equal([last], scheduler.Waiting);
+            Assert.Empty(plan.Work);
+        }
+        supply.Arrive(2);
+        scheduler.Plan(plan, 2);
+        Assert.Equal([newer, last], scheduler.Waiting);
+        Assert.Equal(older, Assert.Single(plan.Work).Sequence);
+    }
 
     [Fact]
     public void Hashes_depend_on_content_alone()
@@ -155,5 +196,34 @@ public sealed class CacheTests
         }
         Assert.Equal(owners.Count, cache.Pool.InUse);
         Assert.All(owners, owner => Assert.Equal(owner.Value.Users, cache.Pool.References(owner.Key)));
+    }
+
+    /// <summary>Brings half of what is known of each sequence, when told to; to the last first.</summary>
+    private sealed class LateSupply : IKvSupply
+    {
+        private readonly Stack<(Sequence Sequence, int To)> begun = [];
+        private int arrived;
+
+        public void Arrive(int count) => arrived = Math.Min(count, begun.Count);
+
+        public int Reach(Sequence sequence, int from) => sequence.Known.Length / 2;
+
+        public void Begin(Sequence sequence, int from, int to) => begun.Push((sequence, to));
+
+        public void Cancel(Sequence sequence)
+        {
+        }
+
+        public void Drop(Sequence sequence)
+        {
+        }
+
+        public bool TryComplete(out Sequence sequence, out int computed)
+        {
+            bool any = arrived > 0;
+            arrived -= any ? 1 : 0;
+            (sequence, computed) = any ? begun.Pop() : default;
+            return any;
+        }
     }
 }

@@ -39,16 +39,7 @@ internal sealed class TierLoad(HostTier host, Action wake)
     public int Given => given;
 
     /// <summary>Blocks, from the first on, whose content is in host memory.</summary>
-    public int Ready
-    {
-        get
-        {
-            int ready = Math.Min(read, given);
-            while (ready < given && !blocks[ready].OnDisk)
-                ready++;
-            return ready;
-        }
-    }
+    public int Ready => ReadyOf(given);
 
     /// <summary>Whether no more is wanted.</summary>
     public bool IsCancelled => cancelled;
@@ -125,8 +116,8 @@ internal sealed class TierLoad(HostTier host, Action wake)
         block = default;
         tokens = default;
         destination = default;
-        int place = Ready;
-        if (cancelled || failed || place == given)
+        int end = given, place = ReadyOf(end); // of the same ones: meanwhile more are given, and those may need no reading
+        if (cancelled || failed || place == end)
         {
             reading = false;
             wake();
@@ -158,4 +149,12 @@ internal sealed class TierLoad(HostTier host, Action wake)
 
     /// <summary>A block's tokens.</summary>
     public ReadOnlySpan<int> Tokens(int place) => Sequence.Keys.Slice(From + place * host.BlockSize, host.BlockSize);
+
+    private int ReadyOf(int end)
+    {
+        int ready = Math.Min(read, end);
+        while (ready < end && !blocks[ready].OnDisk)
+            ready++;
+        return ready;
+    }
 }
