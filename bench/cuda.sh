@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What bench/results/cuda.md says, once more.
+# Measures, tests and compares on a GPU, for bench/results/cuda.md.
 #   bench/cuda.sh pack FOLDER               publishes xds and the tests that want a GPU, .NET included, into a folder within the repository
 #   bench/cuda.sh run FOLDER LOGS PART...   runs parts of: kernels steps peers tests memcheck racecheck, one after the other
 # A command's output is LOGS/PART.NAME.log, its last line the exit code and the seconds; a test that skipped everything counts as failed.
@@ -69,8 +69,11 @@ run() {
   return $failed
 }
 
-case "${1:-}" in
-  pack) [ $# = 2 ] && pack "$2" ;;
-  run) [ $# -ge 4 ] && run "${@:2}" ;;
-  *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
-esac
+if [ "${1:-}" = pack ] && [ $# = 2 ]; then
+  pack "$2"
+elif [ "${1:-}" = run ] && [ $# -ge 4 ]; then
+  run "${@:2}"
+else
+  sed -n '2,6s/^# //p' "$0"
+  exit 2
+fi
