@@ -93,6 +93,9 @@ public sealed class EvaluationTests : IDisposable
     [InlineData("pairs", "{", "line 1: not JSON")]
     [InlineData("pairs", "", "holds no example")]
     [InlineData("hhh", "", "holds no example")]
+    [InlineData("hhh", """{"prompt":"a","chosen":"b","rejected":"c","subset":"mmlu-pro-law"}""", "has no subset of hhh, but 'mmlu-pro-law'; a file of any pairs is judged as 'pairs'")]
+    [InlineData("judgebench", """{"prompt":"a","chosen":"b","rejected":"c","subset":"honest"}""", "has no subset of judgebench, but 'honest'")]
+    [InlineData("rewardbench", """{"prompt":"a","chosen":"b","rejected":"c","subset":"livebench-math"}""", "has no subset of rewardbench, but 'livebench-math'")]
     [InlineData("pandalm", """{"instruction":"i","votes":[1],"response1":"a"}""", "line 1: 'response2' is missing")]
     [InlineData("rm-bench", """{"prompt":"a","chosen":["b"],"rejected":["c"]}""", "three styles")]
     public void Wrong_files_are_refused_with_their_place(string name, string text, string complaint)

@@ -84,7 +84,7 @@ internal sealed class TestEngine : IDisposable
     /// <summary>Waits until nothing runs and the counts say so.</summary>
     public async Task Idle()
     {
-        for (int i = 0; i < 1000 && (Shell.Unfinished > 0 || Shell.Metrics.Any(group => group.Running + group.Waiting > 0 || group.CacheUsage > 0)); i++)
+        for (int i = 0; i < 6000 && (Shell.Unfinished > 0 || Shell.Metrics.Any(group => group.Running + group.Waiting > 0 || group.CacheUsage > 0)); i++)
             await Task.Delay(10);
         Assert.Equal(0, Shell.Unfinished);
         Assert.All(Shell.Metrics, group => Assert.Equal((0, 0, 0.0), (group.Running, group.Waiting, group.CacheUsage)));

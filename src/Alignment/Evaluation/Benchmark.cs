@@ -51,23 +51,29 @@ public sealed record Benchmark
         {
             "rm-bench" => new Benchmark { Name = name, Pairs = [.. rows.SelectMany(StylePairs)], Group = subset => subset.Split('/')[0] },
             // JudgeBench names sources such as mmlu-pro-law within its four groups.
-            "judgebench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path), Group = JudgeGroup },
-            "rewardbench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path), Group = RewardBench.Section, Weight = RewardBench.Weight },
-            "hhh" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path) },
+            "judgebench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path, name, subset => JudgeGroup(subset) is not null), Group = subset => JudgeGroup(subset) ?? subset },
+            "rewardbench" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path, name, subset => RewardBench.Weight(subset) is not null), Group = RewardBench.Section, Weight = RewardBench.Weight },
+            "hhh" => new Benchmark { Name = name, Pairs = ReadPairs(rows, path, name, subset => subset is "harmless" or "helpful" or "honest" or "other") },
             _ => throw new ArgumentException($"'{name}' is no benchmark; there are {string.Join(", ", Names)}."),
         };
     }
 
-    private static string JudgeGroup(string subset) =>
+    private static string? JudgeGroup(string subset) =>
         subset.StartsWith("mmlu", StringComparison.Ordinal) ? "knowledge"
         : subset.StartsWith("livebench-", StringComparison.Ordinal) ? subset["livebench-".Length..]
-        : subset.StartsWith("livecodebench", StringComparison.Ordinal) ? "coding" : subset;
+        : subset.StartsWith("livecodebench", StringComparison.Ordinal) ? "coding" : null;
 
-    private static List<PreferencePair> ReadPairs(List<Row> rows, string path) => [.. rows.Select(row =>
+    /// <summary>Pairs, of which at least one is in a published subset: another benchmark's figures would bear this one's name.</summary>
+    private static IReadOnlyList<PreferencePair> ReadPairs(List<Row> rows, string path, string name, Func<string, bool> published)
     {
-        IReadOnlyList<Message> prompt = row.WithImages(row.Messages("prompt"), path);
-        return new PreferencePair { Prompt = prompt, Chosen = Answer(row, "chosen"), Rejected = Answer(row, "rejected"), Subset = row.Name("subset"), Cluster = PreferencePair.ClusterOf(prompt) };
-    })];
+        IReadOnlyList<PreferencePair> pairs = [.. rows.Select(row =>
+        {
+            IReadOnlyList<Message> prompt = row.WithImages(row.Messages("prompt"), path);
+            return new PreferencePair { Prompt = prompt, Chosen = Answer(row, "chosen"), Rejected = Answer(row, "rejected"), Subset = row.Name("subset"), Cluster = PreferencePair.ClusterOf(prompt) };
+        })];
+        return pairs.Any(pair => published(pair.Subset)) ? pairs
+            : throw new DataException($"{path} has no subset of {name}, but {string.Join(", ", pairs.Select(pair => $"'{pair.Subset}'").Distinct().Take(5))}; a file of any pairs is judged as 'pairs'.");
+    }
 
     /// <summary>RM-Bench: three styles of each side (plain, detailed, with markup) make nine pairs; chosen plainer than rejected is hard.</summary>
     private static IEnumerable<PreferencePair> StylePairs(Row row)

@@ -150,7 +150,7 @@ public sealed class DistFlowTests
     {
         public Pair(string family, int blockSize, int otherSize, int blocks = 128, bool betweenSteps = false, SpeculationOptions? speculation = null)
         {
-            EngineOptions options = TestEngine.Options() with { HoldLease = TimeSpan.FromSeconds(2), Speculation = speculation };
+            EngineOptions options = TestEngine.Options() with { HoldLease = TimeSpan.FromSeconds(6), Speculation = speculation };
             Prefill = new TestEngine(family, options with { BlockSize = blockSize, NumBlocksOverride = blocks * 16 / blockSize });
             Decode = new TestEngine(family, options with { BlockSize = otherSize, NumBlocksOverride = blocks * 16 / otherSize });
             SourceName = $"p{Environment.ProcessId}_{Guid.NewGuid():N}"[..20];

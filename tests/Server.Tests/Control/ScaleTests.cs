@@ -59,7 +59,7 @@ public sealed class ScaleTests
     [Fact]
     public async Task WhatIsDesiredIsTheLaunchersToDoAndEveryonesToChange()
     {
-        await using TestService service = await TestService.StartAsync("1", options => options with { HeartbeatPatience = TimeSpan.FromSeconds(2) });
+        await using TestService service = await TestService.StartAsync("1", options => options with { HeartbeatPatience = TimeSpan.FromSeconds(5) });
         Assert.Null(await service.Front.DesiredAsync()); // nobody launches
         Assert.Null(await service.Front.WantAsync(WorkerRole.Colocated, 2));
         DesiredWorkers desired = new(0, new Dictionary<WorkerRole, int> { [WorkerRole.Colocated] = 1 });

@@ -145,7 +145,7 @@ public sealed class ServiceTests
     public async Task RequestsOfAMemberWhoseLoopHangsGoOnElsewhere()
     {
         using TinyModel single = TinyModel.Create(TestService.Engine);
-        await using TestService service = await TestService.StartAsync("2", options => options with { HeartbeatInterval = TimeSpan.FromMilliseconds(50), HangPatience = TimeSpan.FromSeconds(1) });
+        await using TestService service = await TestService.StartAsync("2", options => options with { HeartbeatInterval = TimeSpan.FromMilliseconds(50), HangPatience = TimeSpan.FromSeconds(4) });
         TestService.Member victim = service.Members["colocated-0"];
         GenerationRequest[] requests = [.. Enumerable.Range(0, 8).Select(number => Request(number, 30 + number, new SamplingParameters { Seed = number, MaxTokens = 300, IgnoreEos = true }))];
         Task<Answer>[] answers = [.. requests.Select(request => ReadAsync(service.Front.Submit(request)))];
