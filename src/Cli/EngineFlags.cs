@@ -27,7 +27,7 @@ internal sealed class EngineFlags
     private readonly Option<int?> maxTokens = new("--max-num-batched-tokens") { Description = "Most tokens of a step (default: 512, or 2048 on a GPU)." };
     private readonly Option<int> longPrompt = new("--long-prefill-token-threshold") { Description = "Tokens to compute from which a prompt is long: where it can be helped, long and short prompts share no worker and no DP group.", DefaultValueFactory = _ => 2048 };
     private readonly Option<int> blockSize = new("--block-size") { Description = "Positions in a cache block.", DefaultValueFactory = _ => 16 };
-    private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for the KV cache; 0 chooses (256 MiB at most, one full sequence at least)." };
+    private readonly Option<long> cacheBytes = new("--kv-cache-memory-bytes") { Description = "Memory for each DP group's KV cache; 0 takes what --max-num-seqs full sequences need (at most 256 MiB, or on a GPU what is free; room for one in any case)." };
     private readonly Option<int?> blocks = new("--num-gpu-blocks-override") { Description = "Number of cache blocks, instead of --kv-cache-memory-bytes." };
     private readonly Option<double> offloading = new("--kv-offloading-size") { Description = "GiB of host memory for cache blocks that the device has no room for; 0 for none." };
     private readonly Option<string?> diskCache = new("--disk-cache") { Description = "Folder for cache blocks that host memory has no room for; found again after a restart. Processes may share one." };

@@ -9,7 +9,7 @@ public sealed record ServerOptions
     /// <summary>TCP port; 0 lets the system choose one.</summary>
     public int Port { get; init; } = 8000;
 
-    /// <summary>Keys of which one must come as a bearer token with every call to <c>/v1/*</c>; empty: no key is asked for.</summary>
+    /// <summary>Keys of which one must come as a bearer token with every call but those of probes, scrapers and the page; empty: no key is asked for.</summary>
     public IReadOnlyList<string> ApiKeys { get; init; } = [];
 
     /// <summary>Names the model answers to; the first one stands in answers and metric labels.</summary>
