@@ -116,6 +116,8 @@ internal sealed class ServeCommand : Command
         async Task<ServedModel> LoadAsync(CancellationToken stop)
         {
             node = await ServiceNode.StartAsync(service, ServiceLog.Add, stop);
+            if (service is { Redis: null, Primary: null })
+                Console.Error.WriteLine($"Other workers join with --cluster {node.EndPoint}");
             DesiredWorkers desired = new(0, workers.Workers.Where(spec => RoleScaling.Fits(spec.Role) && !workers.SharesExperts).CountBy(spec => spec.Role).ToDictionary());
             await node.LaunchAsync(desired, stop);
             many = node.OpenFrontEnd(front.Config, front.Engine);

@@ -188,6 +188,28 @@ public sealed class ServiceCommandTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_worker_started_by_hand_joins_where_the_launcher_says()
+    {
+        const string Shown = "Other workers join with ";
+        await StartAsync("1");
+        using Process own = XdsProcess.Start(Keep, ["worker", XdsProcess.Tiny, "--skip-tokenizer-init", "--threads", "1", "--name", "own", .. Assert.Single(Said(Shown))[Shown.Length..].Split(' ')]);
+        try
+        {
+            await XdsProcess.UntilAsync(
+                async () =>
+                {
+                    Assert.False(own.HasExited, string.Join('\n', lines));
+                    return (await XdsProcess.WorkersAsync(client)).ContainsKey("own");
+                },
+                "the worker has joined");
+        }
+        finally
+        {
+            own.Kill();
+        }
+    }
+
+    [Fact]
     public async Task Workers_that_cannot_start_end_the_launcher()
     {
         Launch("1", "--max-model-len", "100", "--num-gpu-blocks-override", "2");
