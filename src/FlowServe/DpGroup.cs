@@ -166,6 +166,7 @@ internal sealed class DpGroup : IDisposable
     {
         Leader?.Turn(Number);
         Receive();
+        Holds.Sweep(); // before the step is planned: someone may wait for these blocks, and nobody wakes the group for them
         cache.TurnTiers(busy: running is not null);
         bool busy = running is not null;
         scheduler.Proposals?.Begin(Math.Min(scheduler.Running.Count + scheduler.Waiting.Count, options.MaxSequences));
@@ -183,7 +184,6 @@ internal sealed class DpGroup : IDisposable
             Publish(running);
         busy |= planned is not null;
         (follows, running, runningSince) = (running is not null, planned, launchedAt);
-        Holds.Sweep();
         Report();
         published?.Invoke(Number);
         pace?.Turn(busy, ref working);

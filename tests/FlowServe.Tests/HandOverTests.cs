@@ -57,6 +57,15 @@ public sealed class HandOverTests
     }
 
     [Fact]
+    public async Task Whoever_waits_for_blocks_that_are_held_runs_when_the_lease_ends()
+    {
+        using TestEngine engine = new(options: TestEngine.Options() with { NumBlocksOverride = 4, HoldLease = TimeSpan.FromMilliseconds(50) });
+        await Held(engine);
+        Assert.Equal(4, (await engine.Tokens(engine.Prompt(40, 2), TestEngine.Greedy(4))).Length);
+        Assert.Equal(1, engine.Shell.Group.Holds.Expired);
+    }
+
+    [Fact]
     public void Requests_that_cannot_go_on_are_refused()
     {
         using TestEngine engine = new();
