@@ -131,16 +131,15 @@ public sealed class Scheduler
 
     private void Admit(StepPlan plan, int budget)
     {
-        for (int i = 0; i < waiting.Count && budget > 0 && (slots.Count > 0 || waiting[i].Slot >= 0);)
+        for (int i = 0; i < waiting.Count && budget > 0 && running.Count + arriving.Count < options.MaxSequences;)
         {
             Sequence sequence = waiting[i];
-            if (sequence.Leader is { PromptDone: false, Finished: false })
+            // Its prompt is on its way, or some that went back have kept the last slots: others need not wait for that.
+            if (sequence.Leader is { PromptDone: false, Finished: false } || (sequence.Slot < 0 && slots.Count == 0))
             {
-                i++; // its prompt is on its way; others need not wait for that
+                i++;
                 continue;
             }
-            if (running.Count + arriving.Count >= options.MaxSequences)
-                return;
             sequence.Computed = cache.Match(sequence);
             if (Offer(sequence, out int reach) is { } supply)
             {

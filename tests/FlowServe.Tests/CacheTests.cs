@@ -119,6 +119,28 @@ public sealed class CacheTests
     }
 
     [Fact]
+    public void One_without_a_slot_lets_those_run_that_went_back_with_theirs()
+    {
+        EngineOptions options = new() { MaxModelLength = 80, MaxSequences = 1, MaxBatchedTokens = 16, BlockSize = BlockSize, NumBlocksOverride = 17 };
+        TensorCache cache = new(17, BlockSize, sharing: true);
+        Scheduler scheduler = new(options, cache);
+        Sequence first = Make(60, 2, 1), held = Make(52, 1, 2), urgent = Make(8, 1, 3, priority: -1);
+        StepPlan plan = new(1, 20);
+        scheduler.Add(first);
+        scheduler.Plan(plan, 0);
+        Assert.True(cache.TryExtend(held, 52)); // what a request leaves behind that goes on elsewhere
+        scheduler.Add(urgent);
+        scheduler.Plan(plan, 1);
+        Assert.Equal([urgent, first], scheduler.Waiting);
+        cache.Release(held);
+        scheduler.Plan(plan, 2);
+        Assert.Equal(first, Assert.Single(plan.Work).Sequence);
+        scheduler.Remove(first);
+        scheduler.Plan(plan, 3);
+        Assert.Equal(urgent, Assert.Single(plan.Work).Sequence);
+    }
+
+    [Fact]
     public void Hashes_depend_on_content_alone()
     {
         // Written down once: another process, another day, the same number.
@@ -151,12 +173,13 @@ public sealed class CacheTests
         Assert.Equal(1, pool.InUse);
     }
 
-    private static Sequence Make(int prompt, int generated, int content) => new(
+    private static Sequence Make(int prompt, int generated, int content, int priority = 0) => new(
         new GenerationRequest
         {
             Id = "test",
             Prompt = [.. Enumerable.Range(0, prompt).Select(i => i < 9 ? i : i * content)],
             Sampling = new SamplingParameters(),
+            Priority = priority,
         }, 0, generated, BlockSize);
 
     private static void Start(TensorCache cache, List<Live> live, int size, int content)
