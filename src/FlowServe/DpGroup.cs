@@ -117,8 +117,8 @@ internal sealed class DpGroup : IDisposable
     /// <summary>What stands behind the device's cache; null for nothing.</summary>
     public CacheTiers? Tiers { get; }
 
-    /// <summary>Adds something that brings keys and values. Before the first request; it stays the caller's, and must outlive the group.</summary>
-    public void AddSupply(IKvSupply supply) => scheduler.Supplies.Add(supply);
+    /// <summary>Adds something that brings keys and values, and is asked before the tiers: it holds them for one request, as far as that has come. Before the first request; it stays the caller's, and must outlive the group.</summary>
+    public void AddSupply(IKvSupply supply) => scheduler.Supplies.Insert(0, supply);
 
     /// <summary>Takes a request in. Any thread.</summary>
     public void Submit(Submission submission) => Post(() => Take(submission));

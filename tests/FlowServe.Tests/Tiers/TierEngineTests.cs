@@ -220,6 +220,21 @@ public sealed class TierEngineTests : IDisposable
         Assert.Empty(complaints);
     }
 
+    [Fact]
+    public async Task What_is_held_elsewhere_for_a_request_is_fetched_even_where_the_tiers_have_its_beginning()
+    {
+        using TestEngine engine = new(options: Options(new TierOptions { HostBytes = 64 << 20, AlwaysLoad = true }));
+        OtherSupply supply = new(engine, 149);
+        engine.Shell.Group.AddSupply(supply);
+        int[] prompt = engine.Prompt(150, 1);
+        await engine.Tokens(prompt[..40], TestEngine.Greedy(1));
+        await Fill(engine);
+        supply.Has = true;
+        await engine.Tokens(prompt, TestEngine.Greedy(1));
+        Assert.Equal(149, supply.Asked);
+        Assert.Equal(0, engine.Metrics.Tiers!.HostHits);
+    }
+
     private static EngineOptions Options(TierOptions tiers) => TestEngine.Options() with { NumBlocksOverride = 32, Tiers = tiers };
 
     private static CacheTiers Tiers(TestEngine engine) => engine.Shell.Group.Tiers!;
@@ -261,4 +276,37 @@ public sealed class TierEngineTests : IDisposable
                 complaints.Add(line);
         },
     };
+
+    /// <summary>Holds a request's positions once; brings none of them.</summary>
+    private sealed class OtherSupply(TestEngine engine, int positions) : IKvSupply
+    {
+        private readonly Queue<Sequence> done = new();
+
+        public volatile bool Has;
+
+        public int Asked { get; private set; }
+
+        public int Reach(Sequence sequence, int from) => Has ? positions : 0;
+
+        public void Begin(Sequence sequence, int from, int to)
+        {
+            (Has, Asked) = (false, to);
+            done.Enqueue(sequence);
+            engine.Shell.Group.Wake();
+        }
+
+        public void Cancel(Sequence sequence)
+        {
+        }
+
+        public void Drop(Sequence sequence)
+        {
+        }
+
+        public bool TryComplete(out Sequence sequence, out int computed)
+        {
+            computed = 0;
+            return done.TryDequeue(out sequence!);
+        }
+    }
 }
