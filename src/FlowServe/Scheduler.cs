@@ -148,6 +148,7 @@ public sealed class Scheduler
                     cache.Release(sequence);
                     return;
                 }
+                cache.Count(sequence);
                 waiting.RemoveAt(i);
                 TakeSlot(sequence);
                 arriving.Add(sequence);
@@ -166,6 +167,7 @@ public sealed class Scheduler
             }
             if (sequence.CachedTokens < 0)
                 sequence.CachedTokens = sequence.Computed;
+            cache.Count(sequence);
             waiting.RemoveAt(i);
             TakeSlot(sequence);
             running.Add(sequence);

@@ -68,7 +68,6 @@ public sealed class TensorCache
         ReadOnlySpan<int> known = sequence.Keys;
         int parent = RadixIndex.Root;
         ulong hash = sequence.SaltHash;
-        Queries += known.Length;
         for (int end = BlockSize; end < known.Length; end += BlockSize)
         {
             ReadOnlySpan<int> tokens = known.Slice(end - BlockSize, BlockSize);
@@ -77,15 +76,24 @@ public sealed class TensorCache
             if (block < 0)
                 break;
             Pool.Acquire(block);
-            residency?.Use(block);
             sequence.AddBlock(block);
             parent = block;
         }
         sequence.CommittedBlocks = sequence.BlockCount;
         sequence.CommittedHash = CommittedHash(sequence);
-        Hits += (long)sequence.BlockCount * BlockSize;
-        Tiers?.Used(sequence);
         return sequence.BlockCount * BlockSize;
+    }
+
+    /// <summary>Counts what <see cref="Match"/> found for a sequence that is admitted: one that lacks room is matched again and again.</summary>
+    public void Count(Sequence sequence)
+    {
+        if (!sharing || !sequence.MaySharePrefix)
+            return;
+        Queries += sequence.Known.Length;
+        Hits += (long)sequence.CommittedBlocks * BlockSize;
+        for (int place = 0; place < sequence.CommittedBlocks; place++)
+            residency?.Use(sequence.Blocks[place]);
+        Tiers?.Used(sequence);
     }
 
     /// <summary>Makes a sequence's blocks hold <paramref name="positions"/> positions.</summary>

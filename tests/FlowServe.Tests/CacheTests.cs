@@ -141,6 +141,29 @@ public sealed class CacheTests
     }
 
     [Fact]
+    public void A_prompt_that_waits_for_room_is_counted_once()
+    {
+        EngineMetrics metrics = new(80);
+        EngineOptions options = new() { MaxModelLength = 80, MaxSequences = 5, MaxBatchedTokens = 64, BlockSize = BlockSize, NumBlocksOverride = 17 };
+        TensorCache cache = new(17, BlockSize, sharing: true, new BlockResidency(17, metrics));
+        Scheduler scheduler = new(options, cache);
+        Sequence first = Make(50, 2, 1), second = Make(50, 2, 2); // the first 8 tokens are equal
+        StepPlan plan = new(5, 20);
+        scheduler.Add(first);
+        scheduler.Plan(plan, 0);
+        cache.Commit(first, 50);
+        scheduler.Add(second);
+        for (int step = 1; step < 9; step++)
+            scheduler.Plan(plan, step);
+        Assert.Equal([second], scheduler.Waiting);
+        Assert.Equal((50, 0, 0), (cache.Queries, cache.Hits, metrics.BlockReuseGap.Counts().Sum()));
+        scheduler.Remove(first);
+        scheduler.Plan(plan, 9);
+        Assert.Equal(second, Assert.Single(plan.Work).Sequence);
+        Assert.Equal((100, 8, 2), (cache.Queries, cache.Hits, metrics.BlockReuseGap.Counts().Sum()));
+    }
+
+    [Fact]
     public void Hashes_depend_on_content_alone()
     {
         // Written down once: another process, another day, the same number.

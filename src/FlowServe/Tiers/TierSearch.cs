@@ -42,12 +42,12 @@ internal sealed class TierSearch(HostTier host, DiskTier? disk, TierCostModel? c
             load.Add(new TierBlock(walk.Hash, walk.Parent));
     }
 
-    /// <summary>Counts copies of a sequence's blocks as just used, the first as the last.</summary>
+    /// <summary>Counts copies of the blocks that a sequence found as just used, the first as the last.</summary>
     public void Touch(Sequence sequence)
     {
         touched.Clear();
         ulong hash = sequence.SaltHash;
-        for (int place = 0; place < sequence.BlockCount; place++)
+        for (int place = 0; place < sequence.CommittedBlocks; place++)
         {
             ReadOnlySpan<int> tokens = sequence.Keys.Slice(place * host.BlockSize, host.BlockSize);
             ulong parent = hash;
