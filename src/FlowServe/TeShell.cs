@@ -157,6 +157,7 @@ public sealed class TeShell : IEngine, IDisposable
     public async Task<bool> DrainAsync(TimeSpan patience)
     {
         draining = true;
+        Interlocked.MemoryBarrier(); // not seen by whoever takes a request: then the request is counted
         long start = Stopwatch.GetTimestamp();
         while (Unfinished > 0 && Stopwatch.GetElapsedTime(start) < patience)
             await Task.Delay(10).ConfigureAwait(false);
@@ -181,10 +182,17 @@ public sealed class TeShell : IEngine, IDisposable
     {
         SamplingParameters sampling = request.Sampling;
         int maxNew = rules.Check(request);
-        if (draining || Interlocked.Increment(ref queued) > Options.QueueLimit + Options.MaxSequences * groups.Length)
+        bool refused = draining;
+        if (!refused)
         {
-            if (!draining)
+            // Counted, and then asked again: whoever drains the engine says so before looking at the count.
+            int unfinished = Interlocked.Increment(ref queued);
+            refused = draining || unfinished > Options.QueueLimit + Options.MaxSequences * groups.Length;
+            if (refused)
                 Interlocked.Decrement(ref queued);
+        }
+        if (refused)
+        {
             Interlocked.Increment(ref rejections);
             throw new QueueFullException(Options.QueueLimit, TimeSpan.FromSeconds(1));
         }

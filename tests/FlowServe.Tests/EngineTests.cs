@@ -187,6 +187,36 @@ public sealed class EngineTests
     }
 
     [Fact]
+    public async Task An_engine_that_drains_while_requests_come_ends_all_that_it_takes()
+    {
+        TestEngine engine = new(options: TestEngine.Options() with { QueueLimit = 1, MaxSequences = 2 });
+        using ManualResetEventSlim drained = new();
+        Task<int>[] clients = [.. Enumerable.Range(0, 6).Select(client => Task.Factory.StartNew(() =>
+        {
+            List<Generation> taken = [];
+            for (bool open = true; open;)
+            {
+                bool last = drained.IsSet;
+                try
+                {
+                    taken.Add(engine.Submit([1, 2, 3], TestEngine.Greedy(8)));
+                }
+                catch (QueueFullException)
+                {
+                    open = !last;
+                }
+            }
+            return taken.Count(generation => TestEngine.Tokens(TestEngine.Read(generation).GetAwaiter().GetResult()).Length != 8);
+        }, TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+        await Task.Delay(50, TestContext.Current.CancellationToken);
+        Assert.True(await engine.Shell.DrainAsync(TimeSpan.FromSeconds(30)));
+        engine.Dispose();
+        drained.Set();
+        Assert.All(await Task.WhenAll(clients), cut => Assert.Equal(0, cut));
+        Assert.Equal(0, engine.Shell.Unfinished);
+    }
+
+    [Fact]
     public async Task A_full_queue_refuses_and_a_drained_engine_finishes_what_runs()
     {
         using TestEngine engine = new(options: TestEngine.Options() with { MaxSequences = 1, QueueLimit = 2 });
