@@ -62,14 +62,14 @@ internal sealed class Dispatcher
     public void Abort(Submission submission)
     {
         // One that no group has got yet is ended by the first.
-        submission.TryClaim(0);
+        submission.TryClaim(0, given: false);
         groups[submission.Group].Abort(submission);
     }
 
     /// <summary>Ends a request that has not begun, wherever it is.</summary>
     public void Withdraw(Submission submission)
     {
-        submission.TryClaim(0);
+        submission.TryClaim(0, given: false);
         groups[submission.Group].Withdraw(submission);
     }
 
@@ -79,10 +79,11 @@ internal sealed class Dispatcher
     public void End(Submission submission, bool whole)
     {
         if (submission.Given)
-            Release(submission);
+            Count(loads[submission.Group], submission, -submission.Sequences.Length);
         if (whole)
             forecast.Observe(submission.Request.Prompt.Length, submission.Sequences[0].Published);
         Pump();
+        leader?.Wake(); // it has looked for room already in this turn
     }
 
     /// <summary>Ends what waits for a group, and gives out nothing more.</summary>
@@ -91,7 +92,7 @@ internal sealed class Dispatcher
         closed = true;
         leader?.Close();
         while (waiting.TryDequeue(out Submission? left))
-            if (left.TryClaim(0))
+            if (left.TryClaim(0, given: false))
                 groups[0].Abort(left);
     }
 
@@ -113,20 +114,20 @@ internal sealed class Dispatcher
 
     private bool Give(Submission submission, int group)
     {
-        if (!submission.TryClaim(group))
-            return false; // left while it waited
-        submission.Given = true;
-        Interlocked.Add(ref loads[group].Sequences, submission.Sequences.Length);
-        Interlocked.Add(ref loads[group].Expected, submission.Expected * submission.Sequences.Length);
-        groups[group].Submit(submission);
-        return true;
+        Count(loads[group], submission, submission.Sequences.Length); // first: from then on it may be aborted, and end, before it has come there
+        if (submission.TryClaim(group, given: true))
+        {
+            groups[group].Submit(submission);
+            return true;
+        }
+        Count(loads[group], submission, -submission.Sequences.Length);
+        return false; // left while it waited
     }
 
-    private void Release(Submission submission)
+    private static void Count(Load load, Submission submission, int sequences)
     {
-        Load load = loads[submission.Group];
-        Interlocked.Add(ref load.Sequences, -submission.Sequences.Length);
-        Interlocked.Add(ref load.Expected, -submission.Expected * submission.Sequences.Length);
+        Interlocked.Add(ref load.Sequences, sequences);
+        Interlocked.Add(ref load.Expected, submission.Expected * sequences);
     }
 
     private int Pick(Submission submission)

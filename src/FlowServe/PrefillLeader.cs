@@ -25,7 +25,7 @@ internal sealed class PrefillLeader
     private int waiting;
     private double backlog;
     private long since;
-    private bool closed;
+    private volatile bool closed;
 
     /// <summary>An empty queue.</summary>
     /// <param name="groups">The Task Executor's DP groups.</param>
@@ -60,15 +60,20 @@ internal sealed class PrefillLeader
         groups[0].Wake();
     }
 
+    /// <summary>A group has room again. Any thread.</summary>
+    public void Wake()
+    {
+        if (Waiting > 0 && !closed)
+            groups[0].Wake();
+    }
+
     /// <summary>A group is about to take a turn: the first leads, others see to it that it does. The group's thread.</summary>
     public void Turn(int group)
     {
-        if (Waiting == 0)
-            return;
-        if (group == 0)
+        if (group > 0)
+            Wake();
+        else if (Waiting > 0)
             Lead();
-        else
-            groups[0].Wake();
     }
 
     /// <summary>Ends what waits. Any thread; done by DP 0's.</summary>
@@ -77,7 +82,7 @@ internal sealed class PrefillLeader
         closed = true;
         Take();
         foreach (Submission left in pending)
-            if (left.TryClaim(0))
+            if (left.TryClaim(0, given: false))
                 groups[0].Abort(left);
         Forget();
     });

@@ -7,7 +7,8 @@ public sealed class Submission
 {
     private readonly Action<Submission> abort, withdraw;
     private readonly Action<Submission, bool> ended;
-    private int open, group = -1;
+    private int open;
+    private int claim = -1; // twice its group's number, and 1 where it was handed to that group; -1 while it waits for one
     private bool started;
 
     internal Submission(GenerationRequest request, IOutput output, Action<Submission> abort, Action<Submission> withdraw, Action<Submission, bool> ended)
@@ -39,10 +40,10 @@ public sealed class Submission
     internal int[]? GroupHits { get; set; }
 
     /// <summary>The DP group that has it; -1 while it waits for one.</summary>
-    internal int Group => Volatile.Read(ref group);
+    internal int Group => Volatile.Read(ref claim) >> 1;
 
     /// <summary>Whether it was handed to that group, and not only ended by it.</summary>
-    internal bool Given { get; set; }
+    internal bool Given => Volatile.Read(ref claim) is >= 0 and var claimed && (claimed & 1) != 0;
 
     /// <summary>Cache positions that each choice is expected to hold at its end.</summary>
     internal long Expected { get; set; }
@@ -70,8 +71,8 @@ public sealed class Submission
         return true;
     }
 
-    /// <summary>Says which DP group has it; false if one has it already.</summary>
-    internal bool TryClaim(int number) => Interlocked.CompareExchange(ref group, number, -1) < 0;
+    /// <summary>Says which DP group has it, and whether it is handed to that group; false if one has it already.</summary>
+    internal bool TryClaim(int number, bool given) => Interlocked.CompareExchange(ref claim, (2 * number) + (given ? 1 : 0), -1) < 0;
 
     internal void Start(int group)
     {

@@ -60,6 +60,41 @@ public sealed class PrefillLeaderTests
         Assert.Equal(0, led.Shell.Groups[0].Leader!.Waiting);
     }
 
+    [Fact]
+    public async Task No_group_is_believed_to_have_a_request_that_left_the_moment_it_was_given_to_it()
+    {
+        using TestEngine led = new(options: Led, groups: 2);
+        for (int round = 0; round < 10; round++)
+        {
+            Gathered[] outputs = [new(), new()];
+            Submission[] asked = [.. outputs.Select(output => led.Shell.Submit(new GenerationRequest { Id = "leaves", Prompt = led.Prompt(50, round), Sampling = TestEngine.Greedy(300) }, output))];
+            Task[] leavers = [.. asked.Select(submission => Task.Run(() =>
+            {
+                while (submission.Group < 0)
+                    Thread.Yield();
+                submission.Abort();
+            }))];
+            await Task.WhenAll([.. leavers, outputs[0].End, outputs[1].End]);
+        }
+        await led.Idle();
+        await led.Shell.PingAsync();
+        Assert.Equal(0, led.Shell.ExpectedUsage);
+    }
+
+    [Fact]
+    public async Task A_place_that_comes_free_in_a_turn_without_work_is_given_to_who_waits_for_the_leader()
+    {
+        using TestEngine led = new(options: Led with { MaxSequences = 1 });
+        PatientSupply supply = new();
+        led.Shell.Group.AddSupply(supply);
+        Generation first = led.Submit(led.Prompt(50, 1), TestEngine.Greedy(1));
+        await supply.Begun.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        Generation second = led.Submit(led.Prompt(50, 2), TestEngine.Greedy(1));
+        await led.Shell.PingAsync();
+        first.Dispose();
+        Assert.Single(TestEngine.Tokens(await TestEngine.Read(second)));
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -116,5 +151,30 @@ public sealed class PrefillLeaderTests
         Assert.True(hits > 0);
         Assert.True(await engine.Shell.ResetPrefixCacheAsync());
         Assert.Empty(engine.Shell.SumUpPrefixes().Names);
+    }
+
+    /// <summary>Fetches for the first sequence, until that is cancelled.</summary>
+    private sealed class PatientSupply : IKvSupply
+    {
+        private Sequence? cancelled;
+
+        public TaskCompletionSource Begun { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public int Reach(Sequence sequence, int from) => Begun.Task.IsCompleted ? 0 : 49;
+
+        public void Begin(Sequence sequence, int from, int to) => Begun.SetResult();
+
+        public void Cancel(Sequence sequence) => cancelled = sequence;
+
+        public void Drop(Sequence sequence)
+        {
+        }
+
+        public bool TryComplete(out Sequence sequence, out int computed)
+        {
+            (sequence, computed) = (cancelled!, 0);
+            cancelled = null;
+            return sequence is not null;
+        }
     }
 }
