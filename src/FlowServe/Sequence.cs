@@ -170,7 +170,7 @@ public sealed class Sequence
 
     internal void ClearBlocks()
     {
-        BlockCount = CommittedBlocks = Computed = Drafted = 0;
+        BlockCount = CommittedBlocks = Computed = Fetched = Drafted = 0;
         CommittedHash = SaltHash;
     }
 }

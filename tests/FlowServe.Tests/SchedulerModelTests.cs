@@ -135,7 +135,7 @@ public sealed class SchedulerModelTests
             Assert.InRange(scheduler.Running.Count + scheduler.Arriving.Count, 0, options.MaxSequences);
             Assert.Equal(plan.Work.Count, plan.Work.Select(work => work.Sequence).Distinct().Count());
             foreach (PlannedWork work in plan.Work)
-                Assert.True(!work.Sequence.Finished && work.Sequence.BlockCount * BlockSize >= work.Length);
+                Assert.True(!work.Sequence.Finished && work.Sequence.BlockCount * BlockSize >= work.Length && work.Fetched <= work.Start);
             Sequence[] held = [.. scheduler.Running, .. scheduler.Arriving], slotted = [.. held, .. scheduler.Waiting.Where(sequence => sequence.Slot >= 0)];
             Assert.Equal(slotted.Length, slotted.Select(sequence => sequence.Slot).Distinct().Count());
             Assert.All(slotted, sequence => Assert.InRange(sequence.Slot, 0, options.MaxSequences - 1));
