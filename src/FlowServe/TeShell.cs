@@ -122,6 +122,8 @@ public sealed class TeShell : IEngine, IDisposable
     /// <inheritdoc/>
     public Generation Submit(GenerationRequest request)
     {
+        if (request.HandOverAfter is not null)
+            throw new InvalidRequestException("The output of a request that goes on elsewhere needs a place that takes what is held; this engine's reader is none.", "hand_over_after");
         Submission? submission = null;
         Generation generation = new(request, _ => submission!.Abort());
         submission = Prepare(request, generation);

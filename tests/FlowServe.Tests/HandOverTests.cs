@@ -75,7 +75,10 @@ public sealed class HandOverTests
         Assert.Equal("hand_over_after", Refused(request with { HandOverAfter = 0 }));
         Assert.Equal("n", Refused(request with { HandOverAfter = 1, Sampling = request.Sampling with { N = 2 } }));
 
-        string? Refused(GenerationRequest wrong) => Assert.Throws<InvalidRequestException>(() => engine.Shell.Submit(wrong)).Param;
+        // Nobody there takes what is held.
+        Assert.Equal("hand_over_after", Assert.Throws<InvalidRequestException>(() => engine.Shell.Submit(request with { HandOverAfter = 1 })).Param);
+
+        string? Refused(GenerationRequest wrong) => Assert.Throws<InvalidRequestException>(() => engine.Shell.Submit(wrong, new Gathered())).Param;
     }
 
     [Theory]
