@@ -49,7 +49,7 @@ public sealed class DiskTier : IDisposable
     /// <exception cref="ArgumentException">Too little room for even a few blocks; says what to do.</exception>
     public DiskTier(string folder, long limit, DiskFormat format, Action<string>? complain = null)
     {
-        (this.folder, this.limit, this.format, this.complain) = (folder, limit, format, complain);
+        (this.folder, this.limit, this.format, this.complain) = (Path.GetFullPath(folder), limit, format, complain); // as files are named that are found in it
         capacity = DiskSegment.CapacityFor(format, Math.Min(limit / FilesAtLeast, MostFileBytes));
         if (capacity < 1)
             capacity = DiskSegment.CapacityFor(format, limit / 2);

@@ -101,6 +101,18 @@ public sealed class DiskTierTests : IDisposable
     }
 
     [Fact]
+    public void A_folder_named_from_where_the_process_stands_keeps_no_more_than_its_bound()
+    {
+        using Writer writer = new(Path.GetRelativePath(Environment.CurrentDirectory, folder), 60_000);
+        for (int i = 0; i < 150; i++)
+        {
+            writer.Write(i);
+            writer.Wait();
+        }
+        Assert.InRange(writer.Count, 20, 59); // the others' files were removed, and closed
+    }
+
+    [Fact]
     public void A_block_beyond_the_queue_is_refused_and_too_little_room_is_an_error_at_the_start()
     {
         Assert.Throws<ArgumentException>(() => new DiskTier(folder, 2_000, s_format));
@@ -134,6 +146,8 @@ public sealed class DiskTierTests : IDisposable
         public Writer(string folder, long limit) => disk = new DiskTier(folder, limit, s_format, Assert.Fail);
 
         public HostTier Host { get; } = new(3_000_000, s_format.BlockBytes, s_format.BlockSize);
+
+        public int Count => disk.Count;
 
         public SemaphoreSlim Stuck { get; } = new(1);
 
