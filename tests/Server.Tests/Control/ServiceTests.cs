@@ -206,6 +206,18 @@ public sealed class ServiceTests
     }
 
     [Fact]
+    public async Task WhoReadsLateGetsThePromptsLogProbabilitiesOfSeveralChoices()
+    {
+        await using TestService service = await TestService.StartAsync("1");
+        GenerationRequest request = Request(1, 130, new SamplingParameters { Seed = 11, MaxTokens = 4, N = 3, PromptLogprobs = 1, IgnoreEos = true });
+        Generation generation = service.Front.Submit(request);
+        await ServerHost.UntilAsync(() => Task.FromResult(service.Front.Unfinished == 0), "all choices have ended");
+        Answer answer = await ReadAsync(generation);
+        Assert.Equal(130, answer.PromptLogprobs.Count);
+        Assert.Equal(0, answer.CachedTokens); // of the prompt, which was computed once
+    }
+
+    [Fact]
     public async Task AMemberThatJoinsLaterServes()
     {
         await using TestService service = await TestService.StartAsync("1");
@@ -334,8 +346,11 @@ public sealed class ServiceTests
 
         public List<float> Values { get; } = [];
 
+        public int CachedTokens { get; private set; }
+
         public void Add(OutputDelta delta)
         {
+            CachedTokens = Math.Max(CachedTokens, delta.CachedTokens);
             Text[delta.Choice] += delta.Text;
             Finish[delta.Choice] ??= delta.FinishReason;
             Tokens = [.. Tokens.Concat(delta.TokenIds.Select(token => (delta.Choice, token))).OrderBy(pair => pair.Choice)];

@@ -128,7 +128,8 @@ internal sealed class ChoiceRun
             _heardAt = Stopwatch.GetTimestamp();
             if (record.Start is { } start)
             {
-                if (!_started)
+                // The first computes the prompt; what the others find in the cache tells nothing of it.
+                if (!_started && _choice == 0)
                 {
                     _generation.Start(start.Group, start.CachedTokens, start.PromptLogprobs);
                 }
