@@ -25,7 +25,7 @@ internal sealed class AnswerCollection(Job job)
             {
                 await foreach (OutputDelta delta in generations[prompt].WithCancellation(stop.Token))
                 {
-                    Job.Check(generations[prompt], delta);
+                    job.Check(generations[prompt], delta);
                     Usage.Add(prompt, delta);
                     Choices[(prompt * job.Choices) + delta.Choice].Add(delta);
                 }

@@ -85,7 +85,7 @@ internal abstract class AnswerStream(Job job, ErrorGate errors, CancellationToke
                 await turn.WaitAsync(stop.Token);
                 try
                 {
-                    Job.Check(generation, delta);
+                    job.Check(generation, delta);
                     _usage.Add(prompt, delta);
                     Write(events, prompt, delta);
                     await events.FlushAsync();

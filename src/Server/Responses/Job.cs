@@ -53,16 +53,20 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
     }
 
     /// <summary>Ends the answer if the engine failed at it.</summary>
-    /// <exception cref="Http.ApiException">Nothing can run it now (503).</exception>
+    /// <exception cref="Http.ApiException">Nothing can run it now (503), or it can never be run as it is (400).</exception>
     /// <exception cref="NotFiniteNumberException">What it computes are no numbers.</exception>
     /// <exception cref="InvalidOperationException">It did; the cause is inside.</exception>
-    public static void Check(Generation generation, OutputDelta delta)
+    public void Check(Generation generation, OutputDelta delta)
     {
         if (delta.FinishReason == "error")
         {
             if (generation.Failure is UnavailableException unavailable)
             {
                 throw new Http.ApiException(503, unavailable.Message, null, TimeSpan.FromSeconds(1));
+            }
+            if (generation.Failure is InvalidRequestException invalid)
+            {
+                throw Refusal(invalid);
             }
             if (generation.Failure is NotFiniteNumberException broken)
             {
@@ -139,16 +143,17 @@ internal sealed class Job(CommonFields common, LoadedModel model, string modelNa
         }
         catch (InvalidRequestException invalid)
         {
-            // The engine names its own fields; the client knows those it sent.
-            string? field = invalid.Param?.ToLowerInvariant() switch
-            {
-                "prompt" => PromptField,
-                "max_tokens" or "maxtokens" => Common.MaxTokensField,
-                _ => invalid.Param,
-            };
-            throw Http.ApiException.BadRequest(invalid.Message, field);
+            throw Refusal(invalid);
         }
     }
+
+    // The engine names its own fields; the client knows those it sent.
+    private Http.ApiException Refusal(InvalidRequestException invalid) => Http.ApiException.BadRequest(invalid.Message, invalid.Param?.ToLowerInvariant() switch
+    {
+        "prompt" => PromptField,
+        "max_tokens" or "maxtokens" => Common.MaxTokensField,
+        _ => invalid.Param,
+    });
 }
 
 /// <summary>A prompt ready for the engine.</summary>

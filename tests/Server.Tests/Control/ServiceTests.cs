@@ -1,3 +1,4 @@
+using System.Net;
 using XDeepServe.FlowServe;
 using XDeepServe.FlowServe.Balancing;
 using XDeepServe.Server.Control.Frontend;
@@ -215,6 +216,30 @@ public sealed class ServiceTests
         Answer answer = await ReadAsync(generation);
         Assert.Equal(130, answer.PromptLogprobs.Count);
         Assert.Equal(0, answer.CachedTokens); // of the prompt, which was computed once
+    }
+
+    [Fact]
+    public async Task WhatAMemberOfNarrowerLimitsRefusesIsTheClientsMistake()
+    {
+        await using TestService service = await TestService.StartAsync("1", engine: _ => TestService.Engine with { MaxModelLength = 128 });
+        XdsServer server = XdsServer.Build(ServerHost.Options);
+        await server.StartAsync(Cancel);
+        try
+        {
+            server.Attach(new ServedModel { Engine = service.Front, MaxModelLength = 512, VocabularySize = TinyModel.Vocabulary });
+            using HttpClient client = new() { BaseAddress = server.Url };
+            using StringContent body = new("""{"prompt":[1,2,3,4,5],"max_tokens":200}""", null, "application/json");
+            using HttpResponseMessage response = await client.PostAsync(new Uri("/v1/completions", UriKind.Relative), body, Cancel);
+            string text = await response.Content.ReadAsStringAsync(Cancel);
+            Assert.Contains("\"param\":\"max_tokens\"", text, StringComparison.Ordinal);
+            Assert.Contains("the longest context is 128", text, StringComparison.Ordinal);
+            Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        }
+        finally
+        {
+            await server.StopAsync(new CancellationToken(true));
+            await server.DisposeAsync();
+        }
     }
 
     [Fact]

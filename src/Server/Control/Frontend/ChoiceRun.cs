@@ -95,6 +95,9 @@ internal sealed class ChoiceRun
                     case TaskEndKind.Lost:
                         Fail(new UnavailableException($"The request was given up after its Task Executors were lost {lost} times; the last time because {end.Reason}."));
                         break;
+                    case TaskEndKind.Refused:
+                        Fail(end.Refusal!);
+                        break;
                     case TaskEndKind.Failed:
                         Fail(new UnavailableException(end.Reason!));
                         break;
@@ -261,7 +264,7 @@ internal sealed class ChoiceRun
                 }
                 if (admission.Kind == AdmissionKind.Invalid)
                 {
-                    return end = new TaskEnd(TaskEndKind.Failed, Reason: admission.Complaint);
+                    return end = new TaskEnd(TaskEndKind.Refused, Refusal: new InvalidRequestException(admission.Complaint!, admission.Param));
                 }
             }
             else

@@ -1,3 +1,4 @@
+using XDeepServe.FlowServe;
 using XDeepServe.Server.Control.Messages;
 
 namespace XDeepServe.Server.Control.Frontend;
@@ -15,7 +16,9 @@ internal enum TaskEndKind
     Lost,
     /// <summary>Nobody reads the answer.</summary>
     Aborted,
-    /// <summary>It cannot be done.</summary>
+    /// <summary>It can never be done as it is.</summary>
+    Refused,
+    /// <summary>It cannot be done now.</summary>
     Failed,
 }
 
@@ -23,4 +26,5 @@ internal enum TaskEndKind
 /// <param name="Kind">How.</param>
 /// <param name="Hold">What is held for it, where it goes on elsewhere.</param>
 /// <param name="Reason">Why, where it did not end well.</param>
-internal sealed record TaskEnd(TaskEndKind Kind, HoldRecord? Hold = null, string? Reason = null);
+/// <param name="Refusal">What is wrong with the request, where it was refused.</param>
+internal sealed record TaskEnd(TaskEndKind Kind, HoldRecord? Hold = null, string? Reason = null, InvalidRequestException? Refusal = null);
