@@ -15,7 +15,6 @@ internal sealed class Outbox(string frontEndId, IFrontEnd frontEnd, TaskExecutor
     private readonly Lock _gate = new(); // held to add a record or to swap the lists, never while anything is sent
     private List<OutputRecord> _filling = [], _sent = [];
     private bool _sending, _closed;
-    private long _number;
 
     /// <summary>Names the front end.</summary>
     public string FrontEndId => frontEndId;
@@ -92,7 +91,7 @@ internal sealed class Outbox(string frontEndId, IFrontEnd frontEnd, TaskExecutor
             }
             _sent.Clear();
             (_filling, _sent) = (_sent, _filling);
-            batch = new OutputBatch { Executor = executor.Info.Id, Number = ++_number, Events = _sent, Report = executor.Report };
+            batch = new OutputBatch { Executor = executor.Info.Id, Number = executor.NextMessage(), Events = _sent, Report = executor.Report };
             return true;
         }
     }

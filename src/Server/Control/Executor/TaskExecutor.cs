@@ -27,7 +27,7 @@ internal sealed class TaskExecutor
     private readonly ConcurrentDictionary<(string FrontEnd, long Task), TaskOutput> _tasks = new();
     private readonly TaskCompletionSource<string?> _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task _ping = Task.CompletedTask;
-    private long _pingedAt;
+    private long _pingedAt, _messages;
     private volatile Outbox[] _open = []; // those of _outboxes, to be walked by every turn without a word to the collector
     private volatile bool _draining;
 
@@ -229,6 +229,9 @@ internal sealed class TaskExecutor
             outbox.Flush();
         }
     }
+
+    /// <summary>The next message's number. A front end that was out of reach for long gets another outbox, whose messages must not count as repetitions of the last one's.</summary>
+    public long NextMessage() => Interlocked.Increment(ref _messages);
 
     /// <summary>A task has ended.</summary>
     public void Forget(TaskOutput output) => _tasks.TryRemove((output.Outbox.FrontEndId, output.Task), out _);

@@ -7,7 +7,7 @@ internal sealed class OutputBatch
     /// <summary>The Task Executor.</summary>
     [Id(0)] public required string Executor { get; init; }
 
-    /// <summary>Rises by one with each message; a number that comes again is a repetition.</summary>
+    /// <summary>Rises with each message; a number that comes again is a repetition.</summary>
     [Id(1)] public required long Number { get; init; }
 
     /// <summary>The events, in order. Belongs to the sender again once the message was answered.</summary>
