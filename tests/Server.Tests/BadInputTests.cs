@@ -62,6 +62,8 @@ public sealed class BadInputTests : IAsyncLifetime
     [InlineData("\"tool_choice\":\"required\"", "tool_choice")]
     [InlineData("\"response_format\":{\"type\":\"json_object\"}", "response_format")]
     [InlineData("\"structured_outputs\":{\"regex\":\"a\"}", "structured_outputs")]
+    [InlineData("\"allowed_token_ids\":[1,2]", "allowed_token_ids")]
+    [InlineData("\"bad_words\":[\"a\"]", "bad_words")]
     [InlineData("\"modalities\":[\"audio\"]", "modalities")]
     [InlineData("\"use_beam_search\":true", "use_beam_search")]
     [InlineData("\"chat_template\":\"x\"", "chat_template")]

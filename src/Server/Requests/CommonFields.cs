@@ -167,6 +167,11 @@ internal sealed record CommonFields
         {
             fields.Refuse(guided, "the output cannot be constrained here.");
         }
+        fields.Refuse("allowed_token_ids", "the output cannot be constrained here.");
+        if (fields.Array("bad_words", int.MaxValue) is { Count: > 0 })
+        {
+            throw ApiException.BadRequest("'bad_words' is not supported: the output cannot be constrained here; 'logit_bias' keeps single tokens out.", "bad_words");
+        }
         fields.Refuse("logits_processors", "code cannot be sent with a request.");
         ResponseFormat(fields);
     }
