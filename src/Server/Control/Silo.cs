@@ -8,6 +8,7 @@ using Orleans.Runtime;
 using XDeepServe.Server.Control.Executor;
 using XDeepServe.Server.Control.Frontend;
 using XDeepServe.Server.Control.Grains;
+using XDeepServe.Transformerless;
 
 namespace XDeepServe.Server.Control;
 
@@ -35,7 +36,14 @@ internal static class Silo
                 membership.NumMissedProbesLimit = 2;
                 if (options.Redis is null)
                 {
-                    membership.NumVotesForDeathDeclaration = 1; // the launcher's: if all others die at once nobody else is left to vote
+                    // The launcher finds the dead, whose vote is enough: if all others die at once nobody else is left to vote. Nobody watches the launcher: there is
+                    // no service without it, and one that was held up for some seconds would end when it learns that the others called it dead.
+                    membership.NumVotesForDeathDeclaration = 1;
+                    membership.NumProbedSilos = Topology.MaxWorkers;
+                    if (options.Primary is not null)
+                    {
+                        membership.NumMissedProbesLimit = int.MaxValue;
+                    }
                 }
                 membership.DefunctSiloExpiration = TimeSpan.FromHours(1);
             });
