@@ -100,6 +100,8 @@ internal sealed class ServeCommand : Command
         ServedJudge? judge = null;
         try
         {
+            // All doors close at once.
+            using CancellationTokenRegistration closing = interruption.Stop.Register(() => launcher?.CloseDoors());
             await http.RunAsync(LoadAsync, interruption.Stop, interruption.Hurry);
         }
         finally
@@ -121,7 +123,7 @@ internal sealed class ServeCommand : Command
             DesiredWorkers desired = new(0, workers.Workers.Where(spec => RoleScaling.Fits(spec.Role) && !workers.SharesExperts).CountBy(spec => spec.Role).ToDictionary());
             await node.LaunchAsync(desired, stop);
             many = node.OpenFrontEnd(front.Config, front.Engine);
-            launcher = new Launcher(workers, node, spec => WorkerArguments(result, spec, workers, node));
+            launcher = new Launcher(workers, node, spec => WorkerArguments(result, spec, workers, node), interruption.Hurry);
             launcher.Start();
             using CancellationTokenSource ready = CancellationTokenSource.CreateLinkedTokenSource(stop);
             Task watch = launcher.WatchStartAsync(ready.Token);

@@ -92,10 +92,7 @@ public sealed class ServiceCommandTests : IAsyncDisposable
         {
             await StartAsync(file);
             string whole = await CompleteAsync(24);
-            string? door = null;
-            await XdsProcess.UntilAsync(() => Task.FromResult((door = Said("frontend-0:").Select(line => line.Split(" at ")[^1].Trim()).FirstOrDefault(text => text.StartsWith("http://", StringComparison.Ordinal))) is not null), "the second door opens");
-            using HttpClient second = new() { BaseAddress = new Uri(door!), Timeout = XdsProcess.Patience };
-            await XdsProcess.UntilAsync(() => XdsProcess.IsReadyAsync(second), "the second front end is ready");
+            using HttpClient second = await SecondDoorAsync();
             string[] all = await Task.WhenAll(Enumerable.Range(0, 12).Select(i => XdsProcess.CompleteAsync(i % 2 == 0 ? client : second, 24)));
             Assert.All(all, answer => Assert.Equal(whole, answer));
             Assert.Contains("engine=\"1\"", await second.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancel), StringComparison.Ordinal);
@@ -210,6 +207,39 @@ public sealed class ServiceCommandTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_runs_at_a_second_door_has_its_workers_until_it_ends()
+    {
+        string file = Path.Combine(Path.GetTempPath(), $"xds-{Guid.NewGuid():N}.yaml");
+        await File.WriteAllTextAsync(file, "workers:\n  - role: prefill\n  - role: decode\n  - role: frontend\n", Cancel);
+        try
+        {
+            await StartAsync(file);
+            using HttpClient second = await SecondDoorAsync();
+            await CompleteAsync(24);
+            int prefill = (await XdsProcess.WorkersAsync(client))["prefill-0"];
+            await XdsProcess.KillAsync(prefill, XdsProcess.SigStop); // the request needs the decode worker when that would be gone
+            using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
+            {
+                Content = new StringContent("""{"prompt":[1,2,3],"max_tokens":24,"ignore_eos":true,"detokenize":false,"stream":true,"stream_options":{"include_usage":true}}""", null, "application/json"),
+            };
+            using HttpResponseMessage answer = await second.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
+            await XdsProcess.KillAsync(launcher!.Id, XdsProcess.SigTerm);
+            await XdsProcess.UntilAsync(async () => !await XdsProcess.IsReadyAsync(second), "the second door takes nothing new");
+            await Task.Delay(TimeSpan.FromSeconds(2), Cancel);
+            await XdsProcess.KillAsync(prefill, XdsProcess.SigCont);
+            string text = await answer.Content.ReadAsStringAsync(Cancel);
+            Assert.Contains("\"completion_tokens\":24", text, StringComparison.Ordinal);
+            Assert.EndsWith("data: [DONE]\n\n", text, StringComparison.Ordinal);
+            await launcher.WaitForExitAsync(Cancel).WaitAsync(XdsProcess.Patience, Cancel);
+            Assert.Equal(0, launcher.ExitCode);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
     public async Task Workers_that_cannot_start_end_the_launcher()
     {
         Launch("1", "--max-model-len", "100", "--num-gpu-blocks-override", "2");
@@ -242,6 +272,15 @@ public sealed class ServiceCommandTests : IAsyncDisposable
                 return await XdsProcess.IsReadyAsync(client);
             },
             "the service is ready");
+    }
+
+    private async Task<HttpClient> SecondDoorAsync()
+    {
+        string? door = null;
+        await XdsProcess.UntilAsync(() => Task.FromResult((door = Said("frontend-0:").Select(line => line.Split(" at ")[^1].Trim()).FirstOrDefault(text => text.StartsWith("http://", StringComparison.Ordinal))) is not null), "the second door opens");
+        HttpClient second = new() { BaseAddress = new Uri(door!), Timeout = XdsProcess.Patience };
+        await XdsProcess.UntilAsync(() => XdsProcess.IsReadyAsync(second), "the second front end is ready");
+        return second;
     }
 
     private void Launch(string topology, params string[] more)

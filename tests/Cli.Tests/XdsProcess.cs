@@ -9,7 +9,7 @@ namespace XDeepServe.Cli.Tests;
 /// <summary>Starts, asks and kills processes of xds.</summary>
 internal static class XdsProcess
 {
-    public const int SigTerm = 15, SigKill = 9, SigStop = 19;
+    public const int SigTerm = 15, SigKill = 9, SigStop = 19, SigCont = 18;
 
     public static readonly string Tiny = Path.Combine(Root(), "tests", "golden", "deepseek_v3");
 

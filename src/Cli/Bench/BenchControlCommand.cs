@@ -45,7 +45,7 @@ internal sealed class BenchControlCommand : Command
         [
             "worker", engine.PathOf(result, null), "--role", spec.Role.ToString().ToLowerInvariant(), "--name", spec.Name, "--until-eof", "--cluster", node.EndPoint.ToString(),
             "--no-enable-prefix-caching", "--skip-tokenizer-init", .. engine.ForWorkers(result, spec, workers.Workers.Count).Where(flag => flag is not ("--no-enable-prefix-caching" or "--skip-tokenizer-init")),
-        ]);
+        ], cancel);
         launcher.Start();
         using CancellationTokenSource ready = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         await await Task.WhenAny(service.ReadyAsync(launcher.Executors, ready.Token), launcher.WatchStartAsync(ready.Token));

@@ -11,22 +11,24 @@ internal sealed class Launcher : IAsyncDisposable
 {
     private const int MostFailures = 3; // before the service was ready once: then it never will be
     private readonly List<WorkerProcess> workers = [];
-    private readonly CancellationTokenSource stop = new();
+    private readonly CancellationTokenSource stop = new(), doorStop = new(); // workers end when nobody sends them requests any more
+    private readonly CancellationToken hurry;
     private readonly Lock console = new();
     private readonly ServiceNode node;
     private readonly long start = Stopwatch.GetTimestamp();
     private readonly HashSet<string> shown = [];
     private readonly Func<WorkerSpec, IReadOnlyList<string>> arguments;
-    private readonly List<Task> running = [];
-    private readonly Lock gate = new(); // over workers and running
+    private readonly List<Task> running = [], doors = [];
+    private readonly Lock gate = new(); // over workers, running and doors
 
     /// <summary>A launcher of some workers.</summary>
     /// <param name="topology">Who runs.</param>
     /// <param name="node">This process's place in the service.</param>
     /// <param name="arguments">Makes a worker's command line.</param>
-    public Launcher(Topology topology, ServiceNode node, Func<WorkerSpec, IReadOnlyList<string>> arguments)
+    /// <param name="hurry">Cancelled to end other front ends without waiting for their requests.</param>
+    public Launcher(Topology topology, ServiceNode node, Func<WorkerSpec, IReadOnlyList<string>> arguments, CancellationToken hurry)
     {
-        (this.node, this.arguments) = (node, arguments);
+        (this.node, this.arguments, this.hurry) = (node, arguments, hurry);
         foreach (WorkerSpec spec in topology.Workers)
             workers.Add(new WorkerProcess(spec, arguments(spec), Say, node.ReportExitAsync));
         Executors = topology.Workers.Count(spec => spec.Role is not (WorkerRole.Frontend or WorkerRole.Expert));
@@ -102,24 +104,38 @@ internal sealed class Launcher : IAsyncDisposable
             workers.ForEach(worker => worker.Ready = true);
     }
 
-    /// <summary>Ends the workers.</summary>
+    /// <summary>Has other front ends take no more requests, and end when they have answered those that they have.</summary>
+    public void CloseDoors() => doorStop.Cancel();
+
+    /// <summary>Ends the front ends, then the workers.</summary>
     public async ValueTask DisposeAsync()
     {
         node.Joined -= Show;
-        await stop.CancelAsync();
-        Task[] all;
-        lock (gate)
-            all = [.. running];
-        await Task.WhenAll(all);
-        stop.Dispose();
+        await EndAsync(doorStop, doors);
+        await EndAsync(stop, running);
     }
 
-    private void Run(WorkerProcess worker) => running.Add(Task.Run(async () =>
+    private async Task EndAsync(CancellationTokenSource source, List<Task> tasks)
     {
-        await worker.RunAsync(stop.Token);
+        await source.CancelAsync();
+        Task[] all;
         lock (gate)
-            workers.Remove(worker);
-    }));
+            all = [.. tasks];
+        await Task.WhenAll(all);
+        source.Dispose();
+    }
+
+    private void Run(WorkerProcess worker)
+    {
+        bool door = worker.Spec.Role == WorkerRole.Frontend;
+        CancellationToken end = door ? doorStop.Token : stop.Token;
+        (door ? doors : running).Add(Task.Run(async () =>
+        {
+            await worker.RunAsync(end, hurry);
+            lock (gate)
+                workers.Remove(worker);
+        }));
+    }
 
     private WorkerProcess New(WorkerRole role, bool spare)
     {

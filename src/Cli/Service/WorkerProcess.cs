@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using XDeepServe.Server;
 using XDeepServe.Transformerless;
 
 namespace XDeepServe.Cli.Service;
@@ -12,6 +13,7 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
 {
     private static readonly TimeSpan s_firstDelay = TimeSpan.FromMilliseconds(200), s_longestDelay = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_steady = TimeSpan.FromSeconds(30), s_stopPatience = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan s_answerPatience = new ServerOptions().DrainTimeout + s_stopPatience; // of a front end, which has requests to answer
 
     private Process? current;
     private volatile bool retiring;
@@ -49,7 +51,9 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
     public bool Ready { get; set; }
 
     /// <summary>Keeps the worker running until it is asked to stop, then ends it.</summary>
-    public async Task RunAsync(CancellationToken stop)
+    /// <param name="stop">Asks.</param>
+    /// <param name="hurry">Cancelled to end a front end without waiting for its requests.</param>
+    public async Task RunAsync(CancellationToken stop, CancellationToken hurry)
     {
         TimeSpan delay = s_firstDelay;
         bool mixed = spec.Role is WorkerRole.Attention or WorkerRole.Expert or WorkerRole.Rank, again = false;
@@ -62,7 +66,7 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
             Task output = Task.WhenAll(RelayAsync(process.StandardError), RelayAsync(process.StandardOutput));
             using (stop.Register(() => process.StandardInput.Close()))
             {
-                await WaitAsync(process, stop);
+                await WaitAsync(process, stop, hurry);
             }
             await Task.WhenAny(output, Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None));
             current = null;
@@ -98,7 +102,7 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
         }
     }
 
-    private static async Task WaitAsync(Process process, CancellationToken stop)
+    private async Task WaitAsync(Process process, CancellationToken stop, CancellationToken hurry)
     {
         try
         {
@@ -107,7 +111,8 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
         catch (OperationCanceledException)
         {
             // Its input has ended; it has a moment to leave the service.
-            using CancellationTokenSource patience = new(s_stopPatience);
+            using CancellationTokenSource patience = new(spec.Role == WorkerRole.Frontend ? s_answerPatience : s_stopPatience);
+            using CancellationTokenRegistration hurried = hurry.Register(() => patience.CancelAfter(s_stopPatience));
             try
             {
                 await process.WaitForExitAsync(patience.Token);
