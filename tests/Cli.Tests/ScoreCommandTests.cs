@@ -1,10 +1,19 @@
 using System.Text.Json;
+using XDeepServe.Cli.Reward;
 
 namespace XDeepServe.Cli.Tests;
 
 public sealed class ScoreCommandTests
 {
     private static readonly string[] s_question = ["score", "--json", "--prompt", "Name a colour of the sky."];
+
+    [Fact]
+    public void A_limit_spreads_over_the_whole_file()
+    {
+        Assert.Equal([0, 3, 6], EvalCommand.Limited([.. Enumerable.Range(0, 10)], 3));
+        Assert.Equal([0, 1], EvalCommand.Limited([0, 1], 0));
+        Assert.Equal([0, 1], EvalCommand.Limited([0, 1], 5));
+    }
 
     [Fact]
     public async Task An_answer_alone_is_compared_with_a_reference()

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using XDeepServe.Alignment.Data;
 using XDeepServe.Alignment.Evaluation;
 
 namespace XDeepServe.Cli.Reward;
@@ -12,7 +13,7 @@ internal sealed class EvalCommand : Command
 
     private readonly Argument<string> benchmark = new("benchmark") { Description = $"One of {string.Join(", ", Benchmark.Names)}; or '{BestOf}': the merit of the answer that is picked from ranked ones (a file with prompt, responses and scores, or AlpacaEval's folder)." };
     private readonly Argument<string> file = new("file") { Description = "The benchmark's file in its published form (.gz is read too); for 'alpaca-eval' (pairs of generators on held-out prompts) and 'alpaca-reference' (pairs with the reference) the folder of its files; for 'pairs' preference pairs in any form that trainers know." };
-    private readonly Option<int> limit = new("--limit") { Description = "Pairs at most, spread evenly; 0 for all." };
+    private readonly Option<int> limit = new("--limit") { Description = "Pairs (for best-of-n prompts) at most, spread evenly; 0 for all." };
     private readonly Option<int> draws = new("--draws") { Description = "For best-of-n: draws of answers for each prompt.", DefaultValueFactory = _ => 1 };
     private readonly Option<string> tournament = RewardFlags.TournamentFlag();
     private readonly Option<bool> json = new("--json") { Description = "Print one JSON object." };
@@ -43,8 +44,7 @@ internal sealed class EvalCommand : Command
         Benchmark set = Benchmark.Read(result.GetValue(benchmark)!, result.GetValue(file)!);
         if (set.Counts is { Dropped.Count: > 0 } counts)
             Console.Error.WriteLine($"{set.Name}: {counts}");
-        if (result.GetValue(limit) is > 0 and { } most && most < set.Pairs.Count)
-            set = set with { Pairs = [.. Enumerable.Range(0, most).Select(index => set.Pairs[(int)((long)index * set.Pairs.Count / most)])] };
+        set = set with { Pairs = Limited(set.Pairs, result.GetValue(limit)) };
         return reward.UseAsync(result, async (model, cancel) =>
         {
             Report report = Report.Of(set, await new Evaluator(model).RunAsync(set.Pairs, cancel: cancel));
@@ -60,15 +60,17 @@ internal sealed class EvalCommand : Command
     {
         if (result.GetValue(draws) < 1)
             throw new ArgumentException("--draws is at least 1.");
-        IReadOnlyList<Alignment.Data.ResponseSet> sets = BestOfNReport.Read(result.GetValue(file)!);
-        if (result.GetValue(limit) is > 0 and { } most && most < sets.Count)
-            sets = [.. sets.Take(most)];
+        IReadOnlyList<ResponseSet> sets = Limited(BestOfNReport.Read(result.GetValue(file)!), result.GetValue(limit));
         return reward.UseAsync(result, async (model, cancel) =>
         {
             await BestOfNReport.PrintAsync(model, RewardFlags.ReadTournament(result, tournament), sets, result.GetValue(draws), result.GetValue(json), cancel);
             return 0;
         });
     }
+
+    /// <summary>So many of them, spread evenly; 0 for all.</summary>
+    internal static IReadOnlyList<T> Limited<T>(IReadOnlyList<T> all, int most) =>
+        most > 0 && most < all.Count ? [.. Enumerable.Range(0, most).Select(index => all[(int)((long)index * all.Count / most)])] : all;
 
     private static void Print(Report report)
     {
