@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace XDeepServe.Cli.Tests;
 
@@ -172,9 +173,7 @@ public sealed class ServiceCommandTests : IAsyncDisposable
             Assert.Equal(whole, await CompleteAsync(24));
 
             // By hand, too.
-            using StringContent two = new("""{"role":"colocated","workers":2}""", null, "application/json");
-            using HttpResponseMessage answer = await client.PostAsync(new Uri("/scale", UriKind.Relative), two, Cancel);
-            Assert.Equal("""{"desired":{"colocated":2}}""", await answer.Content.ReadAsStringAsync(Cancel));
+            await ScaleAsync(2);
             await XdsProcess.UntilAsync(async () => (await XdsProcess.WorkersAsync(client)).Count == 2, "a second worker serves again");
             Assert.DoesNotContain(Said("colocated-"), line => line.Contains("ended with status", StringComparison.Ordinal));
         }
@@ -182,6 +181,24 @@ public sealed class ServiceCommandTests : IAsyncDisposable
         {
             File.Delete(file);
         }
+    }
+
+    [Fact]
+    public async Task Of_fewer_workers_one_that_only_starts_ends_first()
+    {
+        await StartAsync("1");
+        Dictionary<string, int> before = await XdsProcess.WorkersAsync(client);
+        await ScaleAsync(2);
+        await XdsProcess.UntilAsync(() => Task.FromResult(Said("colocated-1: process").Length > 0), "a second worker starts");
+        int starting = int.Parse(Said("colocated-1: process")[0].Split(' ')[^1], CultureInfo.InvariantCulture);
+        await XdsProcess.KillAsync(starting, XdsProcess.SigStop);
+        await ScaleAsync(1);
+        await XdsProcess.UntilAsync(() => Task.FromResult(Said("colocated-1: is to end before it serves").Length > 0), "it is to end");
+        await XdsProcess.KillAsync(starting, XdsProcess.SigCont);
+        await XdsProcess.UntilAsync(() => Task.FromResult(Said("colocated-1: has ended").Length > 0), "it ends");
+        Assert.Equal(before, await XdsProcess.WorkersAsync(client));
+        await CompleteAsync(24);
+        Assert.DoesNotContain(Said("colocated-0"), line => line.Contains("end", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -281,6 +298,13 @@ public sealed class ServiceCommandTests : IAsyncDisposable
         HttpClient second = new() { BaseAddress = new Uri(door!), Timeout = XdsProcess.Patience };
         await XdsProcess.UntilAsync(() => XdsProcess.IsReadyAsync(second), "the second front end is ready");
         return second;
+    }
+
+    private async Task ScaleAsync(int workers)
+    {
+        using StringContent body = new($$"""{"role":"colocated","workers":{{workers}}}""", null, "application/json");
+        using HttpResponseMessage answer = await client.PostAsync(new Uri("/scale", UriKind.Relative), body, Cancel);
+        Assert.Equal($$$"""{"desired":{"colocated":{{{workers}}}}}""", await answer.Content.ReadAsStringAsync(Cancel));
     }
 
     private void Launch(string topology, params string[] more)

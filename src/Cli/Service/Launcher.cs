@@ -83,11 +83,13 @@ internal sealed class Launcher : IAsyncDisposable
     }
 
     /// <summary>A worker is about to end, and is not to be started again.</summary>
-    public void Retire(string worker)
+    /// <param name="worker">Its name.</param>
+    /// <param name="atOnce">Whether it ends now, or by itself when it is told to.</param>
+    public void Retire(string worker, bool atOnce)
     {
         lock (gate)
-            workers.Find(own => own.Spec.Name == worker)?.Retire();
-        Say($"{worker}: is to end when it has done what it has");
+            workers.Find(own => own.Spec.Name == worker)?.Retire(atOnce);
+        Say($"{worker}: is to end {(atOnce ? "before it serves" : "when it has done what it has")}");
     }
 
     /// <summary>Ends when a worker has failed so often that the service will not come up.</summary>

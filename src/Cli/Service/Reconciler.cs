@@ -43,9 +43,11 @@ internal sealed class Reconciler(Launcher launcher, ServiceNode node)
         IReadOnlyList<string> there = launcher.Names(role);
         if (there.Count < workers)
             launcher.Add(role);
+        else if (there.Count > workers && there.Except(node.Executors).LastOrDefault() is { } starting)
+            launcher.Retire(starting, atOnce: true); // nothing is lost with it
         else if (there.Count > workers && await node.LeastAsync(there) is { } worker)
         {
-            launcher.Retire(worker);
+            launcher.Retire(worker, atOnce: false);
             await node.RetireAsync(worker);
         }
     }

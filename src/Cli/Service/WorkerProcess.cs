@@ -34,18 +34,17 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
     public void Call()
     {
         Spare = false;
-        try
-        {
-            current?.StandardInput.WriteLine();
-        }
-        catch (IOException)
-        {
-            // It has just ended; the next life of it is no spare.
-        }
+        Tell(input => input.WriteLine()); // if it has just ended, the next life of it is no spare
     }
 
-    /// <summary>It will end by itself.</summary>
-    public void Retire() => retiring = true;
+    /// <summary>It is not to be started again.</summary>
+    /// <param name="atOnce">Whether it ends now, or by itself.</param>
+    public void Retire(bool atOnce)
+    {
+        retiring = true;
+        if (atOnce)
+            Tell(input => input.Close());
+    }
 
     /// <summary>Whether the service was ready once.</summary>
     public bool Ready { get; set; }
@@ -57,11 +56,13 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
     {
         TimeSpan delay = s_firstDelay;
         bool mixed = spec.Role is WorkerRole.Attention or WorkerRole.Expert or WorkerRole.Rank, again = false;
-        while (!stop.IsCancellationRequested)
+        while (!stop.IsCancellationRequested && !retiring)
         {
             long start = Stopwatch.GetTimestamp();
             using Process process = Start(again && mixed ? ["--rejoin"] : []);
             (current, again) = (process, true);
+            if (retiring)
+                process.StandardInput.Close(); // it was asked to end while it started
             say($"{spec.Name}: process {process.Id.ToString(CultureInfo.InvariantCulture)}");
             Task output = Task.WhenAll(RelayAsync(process.StandardError), RelayAsync(process.StandardOutput));
             using (stop.Register(() => process.StandardInput.Close()))
@@ -99,6 +100,19 @@ internal sealed class WorkerProcess(WorkerSpec spec, IReadOnlyList<string> argum
                 return;
             }
             delay = delay * 2 < s_longestDelay ? delay * 2 : s_longestDelay;
+        }
+    }
+
+    private void Tell(Action<StreamWriter> tell)
+    {
+        try
+        {
+            if (current is { } process)
+                tell(process.StandardInput);
+        }
+        catch (Exception ended) when (ended is IOException or InvalidOperationException)
+        {
+            // There is nobody left to be told.
         }
     }
 
