@@ -35,6 +35,16 @@ public sealed class DistFlow : IDisposable
     /// <summary>This Task Executor's name.</summary>
     public string Name => self;
 
+    /// <summary>Links over which this one pulls.</summary>
+    internal int Links
+    {
+        get
+        {
+            lock (gate)
+                return fetchers.Count;
+        }
+    }
+
     /// <summary>What has been moved.</summary>
     public TransferMetrics Metrics { get; } = new();
 
@@ -102,7 +112,12 @@ public sealed class DistFlow : IDisposable
                 return null;
             if (fetchers.TryGetValue(owner, out KvFetcher? known) && !known.Broken)
                 return known;
-            known?.Dispose(); // its thread has ended
+            // Names of Task Executors are not used again, and clients may invent some: links that have ended are not kept.
+            foreach ((string other, KvFetcher ended) in fetchers.Where(pair => pair.Value.Broken).ToArray())
+            {
+                fetchers.Remove(other);
+                ended.Dispose();
+            }
             return fetchers[owner] = new KvFetcher(owner, LinkName(owner, ++links), options, Metrics, invite);
         }
     }

@@ -146,6 +146,18 @@ public sealed class DistFlowTests
         Assert.Equal(LinkHealth.Blocked, await pair.Target.ProbeAsync($"{pair.SourceName}_nobody", TimeSpan.FromMilliseconds(300)));
     }
 
+    [Fact]
+    public async Task Links_to_names_that_nobody_bears_are_not_kept()
+    {
+        using TestEngine engine = new();
+        using DistFlow flow = new(engine.Shell, "alone", (_, _, _) => throw new IOException("There is nobody."));
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.Equal(LinkHealth.Blocked, await flow.ProbeAsync($"nobody{i}", TimeSpan.FromSeconds(20)));
+            Assert.Equal(1, flow.Links);
+        }
+    }
+
     private sealed class Pair : IDisposable
     {
         public Pair(string family, int blockSize, int otherSize, int blocks = 128, bool betweenSteps = false, SpeculationOptions? speculation = null)

@@ -24,6 +24,7 @@ internal sealed class TaskExecutor
     private readonly ServiceOptions _options;
     private readonly ILogger _log;
     private readonly ConcurrentDictionary<string, Outbox> _outboxes = new();
+    private readonly Lock _doors = new(); // held to change _outboxes and _open together
     private readonly ConcurrentDictionary<(string FrontEnd, long Task), TaskOutput> _tasks = new();
     private readonly TaskCompletionSource<string?> _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task _ping = Task.CompletedTask;
@@ -93,8 +94,11 @@ internal sealed class TaskExecutor
         }
         if (!_outboxes.TryGetValue(frontEndId, out Outbox? outbox))
         {
-            outbox = _outboxes.GetOrAdd(frontEndId, _ => new Outbox(frontEndId, frontEnd, this, _options.HeartbeatPatience, _log));
-            _open = [.. _outboxes.Values];
+            lock (_doors)
+            {
+                outbox = _outboxes.GetOrAdd(frontEndId, _ => new Outbox(frontEndId, frontEnd, this, _options.HeartbeatPatience, _log));
+                _open = [.. _outboxes.Values];
+            }
         }
         TaskOutput output = new(task, outbox, this);
         _tasks[(frontEndId, task)] = output;
@@ -239,8 +243,11 @@ internal sealed class TaskExecutor
     /// <summary>A front end has gone: its tasks end.</summary>
     public void Close(Outbox outbox)
     {
-        _outboxes.TryRemove(new KeyValuePair<string, Outbox>(outbox.FrontEndId, outbox));
-        _open = [.. _outboxes.Values];
+        lock (_doors)
+        {
+            _outboxes.TryRemove(new KeyValuePair<string, Outbox>(outbox.FrontEndId, outbox));
+            _open = [.. _outboxes.Values];
+        }
         foreach ((_, TaskOutput output) in _tasks)
         {
             if (output.Outbox == outbox)
